@@ -1,0 +1,23 @@
+"""The record types: what a run leaves behind, and the one contract between computing and drawing.
+
+`open` reads any of them; each has `save`, `summary` and `to_frame`.
+"""
+
+from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
+from workbench.records.similarity import Examples, LayerViews, SimilarityMap
+from workbench.records.study import Claim, StudyResult
+from workbench.records.training import Calibration, TrainingRecord
+
+__all__ = [
+    "Calibration",
+    "Claim",
+    "Examples",
+    "LayerViews",
+    "Provenance",
+    "Record",
+    "RecordError",
+    "SimilarityMap",
+    "StudyResult",
+    "TrainingRecord",
+    "open",
+]

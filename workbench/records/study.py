@@ -1,0 +1,122 @@
+"""The record of a study: a paper's comparison run end to end, with each of its claims checked."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from workbench.records.base import Record
+
+RELATIONS = {
+    ">": lambda left, right: left > right,
+    ">=": lambda left, right: left >= right,
+    "<": lambda left, right: left < right,
+    "<=": lambda left, right: left <= right,
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Claim(Record):
+    """One sentence of a paper, held against numbers.
+
+    Attributes:
+        statement: the claim in words, with its setting ("PLD beats cross-entropy at 60 labels").
+        left: the measured quantity, a mean over `seeds` (for differences: paired by seed).
+        relation: ``">"``, ``">="``, ``"<"`` or ``"<="``.
+        right: the margin it is held against.
+        interval: 95 % interval of `left` over seeds.
+        seeds: number of independent repetitions behind `left`.
+        asserted: True when the claim is known to show at this scale, so that a run in which it does not is a failure;
+            False when it is only reported.
+        note: what a reader must know to judge it (where it shows, why it may not here).
+    """
+
+    statement: str
+    left: float
+    relation: str
+    right: float
+    interval: tuple[float, float]
+    seeds: int
+    asserted: bool
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.relation not in RELATIONS:
+            raise ValueError(f"relation is {self.relation!r}; it can be {', '.join(RELATIONS)}")
+
+    @property
+    def holds(self) -> bool:
+        """The mean stands in the relation to the margin."""
+        return RELATIONS[self.relation](self.left, self.right)
+
+    @property
+    def settled(self) -> bool:
+        """The whole interval lies on one side of the margin: more seeds would hardly change the answer."""
+        low, high = self.interval
+        return RELATIONS[self.relation](low, self.right) == RELATIONS[self.relation](high, self.right)
+
+    @property
+    def verdict(self) -> str:
+        """``"holds"``, ``"fails"`` (asserted, does not hold) or ``"did not show here"`` (reported, does not hold)."""
+        return "holds" if self.holds else "fails" if self.asserted else "did not show here"
+
+    def summary(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.verdict}: {self.statement} ({self.left:.4g} {self.relation} {self.right:.4g}, "
+            f"95 % interval {low:.4g} to {high:.4g}, {self.seeds} seeds)"
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudyResult(Record):
+    """What a study leaves behind.
+
+    Attributes:
+        paper: number of the paper in papers.toml.
+        title: what the study asks, as a question.
+        table: tidy rows, one dict of plain values per observation (method, seed, size, metric columns, …).
+        claims: the claims checked.
+        records: records worth opening in an explorer, by name.
+        settings: data, budget, seeds and training length the study ran with.
+        notes: what differs from the paper's own setting, in prose.
+    """
+
+    paper: int
+    title: str
+    table: tuple[dict[str, Any], ...] = ()
+    claims: tuple[Claim, ...] = ()
+    records: dict[str, Record] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """No asserted claim fails."""
+        return all(claim.holds or not claim.asserted for claim in self.claims)
+
+    def summary(self) -> str:
+        lines = [f"Paper {self.paper:03d}: {self.title}", *(f"  {claim.summary()}" for claim in self.claims)]
+        return "\n".join(lines)
+
+    def to_frame(self) -> pd.DataFrame:
+        return pd.DataFrame(list(self.table))
+
+    def claims_frame(self) -> pd.DataFrame:
+        """One row per claim."""
+        return pd.DataFrame(
+            [
+                {
+                    "claim": claim.statement,
+                    "measured": claim.left,
+                    "relation": claim.relation,
+                    "margin": claim.right,
+                    "low": claim.interval[0],
+                    "high": claim.interval[1],
+                    "seeds": claim.seeds,
+                    "asserted": claim.asserted,
+                    "verdict": claim.verdict,
+                }
+                for claim in self.claims
+            ]
+        )
