@@ -20,4 +20,4 @@ __getattr__, __dir__, __all__ = _lazy.attach(
 )
 
 if TYPE_CHECKING:
-    from workbench import analysis, data, kernels, knowledge, models, records, studies, sweeps, training
+    from workbench import analysis, data, kernels, knowledge, models, records, studies, sweeps, training  # noqa: F401

@@ -25,7 +25,7 @@ class Signal:
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 
-    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:  # noqa: ARG002
         """The loss: per example, shape (n,), or one number for the batch, shape ()."""
         raise TypeError(f"{type(self).__name__} has trainable parts: bind it to a pair of networks first")
 

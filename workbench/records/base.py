@@ -9,8 +9,8 @@ import json
 import math
 import os
 import platform
-import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,8 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+import workbench
 
 SCHEMA = 1
 _HEADER = "workbench"
@@ -35,12 +37,18 @@ class RecordError(ValueError):
 class Provenance:
     """Where a record comes from: enough to make it again.
 
-    Attributes:
-        seed: the seed the run was given (for several seeds: the first).
-        device: ``"cpu"``, or the accelerator's name.
-        versions: version of python and of each package that decides a number.
-        wall_time: seconds the run took.
-        created: UTC time, ISO 8601.
+    Attributes
+    ----------
+    seed
+        The seed the run was given (for several seeds: the first).
+    device
+        ``"cpu"``, or the accelerator's name.
+    versions
+        Version of python and of each package that decides a number.
+    wall_time
+        Seconds the run took.
+    created
+        UTC time, ISO 8601.
     """
 
     seed: int = 0
@@ -56,8 +64,8 @@ class Provenance:
         return cls(
             seed=seed,
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            versions={"python": platform.python_version()}
-            | {name: metadata.version(name) for name in ("distillation-workbench", "torch", "numpy")},
+            versions={"python": platform.python_version(), "workbench": workbench.__version__}
+            | {name: metadata.version(name) for name in ("torch", "numpy")},
             wall_time=0.0 if started is None else time.perf_counter() - started,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -65,18 +73,21 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
-    """Base of all records. A subclass is a frozen keyword-only dataclass; its fields may hold tensors, numbers, strings,
-    ``None``, other records, and tuples, lists and string-keyed dicts of those.
+    """Base of all records.
 
-    Example:
-        >>> import torch, tempfile, pathlib
-        >>> from workbench import records
-        >>> similar = records.SimilarityMap(
-        ...     values=torch.eye(2), layers_a=("conv1", "conv2"), layers_b=("fc1", "fc2"), measure="cka", n=100
-        ... )
-        >>> path = similar.save(pathlib.Path(tempfile.mkdtemp()) / "eye.safetensors")
-        >>> records.open(path).layers_b
-        ('fc1', 'fc2')
+    A subclass is a frozen keyword-only dataclass; its fields may hold tensors, numbers, strings, ``None``, other
+    records, and tuples, lists and dicts of those.
+
+    Examples
+    --------
+    >>> import torch, tempfile, pathlib
+    >>> from workbench import records
+    >>> similar = records.SimilarityMap(
+    ...     values=torch.eye(2), layers_a=("conv1", "conv2"), layers_b=("fc1", "fc2"), measure="cka", n=100
+    ... )
+    >>> path = similar.save(pathlib.Path(tempfile.mkdtemp()) / "eye.safetensors")
+    >>> records.open(path).layers_b
+    ('fc1', 'fc2')
     """
 
     provenance: Provenance = field(default_factory=Provenance)
@@ -106,24 +117,24 @@ class Record:
         tensors: dict[str, torch.Tensor] = {}
         body = _encode(self, "", tensors)
         header = {_HEADER: json.dumps({"schema": SCHEMA, "record": body}, allow_nan=False)}
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             save_file(tensors, temporary, metadata=header)
-            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner may read
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         return path
 
 
 def open(path: str | os.PathLike) -> Record:  # noqa: A001 - read as `records.open(path)`
     """Open a record saved by `Record.save`, on the CPU.
 
-    Raises:
-        RecordError: the file is not a record, is truncated, or was written by a newer workbench.
-        FileNotFoundError: there is no such file.
+    Raises
+    ------
+    RecordError
+        The file is not a record, is truncated, or was written by a newer workbench.
+    FileNotFoundError
+        There is no such file.
     """
     path = Path(path)
     if not path.is_file():

@@ -14,10 +14,14 @@ from workbench.records.base import Record
 class Examples(Record):
     """The few examples that a `SimilarityMap` keeps so that its layers can be looked into; ordered by class.
 
-    Attributes:
-        labels: shape (m,), int64.
-        images: uint8, shape (m, channels, height, width); None when the inputs are no images.
-        index: position of each example in the split it came from, shape (m,), int64.
+    Attributes
+    ----------
+    labels
+        Shape (m,), int64.
+    images
+        uint8, shape (m, channels, height, width); None when the inputs are no images.
+    index
+        Position of each example in the split it came from, shape (m,), int64.
     """
 
     labels: Tensor
@@ -29,13 +33,18 @@ class Examples(Record):
 class LayerViews(Record):
     """What each layer of one network makes of the `Examples`; leading axis E = epochs (1 where there are none).
 
-    Attributes:
-        projections: the first two principal components, float32, shape (E, layers, m, 2); signs are aligned along E
-            so that a moving cloud does not flip.
-        explained: share of variance of each of the two components, shape (E, layers, 2), in 0..1.
-        grams: centred Gram matrix of the first g ≤ m examples divided by its largest absolute entry, as
-            int8 in −127..127, shape (E, layers, g, g).
-        gram_examples: which of the m examples the g rows are, shape (g,), int64.
+    Attributes
+    ----------
+    projections
+        The first two principal components, float32, shape (E, layers, m, 2); signs are aligned along E
+        so that a moving cloud does not flip.
+    explained
+        Share of variance of each of the two components, shape (E, layers, 2), in 0..1.
+    grams
+        Centred Gram matrix of the first g ≤ m examples divided by its largest absolute entry, as
+        int8 in −127..127, shape (E, layers, g, g).
+    gram_examples
+        Which of the m examples the g rows are, shape (g,), int64.
     """
 
     projections: Tensor
@@ -48,19 +57,32 @@ class LayerViews(Record):
 class SimilarityMap(Record):
     """How alike the layers of two networks are on the same inputs.
 
-    Attributes:
-        values: shape (La, Lb), or (E, La, Lb) when `epochs` names E moments of training. NaN where `masked` says why.
-        layers_a, layers_b: layer names as ``named_modules()`` has them.
-        measure: ``"cka"``, ``"svcca"``, ``"pwcca"``, ``"procrustes"``, ``"rsa"``, ``"mknn"``.
-        options: the measure's settings (kernel, debiased, …), as plain values.
-        n: number of examples compared.
-        intervals: 95 % interval of each value, shape ``values.shape + (2,)``; None when not asked for.
-        per_class: the same measure within each class, shape (C, La, Lb) or (E, C, La, Lb); None when not asked for.
-        classes: names of the C classes.
-        epochs: epoch of each leading slice of `values`; empty when there is one moment only.
-        name_a, name_b: what the two networks are called in titles.
-        masked: for a cell that has no value, ``"i,j"`` → the reason in a few words.
-        views_a, views_b, examples: what the explorer's inspector shows; None when not kept.
+    Attributes
+    ----------
+    values
+        Shape (La, Lb), or (E, La, Lb) when `epochs` names E moments of training. NaN where `masked` says why.
+    layers_a, layers_b
+        Layer names as ``named_modules()`` has them.
+    measure
+        ``"cka"``, ``"svcca"``, ``"pwcca"``, ``"procrustes"``, ``"rsa"``, ``"mknn"``.
+    options
+        The measure's settings (kernel, debiased, …), as plain values.
+    n
+        Number of examples compared.
+    intervals
+        95 % interval of each value, shape ``values.shape + (2,)``; None when not asked for.
+    per_class
+        The same measure within each class, shape (C, La, Lb) or (E, C, La, Lb); None when not asked for.
+    classes
+        Names of the C classes.
+    epochs
+        Epoch of each leading slice of `values`; empty when there is one moment only.
+    name_a, name_b
+        What the two networks are called in titles.
+    masked
+        For a cell that has no value, ``"i,j"`` → the reason in a few words.
+    views_a, views_b, examples
+        What the explorer's inspector shows; None when not kept.
     """
 
     values: Tensor

@@ -19,16 +19,25 @@ RELATIONS = {
 class Claim(Record):
     """One sentence of a paper, held against numbers.
 
-    Attributes:
-        statement: the claim in words, with its setting ("PLD beats cross-entropy at 60 labels").
-        left: the measured quantity, a mean over `seeds` (for differences: paired by seed).
-        relation: ``">"``, ``">="``, ``"<"`` or ``"<="``.
-        right: the margin it is held against.
-        interval: 95 % interval of `left` over seeds.
-        seeds: number of independent repetitions behind `left`.
-        asserted: True when the claim is known to show at this scale, so that a run in which it does not is a failure;
-            False when it is only reported.
-        note: what a reader must know to judge it (where it shows, why it may not here).
+    Attributes
+    ----------
+    statement
+        The claim in words, with its setting ("PLD beats cross-entropy at 60 labels").
+    left
+        The measured quantity, a mean over `seeds` (for differences: paired by seed).
+    relation
+        ``">"``, ``">="``, ``"<"`` or ``"<="``.
+    right
+        The margin it is held against.
+    interval
+        95 % interval of `left` over seeds.
+    seeds
+        Number of independent repetitions behind `left`.
+    asserted
+        True when the claim is known to show at this scale, so that a run in which it does not is a failure;
+        False when it is only reported.
+    note
+        What a reader must know to judge it (where it shows, why it may not here).
     """
 
     statement: str
@@ -72,14 +81,22 @@ class Claim(Record):
 class StudyResult(Record):
     """What a study leaves behind.
 
-    Attributes:
-        paper: number of the paper in papers.toml.
-        title: what the study asks, as a question.
-        table: tidy rows, one dict of plain values per observation (method, seed, size, metric columns, …).
-        claims: the claims checked.
-        records: records worth opening in an explorer, by name.
-        settings: data, budget, seeds and training length the study ran with.
-        notes: what differs from the paper's own setting, in prose.
+    Attributes
+    ----------
+    paper
+        Number of the paper in papers.toml.
+    title
+        What the study asks, as a question.
+    table
+        Tidy rows, one dict of plain values per observation (method, seed, size, metric columns, …).
+    claims
+        The claims checked.
+    records
+        Records worth opening in an explorer, by name.
+    settings
+        Data, budget, seeds and training length the study ran with.
+    notes
+        What differs from the paper's own setting, in prose.
     """
 
     paper: int

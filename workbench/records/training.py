@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from workbench import models
@@ -16,13 +15,20 @@ from workbench.records.base import Record
 class Calibration(Record):
     """How far a classifier's confidence can be believed, on one split.
 
-    Attributes:
-        confidence: mean confidence per bin, shape (bins,), in 0..1; NaN for an empty bin.
-        accuracy: accuracy per bin, shape (bins,), in 0..1; NaN for an empty bin.
-        count: examples per bin, shape (bins,), int64.
-        ece: expected calibration error, in 0..1.
-        nll: mean negative log-likelihood of the true class, in nats.
-        brier: mean squared distance between probabilities and the one-hot label, in 0..2.
+    Attributes
+    ----------
+    confidence
+        Mean confidence per bin, shape (bins,), in 0..1; NaN for an empty bin.
+    accuracy
+        Accuracy per bin, shape (bins,), in 0..1; NaN for an empty bin.
+    count
+        Examples per bin, shape (bins,), int64.
+    ece
+        Expected calibration error, in 0..1.
+    nll
+        Mean negative log-likelihood of the true class, in nats.
+    brier
+        Mean squared distance between probabilities and the one-hot label, in 0..2.
     """
 
     confidence: Tensor
@@ -47,20 +53,33 @@ class Calibration(Record):
 class TrainingRecord(Record):
     """What `workbench.training.fit` leaves behind.
 
-    Attributes:
-        name: what the run is called in legends.
-        curves: one tensor of shape (epochs,) per curve: ``train_loss``, ``train_accuracy``, ``test_loss``,
-            ``test_accuracy`` (0..1), ``learning_rate``, and whatever a loss logs under its own name.
-        classes: class names; empty for regression.
-        per_class_accuracy: on the test split, shape (epochs, classes), in 0..1; None for regression.
-        calibration: of the final network on the test split; None for regression.
-        state: the final ``state_dict``.
-        spec: what `workbench.models.build` needs to build the network again; None for a network of the user's own.
-        snapshots: the state along the way, each tensor stacked along a leading axis of length ``len(snapshot_epochs)``.
-        snapshot_epochs: the epoch (0 = before training) of each snapshot.
-        settings: the arguments of the run, as plain values.
-        checkpoint: what continuing the run needs (optimizer state, generator states, position); empty if it cannot be.
-        interrupted: True when the run was stopped before its last epoch; everything reached is kept.
+    Attributes
+    ----------
+    name
+        What the run is called in legends.
+    curves
+        One tensor of shape (epochs,) per curve: ``train_loss``, ``train_accuracy``, ``test_loss``,
+        ``test_accuracy`` (0..1), ``learning_rate``, and whatever a loss logs under its own name.
+    classes
+        Class names; empty for regression.
+    per_class_accuracy
+        On the test split, shape (epochs, classes), in 0..1; None for regression.
+    calibration
+        Of the final network on the test split; None for regression.
+    state
+        The final ``state_dict``.
+    spec
+        What `workbench.models.build` needs to build the network again; None for a network of the user's own.
+    snapshots
+        The state along the way, each tensor stacked along a leading axis of length ``len(snapshot_epochs)``.
+    snapshot_epochs
+        The epoch (0 = before training) of each snapshot.
+    settings
+        The arguments of the run, as plain values.
+    checkpoint
+        What continuing the run needs (optimizer state, generator states, position); empty if it cannot be.
+    interrupted
+        True when the run was stopped before its last epoch; everything reached is kept.
     """
 
     name: str = ""
@@ -91,9 +110,11 @@ class TrainingRecord(Record):
     def model(self) -> nn.Module:
         """The trained network, in eval mode, on the CPU unless it has just been trained elsewhere.
 
-        Raises:
-            TypeError: the record was opened from a file and the network is none that `workbench.models.build` knows;
-                build it yourself and use ``network.load_state_dict(record.state)``.
+        Raises
+        ------
+        TypeError
+            The record was opened from a file and the network is none that `workbench.models.build` knows;
+            build it yourself and use ``network.load_state_dict(record.state)``.
         """
         live = self.__dict__.get("_model")
         if live is None:

@@ -1,0 +1,1 @@
+"""Explorers: one widget per record type."""
