@@ -1,6 +1,6 @@
 """What a student is told: signals compare a student's outputs with a teacher's, and add up with weights.
 
-    KL(temperature=4) + 0.5 * Hint(student="stage2", teacher="stage3")
+    KL(temperature=4) + 0.5 * Hint("stage2", "stage3")
 
 A signal is a small frozen dataclass that is called with (student outputs, teacher outputs, labels). One that needs
 trainable parts of its own (a hint's regressor, a projector) makes them in `bind`, which sees the outputs of one batch.
@@ -8,6 +8,7 @@ trainable parts of its own (a hint's regressor, a projector) makes them in `bind
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,22 @@ from workbench.models import Outputs
 class Signal:
     """Base of all signals; gives them ``+``, ``weight *`` and binding.
 
-    A subclass is a frozen dataclass with `__call__`, or with `bind` when it has trainable parts. `student_layers` and
-    `teacher_layers` name (by ``named_modules()`` name or glob) the layers whose features it reads.
+    A subclass is a frozen dataclass with `__call__`, or with `bind` when it has trainable parts. Everything it does is
+    plain tensor operations without data-dependent branches, so that it also runs under ``vmap`` (`training.Ensemble`).
     """
 
-    student_layers: tuple[str, ...] = ()
-    teacher_layers: tuple[str, ...] = ()
+    needs_teacher: ClassVar[bool] = True
+    """False for a signal that reads only the student and the labels; it is then called with ``teacher=None``."""
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        """The student's layers whose features the signal reads, by ``named_modules()`` name or glob."""
+        return ()
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        """The teacher's layers whose features the signal reads."""
+        return ()
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:  # noqa: ARG002
         """The loss: per example, shape (n,), or one number for the batch, shape ()."""
@@ -65,11 +76,15 @@ class Sum(Signal):
     terms: tuple[Term, ...]
 
     @property
-    def student_layers(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs_teacher(self) -> bool:  # type: ignore[override]
+        return any(term.signal.needs_teacher for term in self.terms)
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for term in self.terms for name in term.signal.student_layers))
 
     @property
-    def teacher_layers(self) -> tuple[str, ...]:  # type: ignore[override]
+    def teacher_layers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for term in self.terms for name in term.signal.teacher_layers))
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:

@@ -1,0 +1,5 @@
+"""Numerical kernels: each a plain PyTorch reference, beside which a fused GPU version may stand."""
+
+from workbench.kernels import divergence
+
+__all__ = ["divergence"]
