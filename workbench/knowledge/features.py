@@ -67,12 +67,17 @@ def select(features: Mapping[str, Tensor], patterns: tuple[str, ...]) -> list[Te
     KeyError
         A pattern names none of the observed layers.
     """
-    found = []
+    return list(named(features, patterns).values())
+
+
+def named(features: Mapping[str, Tensor], patterns: tuple[str, ...]) -> dict[str, Tensor]:
+    """As `select`, by layer name."""
+    found: dict[str, Tensor] = {}
     for pattern in patterns:
         names = [name for name in features if _matches(name, pattern)]
         if not names:
             raise KeyError(f"no features of {pattern!r} were observed; there are {', '.join(features) or 'none'}")
-        found += [features[name] for name in names]
+        found |= {name: features[name] for name in names}
     return found
 
 

@@ -13,12 +13,12 @@ Paper 034 (Hao et al. 2023), Eq. 5 to 7; the branches are those of the authors' 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from math import isqrt
 
 import torch
 from torch import Tensor, nn
 
+from workbench.knowledge.features import Layers, as_tuple, named
 from workbench.knowledge.signal import Signal
 from workbench.models import Outputs
 
@@ -97,9 +97,9 @@ class OFA(Signal):
 
     Parameters
     ----------
-    student_layers
-        The stages that get an exit, from input to output: names or globs (``"stage*"``, ``"blocks.*"``). A stage may
-        give maps (n, c, h, w) or tokens (n, tokens, d). Empty: no exits, which is plain soft-label distillation.
+    stages
+        The student's stages that get an exit, from input to output: names or globs (``"stage*"``, ``"blocks.*"``). A
+        stage may give maps (n, c, h, w) or tokens (n, tokens, d). Empty: no exits, plain soft-label distillation.
     exponents
         ε_k: one for all exits, or one per exit.
     final_exponent
@@ -112,7 +112,7 @@ class OFA(Signal):
         How many leading tokens are no image patches; None reads it off the number of tokens.
     """
 
-    student_layers: tuple[str, ...] = ()
+    stages: Layers = ()
     exponents: float | tuple[float, ...] = 1.0
     final_exponent: float = 1.0
     temperature: float = 1.0
@@ -120,8 +120,12 @@ class OFA(Signal):
     exit_weight: float = 1.0
     class_tokens: int | None = None
 
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        return as_tuple(self.stages)
+
     def bind(self, student: Outputs, teacher: Outputs, labels: Tensor, *, generator: torch.Generator) -> "OFABranches":  # noqa: ARG002
-        stages = _stages(student.features, self.student_layers)
+        stages = named(student.features, self.student_layers)
         exponents = self.exponents if isinstance(self.exponents, tuple) else (self.exponents,) * len(stages)
         if len(exponents) != len(stages):
             raise ValueError(f"exponents has {len(exponents)} values; {len(stages)} stages match: {', '.join(stages)}")
@@ -196,7 +200,7 @@ def exit_branch(feature: Tensor, stages_left: int, classes: int, *, class_tokens
             return _TokenExit(tokens, width, max(stages_left, 1), classes, class_tokens)
     raise ValueError(
         f"an exit needs maps (n, channels, h, w) or tokens (n, tokens, d), and this stage gives "
-        f"{tuple(feature.shape)}: name another layer in student_layers"
+        f"{tuple(feature.shape)}: name another layer in stages of OFA"
     )
 
 
@@ -287,13 +291,3 @@ class _Block(nn.Module):
         attention = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-1)
         x = x + self.out((attention @ v).transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
-
-
-def _stages(features: Mapping[str, Tensor], patterns: tuple[str, ...]) -> dict[str, Tensor]:
-    """The features whose names match, in network order."""
-    stages = {name: value for name, value in features.items() if any(fnmatchcase(name, p) for p in patterns)}
-    if patterns and not stages:
-        raise ValueError(
-            f"student_layers {patterns} match none of the observed layers: {', '.join(features) or 'none'}"
-        )
-    return stages
