@@ -1,5 +1,20 @@
 """Networks by name, and the means to look at the layers of any network."""
 
+from workbench.models.building import build, from_spec, names
+from workbench.models.checkpoints import load_checkpoint
+from workbench.models.layers import LayerNameError, layer_names
+from workbench.models.observing import LayerOutputError, Observer, observe
 from workbench.models.outputs import Outputs
 
-__all__ = ["Outputs"]
+__all__ = [
+    "LayerNameError",
+    "LayerOutputError",
+    "Observer",
+    "Outputs",
+    "build",
+    "from_spec",
+    "layer_names",
+    "load_checkpoint",
+    "names",
+    "observe",
+]

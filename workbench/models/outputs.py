@@ -10,7 +10,8 @@ from torch import Tensor
 class Outputs:
     """Logits and features of one network on one batch.
 
-    Attributes:
+    Attributes
+    ----------
         logits: shape (n, classes).
         features: layer name → that layer's output, first axis n. Keys are ``named_modules()`` names, in network order.
     """

@@ -1,0 +1,44 @@
+"""A multilayer perceptron: the smallest network that distillation is shown on."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+from torch import Tensor, nn
+
+from workbench.models.norms import activation_layer
+
+
+class MLP(nn.Module):
+    """Flatten, then hidden layers ``hidden.0``, ``hidden.1``, … (linear, activation), then the linear ``head``.
+
+    Parameters
+    ----------
+    shape
+        Shape of one input; flattened.
+    outputs
+        Number of logits.
+    widths
+        Units of each hidden layer.
+    activation
+        ``"relu"``, ``"tanh"``, ``"gelu"`` or ``"silu"``.
+    """
+
+    def __init__(self, shape: Sequence[int], outputs: int, widths: Sequence[int], activation: str = "relu") -> None:
+        super().__init__()
+        features = 1
+        for side in shape:
+            features *= side
+        self.flatten = nn.Flatten()
+        self.hidden = nn.ModuleList(
+            nn.Sequential(nn.Linear(a, b), activation_layer(activation)) for a, b in pairwise([features, *widths])
+        )
+        self.head = nn.Linear(widths[-1], outputs)
+        self.penultimate = f"hidden.{len(widths) - 1}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape (n, outputs)."""
+        x = self.flatten(x)
+        for layer in self.hidden:
+            x = layer(x)
+        return cast("Tensor", self.head(x))

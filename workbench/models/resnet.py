@@ -1,0 +1,93 @@
+"""The ResNets that He et al. (2016, section 4.2) made for CIFAR: 6n+2 layers, three stages, shortcuts without parameters."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workbench.models.norms import norm_layer
+
+
+class OptionA(nn.Module):
+    """The shortcut without parameters: every second pixel, and zeros for the new channels (half before, half after)."""
+
+    def __init__(self, stride: int, extra: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.extra = extra
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) → (n, c + extra, ⌈h/stride⌉, ⌈w/stride⌉)."""
+        before = self.extra // 2
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.extra - before))
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions, and the input added to their result before the last ReLU."""
+
+    def __init__(self, channels: int, planes: int, stride: int, size: tuple[int, int], norm: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = norm_layer(norm, planes, *size)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = norm_layer(norm, planes, *size)
+        same = stride == 1 and channels == planes
+        self.shortcut = nn.Identity() if same else OptionA(stride, planes - channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) → (n, planes, ⌈h/stride⌉, ⌈w/stride⌉)."""
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """``conv1``, ``bn1``, stages ``layer1`` … ``layer3`` of n blocks, global average ``pool``, and the head ``linear``.
+
+    Layer names and shapes are those of the public ``resnet20`` … ``resnet110`` checkpoints.
+
+    Parameters
+    ----------
+    shape
+        (channels, height, width) of one image.
+    outputs
+        Number of logits.
+    depth
+        6n + 2: 8, 14, 20, 32, 44, 56, 110, …
+    width
+        Channels of the first stage; the next two have twice and four times as many. 16 in the paper.
+    norm
+        ``"batch"`` (default), ``"group"``, ``"instance"``, ``"layer"`` or ``"none"``.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], outputs: int, depth: int = 20, width: int = 16, norm: str = "batch"
+    ) -> None:
+        super().__init__()
+        channels, height, across = shape
+        if depth < 8 or (depth - 2) % 6:
+            raise ValueError(f"depth={depth} must be 6n + 2: 8, 14, 20, 32, 44, 56, 110")
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn1 = norm_layer(norm, width, height, across)
+        channels = width
+        for stage, planes in enumerate((width, 2 * width, 4 * width), start=1):
+            blocks = []
+            for block in range((depth - 2) // 6):
+                stride = 2 if stage > 1 and block == 0 else 1
+                height, across = -(-height // stride), -(-across // stride)
+                blocks.append(BasicBlock(channels, planes, stride, (height, across), norm))
+                channels = planes
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.linear = nn.Linear(channels, outputs)
+        self.penultimate = "pool"
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape (n, outputs), of images (n, channels, height, width)."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        for stage in (self.layer1, self.layer2, self.layer3):
+            x = stage(x)
+        return cast("Tensor", self.linear(self.pool(x)))
