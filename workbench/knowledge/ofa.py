@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.knowledge.features import Layers, as_tuple, named
-from workbench.knowledge.signal import Signal
+from workbench.knowledge.signal import Signal, seeded
 from workbench.models import Outputs
 
 
@@ -132,8 +132,7 @@ class OFA(Signal):
         for name, value in zip(("final_exponent", *stages), (self.final_exponent, *exponents), strict=True):
             if not value >= 1:
                 raise ValueError(f"the exponent of {name} is {value}; it must be at least 1")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+        with seeded(generator):
             branches = {
                 name: exit_branch(feature, len(stages) - k, student.logits.shape[1], class_tokens=self.class_tokens)
                 for k, (name, feature) in enumerate(stages.items(), start=1)

@@ -6,7 +6,8 @@ A signal is a small frozen dataclass that is called with (student outputs, teach
 trainable parts of its own (a hint's regressor, a projector) makes them in `bind`, which sees the outputs of one batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -24,7 +25,10 @@ class Signal:
     """
 
     needs_teacher: ClassVar[bool] = True
-    """False for a signal that reads only the student and the labels; it is then called with ``teacher=None``."""
+    """False for a signal that reads only the student and the labels; it may then be called with ``teacher=None``."""
+
+    complete: ClassVar[bool] = False
+    """True for a signal that is a whole training loss by itself, to which `distill` adds no label term."""
 
     @property
     def student_layers(self) -> tuple[str, ...]:
@@ -80,6 +84,10 @@ class Sum(Signal):
         return any(term.signal.needs_teacher for term in self.terms)
 
     @property
+    def complete(self) -> bool:  # type: ignore[override]
+        return any(term.signal.complete for term in self.terms)
+
+    @property
     def student_layers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for term in self.terms for name in term.signal.student_layers))
 
@@ -130,3 +138,11 @@ def _total(losses: list[Tensor]) -> Tensor:
     for loss in losses[1:]:
         total = total + loss
     return total
+
+
+@contextmanager
+def seeded(generator: torch.Generator) -> Iterator[None]:
+    """Seeds torch's own initialisers, which know the global generator only, from `generator`; restores the global one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+        yield
