@@ -35,32 +35,31 @@ PROJECTORS: tuple[Projector, ...] = ("orthogonal", "orthogonal (torch)", "linear
 class VKD(FeatureSignal):
     """Feature matching through a projector; the paper's method with the defaults, its rivals with others.
 
-        Attributes
-        ----------
-        student, teacher
-            The layers compared (usually the last before the classifier), pair by pair; pooled over positions.
-        projector
-            ``"orthogonal"`` (exponential of a skew matrix, as in the paper), ``"orthogonal (torch)"`` (torch's
-            parametrisation, as in the code), and for comparison ``"linear"``, ``"linear+BN"``, ``"MLP"`` (two layers) and
-            ``"none"`` (the student's features, padded with zeros).
-        normalise
-            Of the teacher's features: ``"standardise"``, ``"whiten"`` or ``"none"``.
-        shrinkage
-            ρ in 0..1 for ``"whiten"``, see `whiten`; a batch of no more examples than d_t needs ρ > 0.
-        affine
-            Adds a learned scale and bias per teacher channel after the projection, as the paper does for detection.
+    Attributes
+    ----------
+    student, teacher
+        The layers compared (usually the last before the classifier), pair by pair; pooled over positions.
+    projector
+        ``"orthogonal"`` (exponential of a skew matrix, as in the paper), ``"orthogonal (torch)"`` (torch's
+        parametrisation, as in the code), and for comparison ``"linear"``, ``"linear+BN"``, ``"MLP"`` (two layers)
+        and ``"none"`` (the student's features, padded with zeros).
+    normalise
+        Of the teacher's features: ``"standardise"``, ``"whiten"`` or ``"none"``.
+    shrinkage
+        ρ in 0..1 for ``"whiten"``, see `whiten`; a batch of no more examples than d_t needs ρ > 0.
+    affine
+        Adds a learned scale and bias per teacher channel after the projection, as the paper does for detection.
 
-        Examples
-        --------
-        >>> import torch
-        >>> from workbench.knowledge.signal import seeded
-    from workbench.models import Outputs
-        >>> small = Outputs(torch.zeros(8, 3), {"hidden": torch.randn(8, 4)})
-        >>> large = Outputs(torch.zeros(8, 3), {"hidden": torch.randn(8, 6)})
-        >>> labels = torch.zeros(8, dtype=torch.int64)
-        >>> loss = VKD("hidden", "hidden").bind(small, large, labels, generator=torch.Generator().manual_seed(0))
-        >>> loss(small, large, labels).shape
-        torch.Size([8])
+    Examples
+    --------
+    >>> import torch
+    >>> from workbench.models import Outputs
+    >>> small = Outputs(torch.zeros(8, 3), {"hidden": torch.randn(8, 4)})
+    >>> large = Outputs(torch.zeros(8, 3), {"hidden": torch.randn(8, 6)})
+    >>> labels = torch.zeros(8, dtype=torch.int64)
+    >>> loss = VKD("hidden", "hidden").bind(small, large, labels, generator=torch.Generator().manual_seed(0))
+    >>> loss(small, large, labels).shape
+    torch.Size([8])
     """
 
     projector: Projector = "orthogonal"
