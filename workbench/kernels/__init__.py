@@ -1,5 +1,5 @@
 """Numerical kernels: each a plain PyTorch reference, beside which a fused GPU version may stand."""
 
-from workbench.kernels import divergence
+from workbench.kernels import divergence, hsic
 
-__all__ = ["divergence"]
+__all__ = ["divergence", "hsic"]

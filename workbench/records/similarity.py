@@ -31,20 +31,24 @@ class Examples(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerViews(Record):
-    """What each layer of one network makes of the `Examples`; leading axis E = epochs (1 where there are none).
+    """What each layer of one network makes of the `Examples`.
+
+    The leading axis E is 1 for a network without epochs, also where the other network of the map has some. A layer
+    with NaN activations has zeros.
 
     Attributes
     ----------
     projections
-        The first two principal components, float32, shape (E, layers, m, 2); signs are aligned along E
-        so that a moving cloud does not flip.
+        The plane of the first two principal components, float32, shape (E, layers, m, 2). At the first epoch the
+        axes are the components; from then on the plane is turned to fit the epoch before (orthogonal Procrustes), so
+        that a moving cloud neither flips nor spins.
     explained
-        Share of variance of each of the two components, shape (E, layers, 2), in 0..1.
+        Share of variance along each of the two axes, shape (E, layers, 2), in 0..1.
     grams
-        Centred Gram matrix of the first g ≤ m examples divided by its largest absolute entry, as
+        Centred Gram matrix of g ≤ m examples divided by its largest absolute entry, as
         int8 in −127..127, shape (E, layers, g, g).
     gram_examples
-        Which of the m examples the g rows are, shape (g,), int64.
+        Which of the m examples the g rows are, rising (so ordered by class), shape (g,), int64.
     """
 
     projections: Tensor
@@ -72,7 +76,8 @@ class SimilarityMap(Record):
     intervals
         95 % interval of each value, shape ``values.shape + (2,)``; None when not asked for.
     per_class
-        The same measure within each class, shape (C, La, Lb) or (E, C, La, Lb); None when not asked for.
+        The same measure within each class, shape (C, La, Lb) or (E, C, La, Lb); None when not asked for, NaN for
+        a class with fewer members than the measure needs.
     classes
         Names of the C classes.
     epochs
@@ -80,7 +85,8 @@ class SimilarityMap(Record):
     name_a, name_b
         What the two networks are called in titles.
     masked
-        For a cell that has no value, ``"i,j"`` → the reason in a few words.
+        For a cell that has no value, ``"i,j"`` (``"e,i,j"`` with `epochs`; e, i, j are positions) → the reason in a
+        few words.
     views_a, views_b, examples
         What the explorer's inspector shows; None when not kept.
     """

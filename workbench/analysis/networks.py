@@ -1,0 +1,193 @@
+"""Running the two sides of a comparison: a network, or a training record with its snapshots, layer by layer."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workbench import models
+from workbench.analysis.layers import default_layers
+from workbench.records import TrainingRecord
+
+__all__ = ["Side", "moments", "sides"]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of a comparison.
+
+    Attributes
+    ----------
+    name
+        What titles call it.
+    module
+        The network.
+    layers
+        Names of the layers to look at.
+    epochs
+        The epochs of its snapshots; empty when there is one set of weights, the module's own.
+    states
+        One ``state_dict`` per epoch.
+    """
+
+    name: str
+    module: nn.Module
+    layers: tuple[str, ...]
+    epochs: tuple[int, ...] = ()
+    states: tuple[dict[str, Tensor], ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; the CPU if it has no parameters."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type the network computes in."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    def at(self, epochs: Sequence[int]) -> "Side":
+        """This side with only the snapshots at `epochs`."""
+        states = dict(zip(self.epochs, self.states, strict=True))
+        return Side(self.name, self.module, self.layers, tuple(epochs), tuple(states[epoch] for epoch in epochs))
+
+    @torch.no_grad()
+    def run(self, inputs: Tensor, reduce: Callable[[Tensor], Tensor], moment: int = 0) -> tuple[list[Tensor], Tensor]:
+        """One forward pass; `reduce` is applied to each layer's output inside the pass, so that no output is kept.
+
+        Parameters
+        ----------
+        inputs
+            Shape (n, ...).
+        reduce
+            Layer output (n, ...) → what is kept of it.
+        moment
+            Which of the snapshots; ignored where there are none.
+
+        Returns
+        -------
+        tuple
+            What was kept, in the order of `layers` (of a layer that runs more than once: its last output), and the
+            network's own output.
+        """
+        inputs = inputs.to(self.device, self.dtype) if inputs.is_floating_point() else inputs.to(self.device)
+        kept: dict[str, Tensor] = {}
+
+        def hook(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+            kept[name] = reduce(self._checked(name, output, len(inputs)))
+
+        with _evaluating(self.module):
+            handles = [
+                self.module.get_submodule(name).register_forward_hook(partial(hook, name)) for name in self.layers
+            ]
+            try:
+                if self.states:
+                    state = {name: value.to(self.device) for name, value in self.states[moment].items()}
+                    output = torch.func.functional_call(self.module, state, (inputs,))
+                else:
+                    output = self.module(inputs)
+            finally:
+                for handle in handles:
+                    handle.remove()
+        silent = [name for name in self.layers if name not in kept]
+        if silent:
+            raise models.LayerOutputError(
+                f"layer {silent[0]!r} of {self.name} is never called in a forward pass: leave it out"
+            )
+        return [kept[name] for name in self.layers], getattr(output, "logits", output)
+
+    def _checked(self, name: str, output: Any, n: int) -> Tensor:
+        if not isinstance(output, Tensor):
+            inner = [f"{name}.{child}" for child, _ in self.module.get_submodule(name).named_children()]
+            hint = f"name a layer inside it ({', '.join(inner[:4])})" if inner else "name another layer"
+            raise models.LayerOutputError(
+                f"layer {name!r} of {self.name} returns a {type(output).__name__}, not one tensor: {hint}"
+            )
+        if output.dim() == 0 or len(output) != n:
+            raise models.LayerOutputError(
+                f"layer {name!r} of {self.name} gives shape {tuple(output.shape)} for {n} examples: "
+                "its first axis must be the examples"
+            )
+        return output.detach()
+
+
+def sides(
+    a: "nn.Module | TrainingRecord",
+    b: "nn.Module | TrainingRecord",
+    layers_a: "str | Sequence[str] | None" = None,
+    layers_b: "str | Sequence[str] | None" = None,
+    epochs: Sequence[int] | None = None,
+) -> tuple[Side, Side]:
+    """Both sides of a comparison, with layer patterns resolved and the snapshots to visit settled.
+
+    `epochs` None: every epoch that there is a snapshot of (on both sides, where both are records with snapshots);
+    empty: the final weights only.
+    """
+    first, second = _side(a, layers_a, epochs, "a"), _side(b, layers_b, epochs, "b")
+    if first.epochs and second.epochs:
+        shared = [epoch for epoch in first.epochs if epoch in second.epochs]
+        if not shared:
+            raise ValueError(
+                f"a has snapshots at epochs {list(first.epochs)} and b at {list(second.epochs)}, none in common: "
+                "compare with the final weights (epochs=()) or take snapshots at the same epochs"
+            )
+        first, second = first.at(shared), second.at(shared)
+    if epochs:
+        missing = [epoch for epoch in epochs if epoch not in (first.epochs or second.epochs)]
+        if missing:
+            raise ValueError(
+                f"epochs={list(epochs)}: there is no snapshot at {missing[0]}; "
+                f"there are {list(first.epochs or second.epochs) or 'none'}"
+            )
+    return first, second
+
+
+def moments(a: Side, b: Side) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    """The epochs of a comparison (empty when there is one moment), and which state of a and b each pairs."""
+    epochs = a.epochs or b.epochs
+    return epochs, [(e if a.epochs else 0, e if b.epochs else 0) for e in range(len(epochs) or 1)]
+
+
+def _side(
+    which: "nn.Module | TrainingRecord",
+    patterns: "str | Sequence[str] | None",
+    epochs: Sequence[int] | None,
+    argument: str,
+) -> Side:
+    if isinstance(which, TrainingRecord):
+        module = which.model
+        name = which.name or (which.spec or {}).get("name") or type(module).__name__
+        wanted = [e for e in which.snapshot_epochs if epochs is None or e in epochs]
+        states = tuple(_state(which.snapshots, which.snapshot_epochs.index(e)) for e in wanted)
+    elif isinstance(which, nn.Module):
+        module, wanted, states = which, [], ()
+        spec = getattr(which, "spec", None)
+        name = spec.get("name", "") if isinstance(spec, Mapping) else ""
+        name = name or type(which).__name__
+    else:
+        raise TypeError(f"{argument} is a {type(which).__name__}; a torch module or a TrainingRecord is needed")
+    if patterns is None:
+        layers = default_layers(module)
+    else:
+        layers = models.layer_names(module, (patterns,) if isinstance(patterns, str) else tuple(patterns))
+    return Side(name, module, tuple(layers), tuple(wanted), states)
+
+
+def _state(stacks: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    return {name: stack[index] for name, stack in stacks.items()}
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and each submodule's own mode again afterwards."""
+    training = [each for each in module.modules() if each.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each in training:
+            each.training = True
