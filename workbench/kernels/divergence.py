@@ -75,7 +75,7 @@ def jensen_shannon(
 ) -> Tensor:
     """β KL(p ‖ m) + (1 − β) KL(q ‖ m) with m = β p + (1 − β) q and 0 < β < 1; at most log 2. Others as `forward_kl`."""
     if not 0 < beta < 1:
-        raise ValueError(f"beta is {beta}; it must lie strictly between 0 and 1 (use forward_kl or reverse_kl at the ends)")
+        raise ValueError(f"beta is {beta}; it must lie strictly between 0 and 1 (at the ends the divergence is 0)")
     p, q = _log_probabilities(student, teacher, student_temperature, teacher_temperature)
     mixture = _log_mixture(p, q, beta)
     return beta * _kl(p, mixture) + (1 - beta) * _kl(q, mixture)
@@ -103,7 +103,7 @@ def skew_reverse_kl(
     student_temperature: float = 1.0,
     teacher_temperature: float = 1.0,
 ) -> Tensor:
-    """KL(q ‖ (1 − α) p + α q) with 0 ≤ α ≤ 1: the skew divergence with its arguments exchanged. Others as `forward_kl`."""
+    """KL(q ‖ (1 − α) p + α q) with 0 ≤ α ≤ 1: `skew_kl` with p and q exchanged. Others as `forward_kl`."""
     _check_share(alpha)
     p, q = _log_probabilities(student, teacher, student_temperature, teacher_temperature)
     return _kl(q, _log_mixture(q, p, alpha))

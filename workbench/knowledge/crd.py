@@ -3,8 +3,8 @@
     L = ½ [ CE(S, identity) + CE(Sᵀ, identity) ],   S_ij = ⟨g_s(F_s,i), g_t(F_t,j)⟩ / τ,   g linear, of unit length
 
 InfoNCE with the rest of the batch as negatives; the paper draws its negatives from a memory bank of the whole training
-set. The minimum is not 0: a batch of B examples leaves at least what τ cannot sharpen away. Tian, Krishnan & Isola 2020;
-paper 037, method 9.
+set. The minimum is not 0: τ bounds how sharply a match can be picked out. Tian, Krishnan & Isola 2020; paper 037,
+method 9.
 """
 
 from dataclasses import dataclass

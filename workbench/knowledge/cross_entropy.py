@@ -1,6 +1,8 @@
 """Labels: plain cross-entropy, the term every other signal is added to or compared with.
 
     L = −Σ_c m_c log softmax(s)_c,   m = (1 − ε) · onehot(y) + ε / C
+
+The gradient on the logits is softmax(s) − m. Label smoothing: Szegedy et al. 2016.
 """
 
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ class CrossEntropy(Signal):
 
     smoothing: float = 0.0
     needs_teacher: ClassVar[bool] = False
+    complete: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing <= 1:

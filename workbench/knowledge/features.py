@@ -60,7 +60,8 @@ def as_tuple(layers: Layers) -> tuple[str, ...]:
 def select(features: Mapping[str, Tensor], patterns: tuple[str, ...]) -> list[Tensor]:
     """The features of the layers that the patterns name, in the patterns' order and then the network's.
 
-    A pattern is matched part by part: ``"layer*.0"`` finds ``layer1.0`` but not ``layer1.0.conv1``.
+    Patterns are those of `workbench.models.layer_names`: ``"layer*.0"`` finds ``layer1.0`` but not ``layer1.0.conv1``,
+    ``**`` stands for any number of parts, and a list of layers (``"blocks"``) for its members.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def named(features: Mapping[str, Tensor], patterns: tuple[str, ...]) -> dict[str
     """As `select`, by layer name."""
     found: dict[str, Tensor] = {}
     for pattern in patterns:
-        names = [name for name in features if _matches(name, pattern)]
+        names = layer_matches(list(features), pattern)
         if not names:
             raise KeyError(f"no features of {pattern!r} were observed; there are {', '.join(features) or 'none'}")
         found |= {name: features[name] for name in names}
@@ -104,8 +105,8 @@ def as_maps(feature: Tensor) -> Tensor:
 
 
 def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps (n, c, h, w) at the smaller of their two sizes, by average pooling (as the attention-transfer code does)."""
-    size = [min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    """Two maps (n, c, h, w) at the smaller of their sizes, by average pooling (as the attention-transfer code does)."""
+    size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
     return _pooled(student, size), _pooled(teacher, size)
 
 
@@ -119,10 +120,21 @@ def pooled(feature: Tensor) -> Tensor:
     return as_maps(feature).flatten(2).mean(2)
 
 
-def _pooled(maps: Tensor, size: list[int]) -> Tensor:
-    return maps if list(maps.shape[2:]) == size else functional.adaptive_avg_pool2d(maps, size)
+def _pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return maps if maps.shape[2:] == size else functional.adaptive_avg_pool2d(maps, size)
 
 
-def _matches(name: str, pattern: str) -> bool:
-    parts, patterns = name.split("."), pattern.split(".")
-    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+def layer_matches(names: list[str], pattern: str) -> list[str]:
+    """Those of `names` that `pattern` addresses."""
+    if pattern in names:
+        return [pattern]
+    found = [name for name in names if _fits(name.split("."), pattern.split("."))]
+    return found or [name for name in names if _fits(name.split("."), [*pattern.split("."), "*"])]
+
+
+def _fits(parts: list[str], pattern: list[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])

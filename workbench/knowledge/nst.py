@@ -2,8 +2,8 @@
 
     L = MMD²({f_s}, {f_t}) = mean k(f_t, f_t') + mean k(f_s, f_s') − 2 mean k(f_t, f_s),   k(x, y) = (xᵀy)²
 
-over the channels' activation maps f, each flattened and of unit length. Huang & Wang 2017 (Eq. 7, polynomial kernel with
-d = 2, c = 0); paper 037, method 5.
+over the channels' activation maps f, each flattened and of unit length. Huang & Wang 2017 (Eq. 7, polynomial kernel
+with d = 2, c = 0); paper 037, method 5.
 """
 
 from dataclasses import dataclass

@@ -4,11 +4,12 @@
     π = the true label, then the other classes by falling teacher logit.
 
 Paper 092 (Bassam, Zhu & Bian 2025), Eq. 5. Convex in s; blind to a constant added to s or to t; for two classes it is
-cross-entropy weighted by the teacher's confidence in the label. `ListMLE` and `PListMLE` keep the ranking and weight its
-ranks evenly, or by position.
+cross-entropy weighted by the teacher's confidence in the label. `ListMLE` and `PListMLE` keep the ranking and
+weight its ranks evenly, or by position.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ class PLD(Signal):
     """
 
     temperature: float = 1.0
+    complete: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -66,6 +68,8 @@ class ListMLE(Signal):
     tensor([1.7918])
     """
 
+    complete: ClassVar[bool] = True
+
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
         """Per-example loss, shape (n,)."""
         return choice_losses(student.logits, label_first_order(teacher.logits, labels)).mean(1)
@@ -73,7 +77,7 @@ class ListMLE(Signal):
 
 @dataclass(frozen=True)
 class PListMLE(Signal):
-    """The same ranking with weights that fall with the rank, whatever the teacher's probabilities: (2^(C−k) − 1), normalised.
+    """The same ranking with weights that fall with the rank k alone: 2^(C−k) − 1, normalised.
 
     Lan et al. 2014 (position-aware ListMLE).
 
@@ -85,6 +89,8 @@ class PListMLE(Signal):
     >>> PListMLE()(even, even, torch.tensor([1]))  # two classes: all weight on the first choice
     tensor([0.6931])
     """
+
+    complete: ClassVar[bool] = True
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
         """Per-example loss, shape (n,)."""
@@ -98,11 +104,11 @@ class PListMLE(Signal):
 def label_first_order(teacher: Tensor, labels: Tensor) -> Tensor:
     """π: the label, then the other classes by falling teacher logit; shape (n, classes), int64."""
     first = torch.full_like(teacher[:, :1], torch.inf)
-    return teacher.detach().scatter(1, labels[:, None], first).argsort(dim=1, descending=True, stable=True)
+    return teacher.detach().scatter(1, labels[:, None], first).argsort(stable=True, dim=1, descending=True)
 
 
 def choice_weights(teacher: Tensor, order: Tensor, temperature: float) -> Tensor:
-    """α: the teacher's probability at temperature τ of the class chosen at each rank; shape (n, classes), rows sum to 1."""
+    """α: the teacher's probability, at temperature τ, of the class at each rank; shape (n, classes), rows sum to 1."""
     return (teacher.detach() / temperature).softmax(1).gather(1, order)
 
 
