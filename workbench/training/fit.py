@@ -1,0 +1,294 @@
+"""`fit`: train one network on a dataset and keep what happened as a record."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workbench.analysis.calibration import calibration
+from workbench.data import Dataset, Split
+from workbench.records import Provenance, TrainingRecord
+from workbench.training import augment as augmentations
+from workbench.training import distributed, losses, optimizers, plan, randomness
+from workbench.training.evaluating import Scores
+from workbench.training.guide import GuideFunction, train_split
+from workbench.training.history import History
+from workbench.training.learner import Batches, Single, copied
+from workbench.training.loop import Failure, TrainingError, progress_bar, run
+
+MUST_AGREE = ("batch_size", "examples", "seed", "optimizer")
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset | Split,
+    epochs: int = 20,
+    *,
+    steps: int | None = None,
+    optimizer: str | optimizers.OptimizerFactory = "adam",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    schedule: str | Callable[[float], float] = "cosine",
+    warmup: float = 0,
+    batch_size: int = 64,
+    augment: str | augmentations.Augment | None = None,
+    loss: losses.Loss | None = None,
+    layers: str | Sequence[str] = (),
+    guide: GuideFunction | None = None,
+    amp: bool = False,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    snapshots: int | str | Sequence[int] = 0,
+    evaluate_every: int | None = None,
+    resume: TrainingRecord | None = None,
+    progress: bool = True,
+    name: str = "",
+) -> TrainingRecord:
+    """Train `model` in place on ``data.train`` and evaluate it on ``data.test``.
+
+    An interrupt (the notebook's stop button, Ctrl-C) ends the run after the step under way and returns what was
+    reached, with ``interrupted=True``; pass that record as `resume` to go on. Under ``torchrun`` each batch is shared
+    out over the processes, and every process returns the same record.
+
+    Parameters
+    ----------
+    model
+        Any network; its output is the logits (n, classes), or has them as ``.logits``.
+    data
+        Dataset, or a split to train on without testing.
+    epochs, steps
+        Passes over ``data.train``; or optimizer steps, which then count instead. With `steps`, the curves have a point
+        per `evaluate_every` steps (left out: per pass, at most about twenty in all).
+    optimizer
+        ``"adam"``, ``"adamw"``, ``"sgd"`` (with `momentum`), or a function from parameters to a `torch.optim.Optimizer`,
+        which then decides `lr`, `weight_decay` and `momentum` itself.
+    schedule, warmup
+        ``"cosine"``, ``"constant"``, ``"step"`` or a function from progress (0..1) to the share of `lr`; before it, the
+        rate rises linearly over `warmup` epochs (with `steps`: steps).
+    batch_size
+        Examples per step, over all processes together.
+    augment
+        Name or names of augmentations (``"shift+cutout"``), or a function of (inputs, generator).
+    loss
+        Called as ``loss(outputs, guide, labels)``, returns (n,) or (); parameters of an `nn.Module` are trained with the
+        network. What it keeps in an attribute ``logged`` (name → number) becomes a curve. Default: cross-entropy, or
+        squared error when the labels are no classes.
+    layers
+        Layers of `model` whose features the loss sees in ``outputs.features``.
+    guide
+        Teacher: called without gradients as ``guide(inputs, rows)``, `rows` being positions in ``data.train``; see `Guide`.
+    amp
+        Mixed precision: bfloat16, or float16 with loss scaling on GPUs without it.
+    device
+        ``"auto"`` (a GPU if there is one), or a torch device. Model and data are moved there.
+    seed
+        Decides the order of the examples, the augmentation and the draws of layers like dropout; not the weights.
+    snapshots
+        Keep the weights every so many epochs (and before training), at ``"all"`` epochs, or at the epochs listed; 0: never.
+    evaluate_every
+        Epochs (with `steps`: steps) from one evaluation to the next, NaN between; 0: only at the end. Default: each.
+    resume
+        Record of a run to continue. `epochs` or `steps` is the total. On the CPU the result has the same bits as
+        without the stop.
+    progress
+        Show a progress bar.
+    name
+        What the run is called in legends.
+
+    Returns
+    -------
+    TrainingRecord
+        Its ``model`` is `model`, in eval mode.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range; the message names it, what it was and what would do.
+    TrainingError
+        The loss became NaN or infinite; ``error.record`` is the last sound state.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> data = wb.data.load("digits")
+    >>> record = fit(wb.models.build("mlp", data, width=32), data, epochs=3, lr=0.01, progress=False)
+    >>> record.epochs, record.accuracy > 0.9
+    (3, True)
+    """
+    started = time.perf_counter()
+    device = distributed.pick(device)
+    train, test = splits(data)
+    course = plan.make(
+        len(train),
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        schedule=schedule,
+        warmup=warmup,
+        snapshots=snapshots,
+        evaluate_every=evaluate_every,
+    )
+    settings = {
+        "epochs": None if steps is not None else epochs,
+        "steps": course.steps,
+        "steps_per_point": course.point,
+        "optimizer": plain(optimizer),
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "momentum": momentum,
+        "schedule": plain(schedule),
+        "warmup": warmup,
+        "batch_size": batch_size,
+        "augment": plain(augment),
+        "loss": plain(loss),
+        "layers": [layers] if isinstance(layers, str) else list(layers),
+        "guide": plain(guide),
+        "amp": amp,
+        "seed": seed,
+        "examples": len(train),
+        "data": getattr(data, "name", ""),
+    }
+    model.to(device)
+    if isinstance(loss, nn.Module):
+        loss.to(device)
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    train, test = train.to(device, own), None if test is None else test.to(device, own)
+    with randomness.fenced(device):
+        learner = Single(
+            model,
+            losses.resolve(loss, train.task),
+            Batches(train, course, augmentations.resolve(augment), seed),
+            test,
+            layers=layers,
+            guide=guide,
+            optimizer=optimizer,
+            lr=lr,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            amp=amp,
+            device=device,
+        )
+        history = History(1) if resume is None else continued(learner, resume, settings)
+
+        def record(history: History, scores: Scores | None, *, interrupted: bool) -> TrainingRecord:
+            return assemble(
+                history,
+                0,
+                scores,
+                state=learner.states()[0],
+                checkpoint=checkpoint(history, learner.capture()),
+                model=model,
+                name=name,
+                classes=train.classes,
+                settings=settings,
+                interrupted=interrupted,
+                provenance=Provenance.capture(seed=seed, device=device, started=started),
+            )
+
+        try:
+            with progress_bar(course, history.step, name, show=progress and learner.world.rank == 0) as bar:
+                history, scores, interrupted = run(learner, course, history, bar)
+        except Failure as failure:
+            raise TrainingError(
+                failure.message(course), [record(failure.history, learner.score(), interrupted=True)]
+            ) from None
+        if interrupted and learner.world.rank == 0:
+            print(stopped(history, course))
+        return record(history, scores, interrupted=interrupted)
+
+
+def splits(data: Dataset | Split) -> tuple[Split, Split | None]:
+    """What to train on and what to test on; no test split where there is none or it is empty."""
+    test = data.test if isinstance(data, Dataset) else None
+    return train_split(data), test if test is not None and len(test) else None
+
+
+def plain(value: Any) -> Any:
+    """A setting as a record keeps it: as it is when plain, else by name."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, nn.Module) and type(value).__repr__ is nn.Module.__repr__:
+        return type(value).__name__
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def stopped(history: History, course: plan.Plan) -> str:
+    """One line that says where an interrupted run stands."""
+    return (
+        f"Interrupted after step {history.step:,} of {course.steps:,}; everything up to there is kept. "
+        "Pass the record as resume= to go on."
+    )
+
+
+def checkpoint(history: History, captured: Mapping[str, Any]) -> dict[str, Any]:
+    """What continuing a run needs, apart from the network's state."""
+    return {
+        "step": history.step,
+        "count": history.count,
+        "sums": {key: value.cpu() for key, value in history.sums.items()},
+        **{key: copied(value, "cpu") for key, value in captured.items() if key in ("optimizer", "loss", "scaler")},
+    }
+
+
+def continued(learner: Single, resume: TrainingRecord, settings: Mapping[str, Any]) -> History:
+    """Set `learner` to where the run that `resume` records stopped.
+
+    Raises
+    ------
+    ValueError
+        The record has no checkpoint, or comes from a run with other settings.
+    """
+    kept = resume.checkpoint
+    if not kept:
+        raise ValueError("resume is a record without a checkpoint: only a record that fit made can be continued")
+    for key in MUST_AGREE:
+        if resume.settings.get(key) != settings[key]:
+            raise ValueError(f"resume is a run with {key}={resume.settings.get(key)!r}, not {settings[key]!r}")
+    if kept["step"] > settings["steps"]:
+        raise ValueError(
+            f"resume has done {kept['step']} steps, more than the {settings['steps']} asked for: "
+            "epochs and steps count the whole run"
+        )
+    device = learner.device
+    learner.restore(
+        {
+            "model": resume.state,
+            "optimizer": copied(kept["optimizer"]),
+            "loss": kept.get("loss"),
+            "scaler": kept.get("scaler"),
+            "done": kept["step"],
+        }
+    )
+    return History(
+        members=1,
+        step=kept["step"],
+        count=kept["count"],
+        sums={key: value.to(device) for key, value in kept["sums"].items()},
+        curves={key: list(value.double().view(-1, 1)) for key, value in resume.curves.items()},
+        per_class=[] if resume.per_class_accuracy is None else list(resume.per_class_accuracy.double()[:, None]),
+        snapshots=[
+            [{key: stack[i] for key, stack in resume.snapshots.items()}] for i in range(len(resume.snapshot_epochs))
+        ],
+        snapshot_epochs=list(resume.snapshot_epochs),
+    )
+
+
+def assemble(
+    history: History,
+    member: int,
+    scores: Scores | None,
+    *,
+    state: dict[str, Tensor],
+    model: nn.Module,
+    **rest: Any,
+) -> TrainingRecord:
+    """The record of one of the networks that a history tells of."""
+    shape = None
+    if scores is not None and scores.accuracy is not None and scores.logits[member].isfinite().all():
+        shape = calibration(scores.logits[member], scores.labels[member])
+    return TrainingRecord(
+        **history.of(member), calibration=shape, state=state, spec=getattr(model, "spec", None), **rest
+    ).with_model(model)
