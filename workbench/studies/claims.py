@@ -1,0 +1,70 @@
+"""Claims and the estimates behind them: a mean over independent repetitions with its 95 % t interval."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from workbench.records import Claim
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `seeds` independent repetitions and its 95 % interval."""
+
+    mean: float
+    interval: tuple[float, float]
+    seeds: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and 95 % Student t interval; one value alone has an infinite interval.
+
+    Examples
+    --------
+    >>> estimate([1.0, 2.0, 3.0])
+    Estimate(mean=2.0, interval=(-0.484..., 4.484...), seeds=3)
+    """
+    if not len(values):
+        raise ValueError("values is empty: there is nothing to estimate from")
+    array = np.asarray(values, dtype=float)
+    mean = float(array.mean())
+    if len(array) == 1:
+        return Estimate(mean, (-float("inf"), float("inf")), 1)
+    half = float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+    return Estimate(mean, (mean - half, mean + half), len(array))
+
+
+def asserted(statement: str, measured: Estimate, relation: str, margin: float, note: str = "") -> Claim:
+    """A claim known to show at this scale: a run in which it does not fails."""
+    return _claim(statement, measured, relation, margin, note, asserted=True)
+
+
+def reported(statement: str, measured: Estimate, relation: str, margin: float, note: str = "") -> Claim:
+    """A claim that is only reported: "did not show here" is a normal outcome."""
+    return _claim(statement, measured, relation, margin, note, asserted=False)
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rank correlation, in −1..1.
+
+    Examples
+    --------
+    >>> rank_correlation([1, 2, 3], [10, 30, 20])
+    0.5
+    """
+    return float(round(stats.spearmanr(a, b).statistic, 12))
+
+
+def _claim(statement: str, measured: Estimate, relation: str, margin: float, note: str, *, asserted: bool) -> Claim:
+    return Claim(
+        statement=statement,
+        left=measured.mean,
+        relation=relation,
+        right=margin,
+        interval=measured.interval,
+        seeds=measured.seeds,
+        asserted=asserted,
+        note=note,
+    )

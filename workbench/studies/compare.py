@@ -1,0 +1,296 @@
+"""The fair comparison behind the studies: same data, starts, steps and seeds for every method; only the signal changes.
+
+All seeds of a method are trained as one ensemble. Within a seed every method gets the same training examples, the same
+initial weights and the same batch order, so that differences are paired.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from workbench.analysis.calibration import calibration
+from workbench.data import Dataset, Split, load
+from workbench.kernels import divergence
+from workbench.knowledge.distill import bind, distill_many, training_loss
+from workbench.knowledge.signal import Signal
+from workbench.records import TrainingRecord
+from workbench.studies.claims import Estimate, estimate
+from workbench.training.evaluating import logits_of
+
+Measure = Callable[[nn.Module, nn.Module | None, Split], float]
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long, and how fast, a student trains: a comparison holds at a length and may reverse at another."""
+
+    steps: int
+    lr: float
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps, lr {self.lr:g}"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A signal together with what else a method changes.
+
+    Attributes
+    ----------
+    signal
+        What the student is told.
+    teacher
+        Instead of the comparison's teacher.
+    student
+        Instead of the comparison's student: seed → fresh network (for example several `Peers`).
+    deploy
+        The network to judge, out of the one that was trained.
+    options
+        More arguments for `Ensemble.fit`, such as ``augment``.
+    """
+
+    signal: Signal
+    teacher: nn.Module | None = None
+    student: Callable[[int], nn.Module] | None = None
+    deploy: Callable[[nn.Module], nn.Module] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of `compare`.
+
+    Attributes
+    ----------
+    rows
+        One dict per trained student: ``method``, ``size``, ``steps``, ``lr``, ``seed``, then the metrics: ``accuracy``,
+        ``ece`` (0..1), ``nll`` (nats), ``confidence gap`` (mean confidence − accuracy), ``agreement`` (share of test
+        examples on which student and teacher predict the same class), ``kl to teacher`` (KL(teacher ‖ student),
+        nats), ``seconds`` (wall time of the ensemble ÷ its members), ``extra parameters`` (trained with the student
+        and dropped).
+    records
+        The first seed's training record by ``(method, size, steps)``.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    records: dict[tuple[str, int, int], TrainingRecord]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a table."""
+        return pd.DataFrame(list(self.rows))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, in the order they were given."""
+        return tuple(dict.fromkeys(row["method"] for row in self.rows))
+
+    def values(self, method: str, metric: str = "accuracy", **at: Any) -> dict[tuple[Any, ...], float]:
+        """The metric of each of a method's students, keyed by (seed and whatever `at` leaves open).
+
+        Parameters
+        ----------
+        method
+            As named in the comparison.
+        metric
+            A column.
+        at
+            Columns to hold fixed: ``size=60, steps=400``.
+
+        Raises
+        ------
+        ValueError
+            There is no such student.
+        """
+        found = {
+            (row["seed"], row["size"], row["steps"], row["lr"]): float(row[metric])
+            for row in self.rows
+            if row["method"] == method and all(row[key] == value for key, value in at.items())
+        }
+        if not found:
+            raise ValueError(f"no {method!r} was trained at {at}; there are {', '.join(self.methods)}")
+        return found
+
+    def mean(self, method: str, metric: str = "accuracy", **at: Any) -> Estimate:
+        """Mean of the metric over seeds (and over whatever `at` leaves open within a seed), with its 95 % interval."""
+        return estimate(_by_seed(self.values(method, metric, **at)))
+
+    def paired(self, left: str, right: str, metric: str = "accuracy", **at: Any) -> Estimate:
+        """Mean difference ``left − right``, paired by seed, with its 95 % interval."""
+        a, b = (self.values(method, metric, **at) for method in (left, right))
+        if a.keys() != b.keys():
+            raise ValueError(f"{left!r} and {right!r} were not trained on the same seeds and sizes at {at}")
+        return estimate(_by_seed({key: a[key] - b[key] for key in a}))
+
+    def __add__(self, other: "Comparison") -> "Comparison":
+        """Both comparisons' rows and records."""
+        return Comparison(self.rows + other.rows, self.records | other.records)
+
+
+def compare(
+    methods: Mapping[str, Signal | Method],
+    data: Dataset | Sequence[Dataset],
+    *,
+    teacher: nn.Module | None,
+    student: Callable[[int], nn.Module],
+    seeds: Sequence[int],
+    sizes: Sequence[int | None] = (None,),
+    lengths: Sequence[Length] = (Length(400, 4e-3),),
+    labels_weight: float | None = None,
+    measures: Mapping[str, Measure] | None = None,
+    columns: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Train students under every method, size, length and seed, and judge them on the test split.
+
+    Parameters
+    ----------
+    methods
+        Name → signal, or `Method` where more than the signal differs.
+    data
+        The data, or one data set per seed (for example with labels disturbed by seed).
+    teacher
+        One teacher for all methods and seeds.
+    student
+        Seed → a fresh student.
+    seeds
+        Each draws its own training examples, initial weights and batch order.
+    sizes
+        Training examples, drawn stratified by seed; None: all. Sizes above what there is are left out.
+    lengths
+        Training lengths.
+    labels_weight
+        As for `workbench.knowledge.distill`.
+    measures
+        More columns: name → function of (student, teacher, test split).
+    columns
+        Constant columns to add to each row.
+    options
+        Passed on to `Ensemble.fit` (``batch_size``, ``optimizer``, ``device``, …).
+    """
+    each = [data] * len(seeds) if isinstance(data, Dataset) else list(data)
+    if len(each) != len(seeds):
+        raise ValueError(f"data has {len(each)} data sets for {len(seeds)} seeds: give one for all, or one each")
+    named = {name: method if isinstance(method, Method) else Method(method) for name, method in methods.items()}
+    rows: list[dict[str, Any]] = []
+    records: dict[tuple[str, int, int], TrainingRecord] = {}
+    judge = _Judge(each[0].test, dict(measures or {}))
+    for size in _fitting(sizes, len(each[0].train)):
+        subsets = [one.subset(size, seed=seed) for one, seed in zip(each, seeds, strict=True)]
+        for length in lengths:
+            for name, method in named.items():
+                its_teacher = method.teacher or teacher
+                begun = time.perf_counter()
+                trained = distill_many(
+                    its_teacher,
+                    [(method.student or student)(seed) for seed in seeds],
+                    subsets,
+                    method.signal,
+                    labels_weight=labels_weight,
+                    seeds=seeds,
+                    steps=length.steps,
+                    lr=length.lr,
+                    **{"progress": False, "evaluate_every": 0, "name": name} | options | dict(method.options),
+                )
+                seconds = (time.perf_counter() - begun) / len(seeds)
+                fresh = (method.student or student)(seeds[0])
+                bound = bind(training_loss(method.signal, labels_weight), its_teacher, fresh, subsets[0])
+                extra = _count(fresh) + _count(bound) - _count(method.deploy(fresh) if method.deploy else fresh)
+                records[name, size, length.steps] = trained[0]
+                for seed, record in zip(seeds, trained, strict=True):
+                    network = method.deploy(record.model) if method.deploy else record.model
+                    rows.append(
+                        {
+                            "method": name,
+                            "size": size,
+                            "steps": length.steps,
+                            "lr": length.lr,
+                            "seed": seed,
+                            **judge(network, its_teacher),
+                            "seconds": seconds,
+                            "extra parameters": extra,
+                            **(columns or {}),
+                        }
+                    )
+    return Comparison(tuple(rows), records)
+
+
+def resolve(data: Any, default: str, root: Any = None, seed: int = 0) -> Dataset:
+    """The data of a study: what was passed, a `Dataset` or anything `workbench.data.load` takes, else the default."""
+    return data if isinstance(data, Dataset) else load(default if data is None else data, root, seed=seed)
+
+
+def with_label_noise(data: Dataset, share: float, seed: int = 0) -> Dataset:
+    """The data with a share of its training labels replaced, each by another class drawn evenly.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> data = wb.data.load("digits").subset(200)
+    >>> noisy = with_label_noise(data, 0.2, seed=1)
+    >>> int((noisy.train.labels != data.train.labels).sum())
+    40
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}; it must lie in 0..1")
+    generator = torch.Generator().manual_seed(seed)
+    n, classes = len(data.train), len(data.classes)
+    changed = torch.randperm(n, generator=generator)[: round(share * n)]
+    shift = torch.randint(1, classes, (len(changed),), generator=generator)
+    labels = data.train.labels.cpu().clone()
+    labels[changed] = (labels[changed] + shift) % classes
+    return replace(data, train=replace(data.train, labels=labels.to(data.train.labels.device)))
+
+
+class _Judge:
+    """Metrics of a student on the test split; the teacher's logits are computed once."""
+
+    def __init__(self, test: Split, measures: dict[str, Measure]) -> None:
+        self.test = test.to("cpu")
+        self.measures = measures
+        self._teachers: dict[int, Tensor] = {}
+
+    def __call__(self, student: nn.Module, teacher: nn.Module | None) -> dict[str, float]:
+        s = logits_of(student.cpu(), self.test.inputs)
+        shape = calibration(s, self.test.labels)
+        accuracy = (s.argmax(1) == self.test.labels).float().mean().item()
+        scores = {
+            "accuracy": accuracy,
+            "nll": shape.nll,
+            "ece": shape.ece,
+            "confidence gap": s.softmax(1).amax(1).mean().item() - accuracy,
+        }
+        if teacher is not None:
+            if id(teacher) not in self._teachers:
+                self._teachers[id(teacher)] = logits_of(teacher.cpu(), self.test.inputs)
+            t = self._teachers[id(teacher)]
+            scores |= {
+                "agreement": (s.argmax(1) == t.argmax(1)).float().mean().item(),
+                "kl to teacher": divergence.forward_kl(s, t).mean().item(),
+            }
+        return scores | {name: measure(student, teacher, self.test) for name, measure in self.measures.items()}
+
+
+def _fitting(sizes: Sequence[int | None], available: int) -> list[int]:
+    fitting = list(dict.fromkeys(size or available for size in sizes if (size or 0) <= available))
+    if not fitting:
+        smallest = min(size or 0 for size in sizes)
+        raise ValueError(f"data has {available} training examples; the comparison needs at least {smallest}")
+    return fitting
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _by_seed(values: Mapping[tuple[Any, ...], float]) -> list[float]:
+    """Values averaged within each seed: what is over the same seed is not independent."""
+    by_seed: dict[Any, list[float]] = {}
+    for key, value in values.items():
+        by_seed.setdefault(key[0], []).append(value)
+    return [sum(group) / len(group) for group in by_seed.values()]
