@@ -1,0 +1,117 @@
+"""Fixtures of the browser tests: one JupyterLab and one Chromium for all, a fresh page for each, and no network."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+from workbench.doctor import find_chromium  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+SCREENSHOTS = HERE.parents[1] / "gallery" / "tests"
+
+# The tests run in import mode "importlib", which puts no folder on the path: the harness is loaded by its file.
+_spec = importlib.util.spec_from_file_location("tests_browser_jupyter", HERE / "jupyter.py")
+jupyter = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = jupyter
+_spec.loader.exec_module(jupyter)
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    # Names resolve to nothing: whatever the browser or a page asks for beyond this machine fails at once.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    running = jupyter.Server(tmp_path_factory.mktemp("jupyter"))
+    yield running
+    left = running.stop()
+    assert not left, f"did not end with the server: {left}"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = find_chromium()
+    if path is None:
+        pytest.fail("no Chromium: `make test` installs one")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def foreign():
+    """Addresses beyond this machine that the page asked for; empty at the end of a test, or it fails."""
+    return []
+
+
+@pytest.fixture
+def page(browser, server, foreign, request):
+    """A page of its own context. After the test nothing may have asked for anything beyond this machine."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+
+    def note(sent):
+        address = urlsplit(sent.url)
+        if address.scheme in {"http", "https", "ws", "wss"} and address.hostname != "127.0.0.1":
+            foreign.append(sent.url)
+
+    context.on("request", note)
+    made = context.new_page()
+    made.set_default_timeout(30_000)
+    complaints: list[str] = []
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    yield made
+    if request.node.stash.get(_FAILED, False):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        made.screenshot(path=SCREENSHOTS / f"failed-{request.node.name}.png")
+    context.close()
+    assert foreign == [], "the page asked for something beyond this machine"
+    assert complaints == [], "a script of the page raised"
+    if server.network_log.exists():
+        pytest.fail(f"the server or a kernel tried to reach the network: {server.network_log.read_text()}")
+
+
+@pytest.fixture
+def lab(page, server):
+    return jupyter.Lab(page, server)
+
+
+@pytest.fixture
+def screenshot(page):
+    """Keeps a picture of the page, or of one element, in gallery/tests."""
+
+    def keep(name, element=None):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        (element or page).screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    return keep
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report

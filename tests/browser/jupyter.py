@@ -1,0 +1,200 @@
+"""A JupyterLab of the tests' own, and what they do in it through a page of headless Chromium."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import psutil
+from playwright.sync_api import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120_000  # milliseconds; a cell may import torch and train while another test run has the other core
+
+
+class Server:
+    """JupyterLab on loopback, with folders of its own for everything it writes; `stop` ends it and its kernels."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.work = home / "work"
+        self.token = secrets.token_hex(16)
+        self.port = _free_port()
+        self.network_log = home / "network.log"
+        shutil.copytree(ROOT / "notebooks", self.work, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        environment = os.environ | {
+            "HOME": str(home),
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+            "IPYTHONDIR": str(home / "ipython"),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "offline"), str(ROOT)]),
+            "WORKBENCH_NETWORK_LOG": str(self.network_log),
+        }
+        settings = {
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": self.port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.root_dir": self.work,
+            "ServerApp.allow_root": True,
+            "IdentityProvider.token": self.token,
+            "LabApp.expose_app_in_browser": True,
+            "LabApp.workspaces_dir": home / "workspaces",
+            "LabApp.user_settings_dir": home / "settings",
+        }
+        self.log = (home / "server.log").open("w", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", *(f"--{key}={value}" for key, value in settings.items())],
+            env=environment,
+            cwd=self.work,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._wait()
+
+    def url(self, path: str = "") -> str:
+        """Address of the page, or of a notebook in it; the workspace is emptied on the way."""
+        tree = f"/tree/{path}" if path else ""
+        return f"http://127.0.0.1:{self.port}/lab{tree}?reset&token={self.token}"
+
+    def write(self, name: str, *cells: str) -> str:
+        """Put a notebook of code cells into the server's folder."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.work / name)
+        return name
+
+    def read(self, name: str) -> nbformat.NotebookNode:
+        return nbformat.read(self.work / name, as_version=4)
+
+    def stop(self) -> list[psutil.Process]:
+        """End the server; returns what of it would not end by itself (and is ended now)."""
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        self.process.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=20)
+        for process in alive:
+            process.kill()
+        self.log.close()
+        return alive
+
+    def _wait(self) -> None:
+        address = f"http://127.0.0.1:{self.port}/api/status?token={self.token}"
+        for _ in range(600):
+            if self.process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.1)
+            else:
+                return
+        raise RuntimeError(f"JupyterLab did not start:\n{(self.home / 'server.log').read_text()[-3000:]}")
+
+
+class Lab:
+    """One browser page with JupyterLab in it."""
+
+    def __init__(self, page: Page, server: Server) -> None:
+        self.page = page
+        self.server = server
+
+    def open(self, name: str, *, kernel: bool = True) -> None:
+        """Open a notebook and wait for its kernel; without one when `kernel` is False."""
+        if kernel:
+            self.page.goto(self.server.url(name))
+        else:
+            self.page.goto(self.server.url())
+            self._started()
+            self.page.evaluate(
+                """name => jupyterapp.commands.execute('docmanager:open',
+                   {path: name, factory: 'Notebook', kernelPreference: {shouldStart: false, canStart: false}})""",
+                name,
+            )
+        self._started()
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+        if kernel:
+            self.page.wait_for_function(
+                "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+                timeout=PATIENCE,
+            )
+
+    def _started(self) -> None:
+        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=PATIENCE)
+        self.page.wait_for_selector("#jp-main-dock-panel", timeout=PATIENCE)
+
+    def run_all(self) -> None:
+        """Run every cell as a person would, through the menu, and fail on the first cell that raised."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_text("Run All Cells", exact=True).click()
+        self.wait_until_run()
+
+    def wait_until_run(self) -> None:
+        self.page.wait_for_function(
+            """() => {
+                const panel = jupyterapp.shell.currentWidget;
+                const cells = [...panel.content.model.cells].filter(c => c.type === 'code' && c.sharedModel.source.trim());
+                const failed = cells.some(c => [...Array(c.outputs.length).keys()]
+                    .some(i => c.outputs.get(i).type === 'error'));
+                return failed || (cells.every(c => c.executionCount)
+                    && panel.sessionContext.session.kernel.status === 'idle');
+            }""",
+            timeout=PATIENCE,
+        )
+        if errors := self.errors():
+            raise AssertionError("a cell raised:\n" + "\n".join(errors))
+
+    def errors(self) -> list[str]:
+        """Name and text of the error of each cell that raised."""
+        return self.page.evaluate(
+            """() => [...jupyterapp.shell.currentWidget.content.model.cells].filter(c => c.type === 'code').flatMap(c =>
+                c.outputs.toJSON().filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))"""
+        )
+
+    def python(self, code: str) -> str:
+        """Run code in the notebook's kernel; returns what it printed and the value of its last expression."""
+        return self.page.evaluate(
+            """async code => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const future = kernel.requestExecute({code, store_history: false});
+                let said = '';
+                future.onIOPub = message => {
+                    const content = message.content;
+                    said += content.text ?? content.data?.['text/plain'] ?? content.traceback?.join('\\n') ?? '';
+                };
+                await future.done;
+                return said.trim();
+            }""",
+            code,
+        )
+
+    def command(self, name: str, **arguments: object) -> None:
+        self.page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [name, arguments])
+
+    def save(self) -> None:
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.context.save()")
+
+    def show_output(self, index: int) -> None:
+        """Scroll so that the output of the code cell with this number (from 0) is in view."""
+        self.page.evaluate(
+            """async index => {
+                const notebook = jupyterapp.shell.currentWidget.content;
+                const code = notebook.widgets.map((w, i) => [w, i]).filter(([w]) => w.model.type === 'code');
+                await notebook.scrollToItem(code[index][1], 'center');
+            }""",
+            index,
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
