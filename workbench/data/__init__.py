@@ -2,7 +2,23 @@
 
 from workbench.data.assemble import from_arrays
 from workbench.data.dataset import Dataset, Loader, Split
+from workbench.data.digits import digit_pairs
+from workbench.data.folder import image_folder
 from workbench.data.loading import load, names
+from workbench.data.openml import cache_dir
 from workbench.data.sampling import DataError
+from workbench.data.tabular import table
 
-__all__ = ["DataError", "Dataset", "Loader", "Split", "from_arrays", "load", "names"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Loader",
+    "Split",
+    "cache_dir",
+    "digit_pairs",
+    "from_arrays",
+    "image_folder",
+    "load",
+    "names",
+    "table",
+]

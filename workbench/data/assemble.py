@@ -1,6 +1,7 @@
 """From raw arrays to a `Dataset`: checks every value, splits, and normalises with the training split's statistics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,27 @@ from torch import Tensor
 from workbench.data.dataset import Dataset, Split
 from workbench.data.sampling import DataError, split_rows
 
-Describe = Callable[[int], str]
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One split before normalisation.
+
+    Attributes
+    ----------
+    inputs
+        uint8 pixels in 0..255 or floating point numbers, shape (n, channels, height, width) or (n, features).
+    labels
+        int64 classes or float targets, shape (n,).
+    index
+        Position of each row in its source, int64, shape (n,).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
 
 
 def from_arrays(
@@ -30,7 +51,7 @@ def from_arrays(
     ----------
     inputs
         Shape (n, channels, height, width), or (n, height, width) for grey images, or (n, features). uint8 means pixels
-        in 0..255; anything else is taken as it is. Must be finite.
+        in 0..255; other numbers are taken as they are and must be finite.
     labels
         Shape (n,). Integers 0..C−1 are classes; floating point numbers are regression targets.
     test
@@ -63,88 +84,132 @@ def from_arrays(
     >>> wb.data.from_arrays(pictures, np.arange(40) % 2, classes=["left", "right"])
     Dataset('custom', 30 train + 10 test × 1×12×12, 2 classes, cpu)
     """
-    x, y = _as_inputs(inputs, "inputs"), _as_labels(labels)
-    if test is None:
-        _check_lengths(x, y, "inputs", "labels")
-        train_rows, test_rows = split_rows(None if y.is_floating_point() else y, len(x), test_fraction, seed)
-        parts = [(x[rows], y[rows], rows) for rows in (train_rows, test_rows)]
+    train_part = _part(inputs, labels, "")
+    parts = [train_part] if test is None else [train_part, _part(*test, "test ")]
+    regression = train_part.labels.is_floating_point()
+    if regression and classes:
+        raise DataError("labels are floating point numbers, which have no classes: pass integers or leave classes out")
+    if classes is None:
+        highest = max(int(part.labels.max()) for part in parts)
+        names = () if regression else tuple(str(c) for c in range(highest + 1))
     else:
-        test_x, test_y = _as_inputs(test[0], "test inputs"), _as_labels(test[1])
-        _check_lengths(x, y, "inputs", "labels")
-        _check_lengths(test_x, test_y, "test inputs", "test labels")
-        parts = [(x, y, torch.arange(len(x))), (test_x, test_y, torch.arange(len(test_x)))]
-    if classes is None and not y.is_floating_point():
-        classes = [str(c) for c in range(int(max(part[1].max() for part in parts)) + 1)]
-    return assemble(name, parts, tuple(classes or ()), device=device)
+        names = tuple(str(c) for c in classes)
+    if test is None:
+        parts = held_out(train_part, test_fraction, seed, names)
+    return assemble(name, parts[0], parts[1], names, device=device)
+
+
+def held_out(whole: Part, test_fraction: float, seed: int, classes: Sequence[str]) -> list[Part]:
+    """The part as a train and a test part: stratified where there are classes."""
+    check_labels(whole, classes, "")
+    rows = split_rows(whole.labels if classes else None, len(whole), test_fraction, seed, classes)
+    return [Part(whole.inputs[r], whole.labels[r], whole.index[r]) for r in rows]
 
 
 def assemble(
     name: str,
-    parts: Sequence[tuple[Tensor, Tensor, Tensor]],
+    train: Part,
+    test: Part,
     classes: tuple[str, ...],
     *,
     device: torch.device | str = "cpu",
+    features: tuple[str, ...] = (),
 ) -> Dataset:
-    """Check and normalise a raw train and test part, each ``(inputs, labels, index)``.
+    """Check and normalise a train and a test part.
 
     Raises
     ------
     DataError
-        An input is not finite, a training split has a single class, or a regression target is constant.
+        A value is not finite, a label is outside the classes, the training labels are of one class, or a regression
+        target is constant.
     """
-    (train_x, train_y, _), _ = parts
-    if classes:
-        present = train_y.unique()
-        if len(present) < 2:
-            only = classes[int(present[0])] if len(present) else "none"
-            raise DataError(
-                f"{name}: all training examples are of one class ({only!r}): at least two classes are needed"
-            )
-    elif bool((train_y == train_y[0]).all()):
-        raise DataError(f"{name}: the target is {float(train_y[0]):g} in every training row: nothing to learn")
-    for part, (x, y, index) in zip(("train", "test"), parts, strict=True):
-        for what, values in (("input", x), ("target", y)):
-            if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-                bad = (~torch.isfinite(values)).nonzero()[0].tolist()
-                raise DataError(
-                    f"{name}: the {what} of row {int(index[bad[0]])} ({part}) is not finite"
-                    + (f" at position {tuple(bad[1:])}" if bad[1:] else "")
-                )
-    train_x = _raw(train_x)
-    axes = (0, 2, 3) if train_x.ndim == 4 else (0,)
-    mean = train_x.double().mean(axes, keepdim=True)[0].float()
-    std = train_x.double().std(axes, keepdim=True, correction=0)[0].float()
-    std = torch.where(std > 1e-6, std, 1.0)  # a constant channel or feature becomes zero, not NaN
+    for which, part in (("training ", train), ("test ", test)):
+        check_labels(part, classes, f"{name}: {which}")
+        _check_finite(part, f"{name}: {which}")
+    _check_variety(name, train, classes)
+    train_x = _raw(train.inputs)
+    axes = [0, *range(2, train_x.ndim)]
+    variance, mean = torch.var_mean(train_x, dim=axes, correction=0)
+    std = torch.where(variance > 1e-12, variance.sqrt(), 1.0)  # a constant channel or feature becomes zero, not NaN
+    if train_x.ndim == 4:
+        mean, std = mean[:, None, None], std[:, None, None]
+    target_mean, target_std = 0.0, 1.0
+    if not classes:
+        target_mean = float(train.labels.double().mean())
+        target_std = float(train.labels.double().std(correction=0))
     splits = []
-    for x, y, index in parts:
-        y = y.float() if not classes else y.long()  # noqa: PLW2901
-        splits.append(Split((_raw(x) - mean) / std, y, classes, mean, std, index).to(device))
+    for part, x in ((train, train_x), (test, _raw(test.inputs))):
+        if classes:
+            labels = part.labels.long()
+        else:
+            labels = ((part.labels.double() - target_mean) / target_std).float()
+        inputs = (x - mean).div_(std)
+        split = Split(inputs, labels, classes, mean, std, part.index, features, target_mean, target_std)
+        splits.append(split.to(device))
     return Dataset(name, *splits)
+
+
+def check_labels(part: Part, classes: Sequence[str], where: str) -> None:
+    """Refuse labels outside the classes, naming the row."""
+    if not classes:
+        return
+    wrong = (part.labels < 0) | (part.labels >= len(classes))
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise DataError(
+            f"{where}row {int(part.index[row])} has label {int(part.labels[row])}; "
+            f"the {len(classes)} classes are numbered 0..{len(classes) - 1}"
+        )
+
+
+def _check_variety(name: str, train: Part, classes: tuple[str, ...]) -> None:
+    present = train.labels.unique()
+    if classes and len(present) < 2:
+        raise DataError(
+            f"{name}: all training examples are of one class, {classes[int(present[0])]!r}; at least two are needed"
+        )
+    if not classes and len(present) < 2:
+        raise DataError(f"{name}: the target is {float(present[0]):g} in every training row: there is nothing to learn")
+
+
+def _check_finite(part: Part, where: str) -> None:
+    for what, values in (("input", part.inputs), ("target", part.labels)):
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            row, *position = (~torch.isfinite(values)).nonzero()[0].tolist()
+            at = f" at position {tuple(position)}" if position else ""
+            raise DataError(
+                f"{where}row {int(part.index[row])} has the {what} {float(values[(row, *position)])}{at}: "
+                "every number must be finite"
+            )
 
 
 def _raw(x: Tensor) -> Tensor:
     """Pixels as 0..1; other numbers as they are."""
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
 
 
-def _as_inputs(values: Any, what: str) -> Tensor:
-    x = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+def _part(inputs: Any, labels: Any, which: str) -> Part:
+    x, y = _tensor(inputs, f"{which}inputs"), _tensor(labels, f"{which}labels")
     if x.ndim == 3:
         x = x[:, None]
     if x.ndim not in (2, 4):
         raise DataError(
-            f"{what} have shape {tuple(x.shape)}; (n, channels, height, width), (n, height, width) or (n, features) is needed"
+            f"{which}inputs have shape {tuple(x.shape)}; (n, channels, height, width), (n, height, width) "
+            "or (n, features) is needed"
         )
     if not len(x):
-        raise DataError(f"{what} are empty")
-    return x
-
-
-def _as_labels(values: Any) -> Tensor:
-    y = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
-    return y if y.is_floating_point() else y.long()
-
-
-def _check_lengths(x: Tensor, y: Tensor, inputs: str, labels: str) -> None:
+        raise DataError(f"{which}inputs are empty")
+    if y.ndim != 1:
+        raise DataError(f"{which}labels have shape {tuple(y.shape)}; shape (n,) is needed")
     if len(x) != len(y):
-        raise DataError(f"{len(x)} {inputs} but {len(y)} {labels}: one label for each is needed")
+        raise DataError(f"there are {len(x)} {which}inputs but {len(y)} {which}labels: each input needs one")
+    return Part(x, y if y.is_floating_point() else y.long(), torch.arange(len(x)))
+
+
+def _tensor(values: Any, what: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} are of type {array.dtype}; numbers are needed")
+    return torch.from_numpy(np.array(array, dtype=None if array.dtype.isnative else array.dtype.newbyteorder("=")))

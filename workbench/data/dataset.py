@@ -27,7 +27,17 @@ class Split:
         What the inputs were normalised with, broadcastable against one input: ``raw = inputs * std + mean``. Raw images
         lie in 0..1.
     index
-        Position of each example in the source it was read from, int64, shape (n,).
+        Position of each example in the source it was read from, int64, shape (n,), on the CPU; for pairs of digits,
+        left · 1797 + right.
+    features
+        Names of the columns of a table after encoding; empty for images.
+    target_mean, target_std
+        Regression targets are standardised too: ``raw = labels * target_std + target_mean``.
+
+    Raises
+    ------
+    DataError
+        Lengths differ, or a label is outside the classes (named with its row).
     """
 
     inputs: Tensor
@@ -35,7 +45,10 @@ class Split:
     classes: tuple[str, ...]
     mean: Tensor
     std: Tensor
-    index: Tensor = field(default=None)  # type: ignore[assignment]  # filled in below: never None afterwards
+    index: Tensor = field(default=None)  # type: ignore[assignment]  # never None after __post_init__
+    features: tuple[str, ...] = ()
+    target_mean: float = 0.0
+    target_std: float = 1.0
 
     def __post_init__(self) -> None:
         if self.index is None:
@@ -176,6 +189,21 @@ class Split:
             std=self.std.to(device=device, dtype=dtype),
         )
 
+    def renormalise(self, mean: Sequence[float], std: Sequence[float]) -> Self:
+        """The same images normalised with other constants, one per channel, as a public checkpoint may want them."""
+        if len(self.shape) != 3:
+            raise DataError(
+                f"inputs of shape {_times(self.shape)} are no images: only those are renormalised by channel"
+            )
+        new_mean, new_std = (torch.as_tensor(v).to(self.mean).reshape(-1, 1, 1) for v in (mean, std))
+        for what, values in (("mean", new_mean), ("std", new_std)):
+            if len(values) != self.shape[0]:
+                raise DataError(f"{what} has {len(values)} entries; the images have {self.shape[0]} channels")
+        if not bool((new_std > 0).all()):
+            raise DataError(f"std={tuple(std)} must be positive")
+        inputs = (self.inputs * self.std + self.mean - new_mean) / new_std
+        return dataclasses.replace(self, inputs=inputs, mean=new_mean, std=new_std)
+
     def _needs_classes(self, verb: str) -> None:
         if not self.classes:
             raise DataError(f"{verb} needs classes; these are regression targets")
@@ -252,6 +280,18 @@ class Dataset:
         """The same on another device, or with another floating point type."""
         return dataclasses.replace(self, train=self.train.to(device, dtype), test=self.test.to(device, dtype))
 
+    def renormalise(self, mean: Sequence[float], std: Sequence[float]) -> Self:
+        """The same images normalised with other constants, one per channel, as a public checkpoint may want them.
+
+        Examples
+        --------
+        >>> import workbench as wb
+        >>> raw = wb.data.load("digits").renormalise(mean=[0.0], std=[1.0])
+        >>> raw.train.inputs.min().item(), raw.train.inputs.max().item()
+        (0.0, 1.0)
+        """
+        return dataclasses.replace(self, train=self.train.renormalise(mean, std), test=self.test.renormalise(mean, std))
+
     def loader(self, batch_size: int = 64, seed: int = 0) -> "Loader":
         """The training split in shuffled batches; each pass over the loader has its own order, all set by `seed`."""
         return Loader(self.train, batch_size, seed)
@@ -267,7 +307,7 @@ class Dataset:
             more = f", … ({len(shown)} classes)" if len(shown) > 20 else ""
             lines.append("train+test per class: " + ", ".join(shown[:20]) + more)
         else:
-            y = self.train.labels
+            y = self.train.labels * self.train.target_std + self.train.target_mean
             lines.append(f"target from {float(y.min()):g} to {float(y.max()):g}, mean {float(y.mean()):g}")
         return "\n".join(lines)
 

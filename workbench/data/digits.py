@@ -4,23 +4,21 @@ from collections.abc import Sequence
 from functools import cache
 
 import torch
-from torch import Tensor
 
-from workbench.data.assemble import assemble
+from workbench.data.assemble import Part, assemble, held_out
 from workbench.data.dataset import Dataset
-from workbench.data.sampling import DataError, split_rows
+from workbench.data.sampling import DataError
 
 HELD_OUT = 597
-"""Test images of 1,797: what the published small-scale figures of the methods here were measured with."""
+"""Test images of the 1,797, which leaves 1,200 to train on."""
+
+_CLASSES = tuple("0123456789")
 
 
 def digits(*, seed: int = 0, device: torch.device | str = "cpu") -> Dataset:
     """1,797 grey 8×8 images of the digits 0..9: 1,200 to train on, 597 to test, stratified by `seed`."""
-    images, labels = _bundled()
-    parts = [
-        (images[rows], labels[rows], rows) for rows in split_rows(labels, len(labels), HELD_OUT / len(labels), seed)
-    ]
-    return assemble("digits", parts, tuple("0123456789"), device=device)
+    train, test = _split_digits(seed)
+    return assemble("digits", train, test, _CLASSES, device=device)
 
 
 def digit_pairs(
@@ -36,12 +34,12 @@ def digit_pairs(
 
     Wrong classes differ in how wrong they are ("37" is closer to "31" than to "84"), which is what a teacher's
     probabilities and rankings can teach. Pairs are made within each split, so no digit image crosses from one to the
-    other; every class has the same number of pairs, up to one.
+    other; all classes have equally many pairs, up to one.
 
     Parameters
     ----------
     seed
-        Seed of the split of the single digits and of the pairing.
+        Seed of the split of the single digits (the same as `digits` has) and of the pairing.
     device
         Where the tensors live.
     n_train, n_test
@@ -49,10 +47,21 @@ def digit_pairs(
     tens, ones
         Digits allowed on the left and on the right: ``tens=range(1, 5), ones=range(6)`` makes 24 classes.
 
+    Returns
+    -------
+    Dataset
+        ``index`` names both halves of a pair as positions among the 1,797 digits: left · 1797 + right.
+
     Raises
     ------
     DataError
         There are fewer pairs than classes, or a digit is not in 0..9.
+
+    Examples
+    --------
+    >>> few = digit_pairs(tens=[3], ones=[1, 7], n_train=20, n_test=10)
+    >>> few.classes, few.shape
+    (('31', '37'), (1, 8, 16))
     """
     tens, ones = tuple(tens), tuple(ones)
     for which, allowed in (("tens", tens), ("ones", ones)):
@@ -62,43 +71,40 @@ def digit_pairs(
     for which, n in (("n_train", n_train), ("n_test", n_test)):
         if n < len(classes):
             raise DataError(f"{which}={n} must be at least {len(classes)}, one for each class")
-    images, labels = _bundled()
-    splits = split_rows(labels, len(labels), HELD_OUT / len(labels), seed)
     generator = torch.Generator().manual_seed(seed)
-    parts = [
-        _pairs(images, labels, rows, n, tens, ones, generator)
-        for rows, n in zip(splits, (n_train, n_test), strict=True)
-    ]
-    return assemble("digit-pairs", parts, classes, device=device)
+    train, test = (
+        _pairs(single, n, (tens, ones), generator)
+        for single, n in zip(_split_digits(seed), (n_train, n_test), strict=True)
+    )
+    return assemble("digit-pairs", train, test, classes, device=device)
 
 
-def _pairs(
-    images: Tensor,
-    labels: Tensor,
-    rows: Tensor,
-    n: int,
-    tens: Sequence[int],
-    ones: Sequence[int],
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    of_digit = {d: rows[labels[rows] == d] for d in {*tens, *ones}}
-    y = torch.arange(n) % (len(tens) * len(ones))
-    y = y[torch.randperm(n, generator=generator)]
-    draws = torch.rand(n, 2, generator=generator, dtype=torch.float64)
-    chosen = torch.empty(n, 2, dtype=torch.int64)
-    for side, (allowed, which) in enumerate(((tens, y // len(ones)), (ones, y % len(ones)))):
-        for k, d in enumerate(allowed):
+def _pairs(single: Part, n: int, allowed: tuple[Sequence[int], Sequence[int]], generator: torch.Generator) -> Part:
+    tens, ones = allowed
+    labels = torch.arange(n) % (len(tens) * len(ones))
+    labels = labels[torch.randperm(n, generator=generator)]
+    draws = torch.rand(2, n, generator=generator, dtype=torch.float64)
+    halves = []
+    for side, draw, which in ((tens, draws[0], labels // len(ones)), (ones, draws[1], labels % len(ones))):
+        rows = torch.empty(n, dtype=torch.int64)
+        for k, digit in enumerate(side):
+            of_digit = (single.labels == digit).nonzero()[:, 0]
             here = which == k
-            chosen[here, side] = of_digit[d][(draws[here, side] * len(of_digit[d])).long()]
-    # The index names both halves: left · (number of images) + right.
-    index = chosen[:, 0] * len(labels) + chosen[:, 1]
-    return torch.cat([images[chosen[:, 0]], images[chosen[:, 1]]], dim=-1), y, index
+            rows[here] = of_digit[(draw[here] * len(of_digit)).long()]
+        halves.append(rows)
+    left, right = halves
+    index = single.index[left] * len(_whole()) + single.index[right]
+    return Part(torch.cat([single.inputs[left], single.inputs[right]], dim=-1), labels, index)
+
+
+def _split_digits(seed: int) -> list[Part]:
+    return held_out(_whole(), HELD_OUT / len(_whole()), seed, _CLASSES)
 
 
 @cache
-def _bundled() -> tuple[Tensor, Tensor]:
-    from sklearn.datasets import load_digits
+def _whole() -> Part:
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - scikit-learn loads only when its data are asked for
 
     bunch = load_digits()
     images = torch.from_numpy(bunch.images).float()[:, None] / 16  # the bundled pixels run from 0 to 16
-    return images, torch.from_numpy(bunch.target).long()
+    return Part(images, torch.from_numpy(bunch.target).long(), torch.arange(len(images)))

@@ -1,20 +1,37 @@
 """`load`: a dataset by its name, or by the path of your own images."""
 
+import inspect
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from workbench.data import cifar, idx, openml
+from workbench.data.assemble import Part, assemble
 from workbench.data.dataset import Dataset
 from workbench.data.digits import digit_pairs, digits
+from workbench.data.folder import image_folder
 from workbench.data.sampling import DataError
+from workbench.data.tabular import BUNDLED, table
 
-_LOADERS = {"digits": digits, "digit-pairs": digit_pairs}
+_GENERATED: dict[str, Callable[..., Dataset]] = {"digits": digits, "digit-pairs": digit_pairs}
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_CLASSES = {"mnist": tuple("0123456789"), "fashion-mnist": _FASHION, "cifar10": cifar.CLASSES}
+_PLACES = {"mnist": ("MNIST/raw", "mnist"), "fashion-mnist": ("FashionMNIST/raw", "fashion-mnist", "fashion")}
+"""Folders below `root` that other libraries use for the same files."""
 
 
 def names() -> tuple[str, ...]:
-    """Names that `load` knows."""
-    return tuple(_LOADERS)
+    """Names that `load` knows.
+
+    Examples
+    --------
+    >>> names()
+    ('digits', 'digit-pairs', 'mnist', 'fashion-mnist', 'cifar10', 'breast_cancer', 'diabetes', 'iris', 'wine')
+    """
+    return (*_GENERATED, *openml.SOURCES, *BUNDLED)
 
 
 def load(
@@ -25,7 +42,78 @@ def load(
     device: torch.device | str = "cpu",
     **options: Any,
 ) -> Dataset:
-    """Load a dataset by name."""
-    if name not in _LOADERS:
-        raise DataError(f"name={name!r} is not one of {', '.join(names())}")
-    return _LOADERS[str(name)](seed=seed, device=device, **options)
+    """A dataset by name, or your own images by path.
+
+    Parameters
+    ----------
+    name
+        ``"digits"`` (bundled, 8×8), ``"digit-pairs"`` (made of those, 8×16, 100 classes), ``"mnist"``,
+        ``"fashion-mnist"``, ``"cifar10"``, a bundled table (``"breast_cancer"``, ``"diabetes"``, ``"iris"``,
+        ``"wine"``), or the path of a folder or zip of images (see `image_folder`).
+    root
+        Folder with the standard files of ``mnist``, ``fashion-mnist`` (idx, idx.gz) or ``cifar10`` (python batches, or
+        their tar.gz). Without it, they are downloaded once from OpenML into ``$WORKBENCH_CACHE`` or the platform's
+        cache folder.
+    seed
+        Seed of the split, where it is not given by the source.
+    device
+        Where the tensors live.
+    options
+        ``digit-pairs``: see `digit_pairs`. Paths: see `image_folder`. Tables: see `table`.
+
+    Returns
+    -------
+    Dataset
+        Same arguments: same bits.
+
+    Raises
+    ------
+    DataError
+        The name is unknown, a file is missing, damaged or unsafe, or there is no network; the message says what to do.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> wb.data.load("digits")
+    Dataset('digits', 1,200 train + 597 test × 1×8×8, 10 classes, cpu)
+    >>> wb.data.load("digit-pairs", tens=range(1, 5), ones=range(6), n_train=240, n_test=48)
+    Dataset('digit-pairs', 240 train + 48 test × 1×8×16, 24 classes, cpu)
+    """
+    if name in openml.SOURCES:
+        _accept(name, None, options)
+        train, test = _standard(str(name), None if root is None else Path(root))
+        return assemble(str(name), train, test, _CLASSES[str(name)], device=device)
+    if root is not None:
+        raise DataError(f"root is for {', '.join(openml.SOURCES)}; name={str(name)!r} does not read from it")
+    if name in _GENERATED:
+        _accept(name, _GENERATED[str(name)], options)
+        return _GENERATED[str(name)](seed=seed, device=device, **options)
+    if name in BUNDLED:
+        _accept(name, table, options, {"source", "name"})
+        return table(str(name), seed=seed, device=device, **options)
+    path = Path(name).expanduser()
+    if path.exists():
+        _accept(name, image_folder, options, {"path"})
+        return image_folder(path, seed=seed, device=device, **options)
+    raise DataError(f"name={str(name)!r} is neither a folder or zip file nor one of {', '.join(names())}")
+
+
+def _standard(name: str, root: Path | None) -> tuple[Part, Part]:
+    files = cifar.expected_files() if name == "cifar10" else idx.expected_files()
+    if root is None:
+        return openml.fetch(name, files)
+    root = root.expanduser()
+    if not root.exists():
+        raise DataError(f"root={str(root)!r} does not exist; {name} is read from a folder with {', '.join(files)}")
+    return cifar.read_cifar10(root) if name == "cifar10" else idx.read_idx_folder(root, _PLACES[name])
+
+
+def _accept(
+    name: object, loader: Callable[..., Dataset] | None, options: dict[str, Any], taken: set[str] = frozenset()
+) -> None:  # type: ignore[assignment]
+    """Refuse an option that the loader does not have, naming those that it has."""
+    accepted = set() if loader is None else set(inspect.signature(loader).parameters) - {"seed", "device", *taken}
+    unknown = sorted(set(options) - accepted)
+    if unknown:
+        takes = f"it takes {', '.join(sorted(accepted))}" if accepted else "it takes none"
+        raise DataError(f"{name} has no option {unknown[0]!r}: {takes}")
