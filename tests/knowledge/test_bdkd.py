@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.knowledge.bdkd import BALANCES, BDKD, KDCL, BalancedKL, entropy
+from workbench.kernels.divergence import entropy
+from workbench.knowledge.bdkd import BALANCES, BDKD, KDCL, BalancedKL
 from workbench.knowledge.mutual import Peers
 from workbench.models import Outputs, observe
 

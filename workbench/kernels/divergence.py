@@ -117,6 +117,19 @@ def total_variation(
     return 0.5 * (p.exp() - q.exp()).abs().sum(-1)
 
 
+def entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Entropy of softmax(logits / temperature) in nats, 0 … log(classes): (..., classes) → (...).
+
+    Examples
+    --------
+    >>> import torch
+    >>> entropy(torch.zeros(1, 4))
+    tensor([1.3863])
+    """
+    log_p = (logits / temperature).log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
 def _log_probabilities(
     student: Tensor, teacher: Tensor, student_temperature: float, teacher_temperature: float
 ) -> tuple[Tensor, Tensor]:

@@ -75,7 +75,7 @@ class BalancedKL(Signal):
                 return one, 0 * one
             case "reverse":
                 return 0 * one, one
-        H_s, H_t = entropy(student / self.temperature), entropy(teacher / self.temperature)
+        H_s, H_t = divergence.entropy(student, self.temperature), divergence.entropy(teacher, self.temperature)
         if self.balance == "global":
             H_s, H_t = H_s.mean() * one, H_t.mean() * one
         sharper = H_s < H_t
@@ -198,19 +198,6 @@ class KDCL(Signal):
             away = divergence.forward_kl(z, mean, student_temperature=T, teacher_temperature=T)
             losses.append(CrossEntropy()(Outputs(z), None, labels) + self.weight * T**2 * away)
         return sum_of_losses(losses)
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy of softmax(logits) in nats: (..., classes) → (...).
-
-    Examples
-    --------
-    >>> import torch
-    >>> entropy(torch.zeros(1, 4))
-    tensor([1.3863])
-    """
-    log_p = logits.log_softmax(-1)
-    return -(log_p.exp() * log_p).sum(-1)
 
 
 def sum_of_losses(losses: list[Tensor]) -> Tensor:
