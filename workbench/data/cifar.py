@@ -93,7 +93,7 @@ class _Restricted(pickle.Unpickler):
     """Refuses every name but the few that rebuild a numpy array."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # numpy's array functions moved between modules over the years; a batch names them as they were when it was made.
+        # numpy moved these between modules over the years; a batch names them as they were when it was made.
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             return _empty_array
         if (module, name) == ("numpy", "ndarray"):

@@ -1,6 +1,7 @@
 """The two nouns of data: a `Split` of normalised tensors, and a `Dataset` of a train and a test split."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -321,7 +322,7 @@ class Loader:
         self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        return math.ceil(len(self.split) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return self.split.batches(self.batch_size, self._generator)

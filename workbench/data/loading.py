@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,11 @@ def load(
         _accept(name, _GENERATED[str(name)], options)
         return _GENERATED[str(name)](seed=seed, device=device, **options)
     if name in BUNDLED:
-        _accept(name, table, options, {"source", "name"})
+        _accept(name, table, options, ("source", "name"))
         return table(str(name), seed=seed, device=device, **options)
     path = Path(name).expanduser()
     if path.exists():
-        _accept(name, image_folder, options, {"path"})
+        _accept(name, image_folder, options, ("path",))
         return image_folder(path, seed=seed, device=device, **options)
     raise DataError(f"name={str(name)!r} is neither a folder or zip file nor one of {', '.join(names())}")
 
@@ -109,10 +109,11 @@ def _standard(name: str, root: Path | None) -> tuple[Part, Part]:
 
 
 def _accept(
-    name: object, loader: Callable[..., Dataset] | None, options: dict[str, Any], taken: set[str] = frozenset()
-) -> None:  # type: ignore[assignment]
+    name: object, loader: Callable[..., Dataset] | None, options: dict[str, Any], fixed: Sequence[str] = ()
+) -> None:
     """Refuse an option that the loader does not have, naming those that it has."""
-    accepted = set() if loader is None else set(inspect.signature(loader).parameters) - {"seed", "device", *taken}
+    accepted = set(inspect.signature(loader).parameters) if loader else set()
+    accepted -= {"seed", "device", *fixed}
     unknown = sorted(set(options) - accepted)
     if unknown:
         takes = f"it takes {', '.join(sorted(accepted))}" if accepted else "it takes none"

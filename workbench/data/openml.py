@@ -95,7 +95,7 @@ def fetch(name: str, files: Sequence[str]) -> tuple[Part, Part]:
 
 
 def _download(name: str, source: Source, files: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    from sklearn.datasets import fetch_openml
+    from sklearn.datasets import fetch_openml  # noqa: PLC0415 - scikit-learn loads only when its data are asked for
 
     remedy = f"put {', '.join(files)} into a folder and load({name!r}, root=FOLDER), or run it once with a network"
     try:

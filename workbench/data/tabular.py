@@ -1,7 +1,7 @@
 """Tables: scikit-learn's bundled ones and any DataFrame, encoded, split and normalised."""
 
 import difflib
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,7 @@ def table(
     >>> import pandas as pd, workbench as wb
     >>> wb.data.table("breast_cancer")
     Dataset('breast_cancer', 427 train + 142 test × 30, 2 classes, cpu)
-    >>> frame = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "hue": ["red", "blue"] * 2, "ripe": ["no", "no", "yes", "yes"]})
+    >>> frame = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "hue": ["red", "blue"] * 2, "ripe": list("nnyy")})
     >>> wb.data.table(frame, target="ripe", test_fraction=0.5).train.features
     ('size', 'hue=blue', 'hue=red')
     """
@@ -86,7 +86,7 @@ def table(
 
 
 def _bundled(source: str, target: str | None) -> tuple[pd.DataFrame, str, tuple[str, ...] | None]:
-    from sklearn import datasets
+    from sklearn import datasets  # noqa: PLC0415 - scikit-learn loads only when its data are asked for
 
     if source not in BUNDLED:
         raise DataError(f"there is no bundled table {source!r}: {', '.join(BUNDLED)}")
@@ -139,7 +139,7 @@ def _labels(values: pd.Series, task: Task | None) -> tuple[np.ndarray, tuple[str
     if task == "regression":
         if not number or types.is_complex_dtype(values):
             raise DataError(f"target {values.name!r} is of type {values.dtype}: regression needs numbers")
-        y = values.to_numpy(dtype=np.float64)
+        y = values.to_numpy(dtype=np.float64, copy=True)
         if (y == y[0]).all():
             raise DataError(f"target {values.name!r} is {y[0]:g} in every row: there is nothing to learn")
         return y, ()
@@ -147,7 +147,7 @@ def _labels(values: pd.Series, task: Task | None) -> tuple[np.ndarray, tuple[str
     if len(levels) < 2:
         raise DataError(f"target {values.name!r} is {levels[0]!r} in every row: at least two classes are needed")
     codes = values.map({level: code for code, level in enumerate(levels)})
-    return codes.to_numpy(dtype=np.int64), tuple(str(level) for level in levels)
+    return codes.to_numpy(dtype=np.int64, copy=True), tuple(str(level) for level in levels)
 
 
 def _inputs(frame: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -155,7 +155,7 @@ def _inputs(frame: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
     columns: list[np.ndarray] = []
     names: list[str] = []
     for column in frame.columns:
-        values = cast("pd.Series", frame[column])
+        values = frame[column]
         if (
             types.is_complex_dtype(values)
             or types.is_datetime64_any_dtype(values)

@@ -1,12 +1,13 @@
 """Networks by name, and the means to look at the layers of any network."""
 
 from workbench.models.building import build, from_spec, names
-from workbench.models.checkpoints import load_checkpoint
+from workbench.models.checkpoints import CheckpointError, load_checkpoint
 from workbench.models.layers import LayerNameError, layer_names
 from workbench.models.observing import LayerOutputError, Observer, observe
 from workbench.models.outputs import Outputs
 
 __all__ = [
+    "CheckpointError",
     "LayerNameError",
     "LayerOutputError",
     "Observer",
