@@ -15,25 +15,12 @@ from workbench.models.mlp import MLP
 from workbench.models.patches import Mixer, ViT
 from workbench.models.resnet import ResNet
 
-_NAMES = (
-    "mlp",
-    "convnet",
-    "resnet8",
-    "resnet14",
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-    "resnet110",
-    "vit",
-    "mixer",
-)
 _CLASSES: dict[str, type[nn.Module]] = {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet, "vit": ViT, "mixer": Mixer}
 
 
 def names() -> tuple[str, ...]:
-    """Names that `build` knows (and ``resnet{6n+2}`` for any n)."""
-    return _NAMES
+    """Names that `build` knows; it takes ``resnet{6n+2}`` for every n besides."""
+    return ("mlp", "convnet", "resnet8", "resnet14", "resnet20", "resnet32", "resnet56", "resnet110", "vit", "mixer")
 
 
 def build(
@@ -47,8 +34,8 @@ def build(
 ) -> nn.Module:
     """Build a network for the data at hand.
 
-    Every network has ``spec`` (a plain dict from which `from_spec` rebuilds it) and ``penultimate`` (the name of the
-    layer whose output, shape (n, features), the head sees).
+    Every network has ``spec``, a plain dict from which `from_spec` rebuilds it, and ``penultimate``, the name of the
+    layer whose output, shape (n, features), the last linear layer sees.
 
     Parameters
     ----------
@@ -59,17 +46,17 @@ def build(
     seed
         Seed of the weights; the global random state is neither read nor changed.
     width
-        Units or channels; by default sized for the image (ConvNet: 128 as in the papers, 32 up to 16×16). For ``"mlp"``
-        also a sequence, one per hidden layer.
+        Units or channels; by default sized for the image. For ``"mlp"`` also a sequence, one per hidden layer.
     depth
-        Hidden layers, stages or blocks; fixed by the name for a ResNet.
+        Hidden layers, stages or blocks; of a ResNet the name says it.
     options
-        ConvNet: `norm`, `activation`, `pooling`. ResNet: `norm`. ViT: `patch`, `heads`. Mixer: `patch`. MLP: `activation`.
+        ConvNet: `norm`, `activation`, `pooling`. ResNet: `norm`. ViT: `patch`, `heads`. Mixer: `patch`.
+        MLP: `activation`.
 
     Returns
     -------
     nn.Module
-        On the data's device.
+        On the data's device, in training mode.
 
     Raises
     ------
@@ -82,93 +69,101 @@ def build(
     >>> student = wb.models.build("convnet", wb.data.load("digits"), width=8)
     >>> student.penultimate, sum(p.numel() for p in student.parameters())
     ('flatten', 1026)
+    >>> student.spec
+    {'name': 'convnet', 'shape': [1, 8, 8], 'classes': 10, 'options': {'width': 8, 'depth': 2}}
     """
     shape, outputs, device = _wanted(data)
-    family, settings = _settings(name, shape, width, depth, options)
-    model = _construct(family, shape, outputs, settings, seed)
-    model.spec = {"name": name, "shape": list(shape), "classes": outputs, "options": settings}  # type: ignore[assignment]
+    family = re.sub(r"^resnet\d+$", "resnet", name)
+    if family not in _CLASSES or name == "resnet":
+        raise ValueError(f"name={name!r} is not one of {', '.join(names())}")
+    if family != "mlp" and len(shape) != 3:
+        raise ValueError(f"{name} reads images of shape (channels, height, width), not {shape}: 'mlp' reads anything")
+    settings = _defaults(family, shape, width) | options
+    settings |= {key: value for key, value in (("width", width), ("depth", depth)) if value is not None}
+    _check_settings(name, family, settings)
+    fixed = {"depth": int(name.removeprefix("resnet"))} if family == "resnet" else {}
+    # Only the CPU generator is seeded, and restored: torch.manual_seed would reseed every accelerator too.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = _CLASSES[family](shape, outputs, **settings, **fixed)
+    spec = {"name": name, "shape": list(shape), "classes": outputs, "options": settings}
+    model.spec = spec  # type: ignore[assignment]  # a plain attribute, which nn.Module's stubs do not foresee
     return model.to(device)
 
 
 def from_spec(spec: Mapping[str, Any]) -> nn.Module:
-    """Rebuild a network from its ``spec``; the weights are those of seed 0, to be replaced by ``load_state_dict``."""
+    """Rebuild a network from its ``spec``; the weights are those of seed 0, to be replaced by ``load_state_dict``.
+
+    Examples
+    --------
+    >>> net = build("mlp", ((1, 8, 8), 10), width=[64, 12])
+    >>> from_spec(net.spec).hidden
+    ModuleList(
+      (0): Sequential(
+        (0): Linear(in_features=64, out_features=64, bias=True)
+        (1): ReLU()
+      )
+      (1): Sequential(
+        (0): Linear(in_features=64, out_features=12, bias=True)
+        (1): ReLU()
+      )
+    )
+    """
     missing = {"name", "shape", "classes", "options"} - set(spec)
     if missing:
         raise ValueError(f"spec lacks {', '.join(sorted(missing))}: it is the .spec of a network made by build")
-    options = {
-        key: value for key, value in spec["options"].items() if key != "depth" or not _resnet_depth(spec["name"])
-    }
-    return build(spec["name"], (tuple(spec["shape"]), spec["classes"]), **options)
+    return build(spec["name"], (spec["shape"], spec["classes"]), **spec["options"])
 
 
 def _wanted(data: Any) -> tuple[tuple[int, ...], int, torch.device]:
     if isinstance(data, Dataset | Split):
         return data.shape, len(data.classes) or 1, data.device
     try:
-        shape, outputs = data
-        return tuple(int(side) for side in shape), int(outputs), torch.device("cpu")
+        sides, outputs = data
+        shape, outputs = tuple(int(side) for side in sides), int(outputs)
     except (TypeError, ValueError):
         raise ValueError(f"data={data!r} must be a Dataset, a Split or (shape, classes)") from None
+    if outputs < 1 or not shape or min(shape) < 1:
+        raise ValueError(f"data={data!r}: every side and the number of classes must be at least 1")
+    return shape, outputs, torch.device("cpu")
 
 
-def _resnet_depth(name: str) -> int | None:
-    match = re.fullmatch(r"resnet(\d+)", name)
-    return int(match[1]) if match else None
-
-
-def _settings(
-    name: str, shape: tuple[int, ...], width: Any, depth: int | None, options: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """The network's family, and its keyword arguments with the defaults for this shape filled in."""
-    family = "resnet" if _resnet_depth(name) else name
-    if family not in _CLASSES or name == "resnet":
-        raise ValueError(f"name={name!r} is not one of {', '.join(_NAMES)}")
-    if family != "mlp" and len(shape) != 3:
-        raise ValueError(f"{name} reads images of shape (channels, height, width), not {shape}: use 'mlp'")
-    if family != "mlp" and width is not None and not isinstance(width, int):
-        raise ValueError(f"width={width!r} must be one whole number for {name}")
-    small = family != "mlp" and min(shape[1:]) <= 16
-    settings: dict[str, Any]
-    match family:
-        case "mlp":
-            if isinstance(width, Sequence):
-                if depth not in (None, len(width)):
-                    raise ValueError(f"depth={depth} does not fit width={tuple(width)}: leave depth out")
-                settings = {"widths": list(width)}
-            else:
-                settings = {"widths": [width or 128] * (2 if depth is None else depth)}
-            if "widths" in options:  # a spec carries them so
-                settings = {}
-        case "convnet":
-            stages = max(2, round(math.log2(max(1, min(shape[1:]) / 4))))
-            settings = {"width": width or (32 if small else 128), "depth": depth or stages}
-        case "resnet":
-            fixed = _resnet_depth(name)
-            if depth not in (None, fixed):
-                raise ValueError(f"depth={depth} contradicts {name}: leave it out, or use 'resnet{depth}'")
-            settings = {"width": width or 16, "depth": fixed}
-        case _:
-            settings = {
-                "width": width or (64 if small else 128),
-                "depth": depth or 4,
-                "patch": _default_patch(shape[1], shape[2]),
-            }
-    accepted = set(inspect.signature(_CLASSES[family]).parameters) - {"shape", "outputs"}
-    unknown = set(options) - accepted
-    if unknown:
-        raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}: it takes {', '.join(sorted(accepted))}")
-    return family, settings | options
+def _defaults(family: str, shape: tuple[int, ...], width: Any) -> dict[str, Any]:
+    """Sizes that suit the input: those of the papers from 28×28 up, a quarter to a half of that for smaller images."""
+    if family == "mlp":
+        return {"width": 128, "depth": len(width) if isinstance(width, Sequence) else 2}
+    side = min(shape[1:])
+    small = side <= 16
+    if family == "convnet":
+        # Three stages take 32×32 to 4×4, four take 64×64 there; two at least.
+        return {"width": 32 if small else 128, "depth": max(2, round(math.log2(side / 4)))}
+    if family == "resnet":
+        return {"width": 16}
+    return {"width": 64 if small else 128, "depth": 4, "patch": _default_patch(shape[1], shape[2])}
 
 
 def _default_patch(height: int, width: int) -> int:
-    """A patch that cuts the short side into four to eight where the sides allow it."""
-    common = math.gcd(height, width)
-    fitting = [p for p in range(1, common + 1) if common % p == 0]
-    return min(fitting, key=lambda p: abs(min(height, width) / p - (4 if common <= 8 else 8)))
+    """The patch that cuts the short side into nearest to 4 (up to 16 pixels) or 8 pieces and divides both sides."""
+    common, side = math.gcd(height, width), min(height, width)
+    pieces = 4 if side <= 16 else 8
+    return min((p for p in range(1, common + 1) if common % p == 0), key=lambda p: abs(math.log(side / p / pieces)))
 
 
-def _construct(family: str, shape: tuple[int, ...], outputs: int, settings: dict[str, Any], seed: int) -> nn.Module:
-    # Only the CPU generator is used and restored: torch.manual_seed would also reseed every accelerator.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return _CLASSES[family](shape, outputs, **settings)
+def _check_settings(name: str, family: str, settings: dict[str, Any]) -> None:
+    accepted = set(inspect.signature(_CLASSES[family]).parameters) - {"shape", "outputs"}
+    if family == "resnet":
+        if "depth" in settings:
+            raise ValueError(f"depth={settings['depth']} is not taken by {name}: its name says the depth")
+        accepted -= {"depth"}
+    unknown = sorted(set(settings) - accepted)
+    if unknown:
+        raise ValueError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(accepted))}")
+    for key in {"width", "depth", "patch", "heads"} & set(settings):
+        value = settings[key]
+        if key == "width" and family == "mlp" and isinstance(value, Sequence) and not isinstance(value, str):
+            settings[key] = value = list(value)
+            if len(value) != settings["depth"]:
+                raise ValueError(f"width={value} has {len(value)} entries, but depth={settings['depth']}")
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ValueError(f"{key}={value!r} must be a whole number of at least 1")

@@ -37,6 +37,7 @@ class ConvNet(nn.Module):
         self,
         shape: Sequence[int],
         outputs: int,
+        *,
         width: int = 128,
         depth: int = 3,
         norm: str = "instance",

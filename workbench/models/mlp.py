@@ -1,5 +1,6 @@
 """A multilayer perceptron: the smallest network that distillation is shown on."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
@@ -10,7 +11,7 @@ from workbench.models.norms import activation_layer
 
 
 class MLP(nn.Module):
-    """Flatten, then hidden layers ``hidden.0``, ``hidden.1``, … (linear, activation), then the linear ``head``.
+    """``flatten``, then hidden layers ``hidden.0``, ``hidden.1``, … (linear, activation), then the linear ``head``.
 
     Parameters
     ----------
@@ -18,26 +19,35 @@ class MLP(nn.Module):
         Shape of one input; flattened.
     outputs
         Number of logits.
-    widths
-        Units of each hidden layer.
+    width
+        Units of every hidden layer, or of each.
+    depth
+        Number of hidden layers.
     activation
         ``"relu"``, ``"tanh"``, ``"gelu"`` or ``"silu"``.
     """
 
-    def __init__(self, shape: Sequence[int], outputs: int, widths: Sequence[int], activation: str = "relu") -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        outputs: int,
+        *,
+        width: int | Sequence[int] = 128,
+        depth: int = 2,
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
-        features = 1
-        for side in shape:
-            features *= side
+        widths = [width] * depth if isinstance(width, int) else list(width)
         self.flatten = nn.Flatten()
         self.hidden = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), activation_layer(activation)) for a, b in pairwise([features, *widths])
+            nn.Sequential(nn.Linear(a, b), activation_layer(activation))
+            for a, b in pairwise([math.prod(shape), *widths])
         )
         self.head = nn.Linear(widths[-1], outputs)
         self.penultimate = f"hidden.{len(widths) - 1}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape (n, outputs)."""
+        """Logits, shape (n, outputs), of inputs (n, *shape)."""
         x = self.flatten(x)
         for layer in self.hidden:
             x = layer(x)

@@ -1,4 +1,4 @@
-"""Look at a network's layers while it runs: `observe` returns the logits together with the features of chosen layers."""
+"""Look at a network's layers while it runs: `observe` returns its logits together with the features of some layers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType

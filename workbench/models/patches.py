@@ -31,7 +31,7 @@ class FeedForward(nn.Sequential):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; ``weights`` is the layer whose output, (n, heads, tokens, tokens), is the attention."""
+    """Multi-head self-attention; the output of ``weights``, (n, heads, tokens, tokens), is who looks at whom."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -102,7 +102,9 @@ class ViT(nn.Module):
         Attention heads; must divide `width`.
     """
 
-    def __init__(self, shape: Sequence[int], outputs: int, width: int, depth: int, patch: int, heads: int = 4) -> None:
+    def __init__(
+        self, shape: Sequence[int], outputs: int, *, width: int, depth: int, patch: int, heads: int = 4
+    ) -> None:
         super().__init__()
         self.patches = Patches(shape, patch, width)
         self.token = nn.Parameter(torch.zeros(1, 1, width))
@@ -161,7 +163,7 @@ class Mixer(nn.Module):
         Side of a patch in pixels; must divide the image.
     """
 
-    def __init__(self, shape: Sequence[int], outputs: int, width: int, depth: int, patch: int) -> None:
+    def __init__(self, shape: Sequence[int], outputs: int, *, width: int, depth: int, patch: int) -> None:
         super().__init__()
         self.patches = Patches(shape, patch, width)
         self.blocks = nn.ModuleList(MixerBlock(self.patches.tokens, width) for _ in range(depth))

@@ -1,10 +1,10 @@
-"""The ResNets that He et al. (2016, section 4.2) made for CIFAR: 6n+2 layers, three stages, shortcuts without parameters."""
+"""The ResNets of He et al. (2016, section 4.2) for CIFAR: 6n+2 layers, three stages, shortcuts without parameters."""
 
 from collections.abc import Sequence
 from typing import cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from workbench.models.norms import norm_layer
 
@@ -20,7 +20,7 @@ class OptionA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) → (n, c + extra, ⌈h/stride⌉, ⌈w/stride⌉)."""
         before = self.extra // 2
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.extra - before))
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.extra - before))
 
 
 class BasicBlock(nn.Module):
@@ -37,8 +37,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) → (n, planes, ⌈h/stride⌉, ⌈w/stride⌉)."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+        out = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -61,7 +61,7 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], outputs: int, depth: int = 20, width: int = 16, norm: str = "batch"
+        self, shape: Sequence[int], outputs: int, *, depth: int = 20, width: int = 16, norm: str = "batch"
     ) -> None:
         super().__init__()
         channels, height, across = shape
@@ -87,7 +87,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images (n, channels, height, width)."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        for stage in (self.layer1, self.layer2, self.layer3):
-            x = stage(x)
+        x = functional.relu(self.bn1(self.conv1(x)))
+        for stage in (1, 2, 3):
+            x = self.get_submodule(f"layer{stage}")(x)
         return cast("Tensor", self.linear(self.pool(x)))
