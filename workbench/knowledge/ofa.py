@@ -142,7 +142,10 @@ class OFA(Signal):
 
 
 class OFABranches(nn.Module):
-    """`OFA` bound to a student: its exit branches. Called like the signal; dropped after training."""
+    """`OFA` bound to a student: its exit branches. Called like the signal; dropped after training.
+
+    After each call `logged` holds every exit's accuracy on the batch, which `fit` draws as curves ``"exit <stage>"``.
+    """
 
     def __init__(self, signal: OFA, exponents: tuple[float, ...], branches: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -150,6 +153,7 @@ class OFABranches(nn.Module):
         self.exponents = exponents
         self.names = tuple(branches)
         self.branches = nn.ModuleList(branches.values())
+        self.logged: dict[str, Tensor] = {}
 
     def exits(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Logits (n, classes) of each exit, by stage name."""
@@ -164,7 +168,10 @@ class OFABranches(nn.Module):
 
         loss = signal.final_weight * term(student.logits, signal.final_exponent)
         if signal.exit_weight:
-            for logits, exponent in zip(self.exits(student.features).values(), self.exponents, strict=True):
+            truth = labels.argmax(1) if labels.ndim > 1 else labels
+            exits = self.exits(student.features)
+            self.logged = {f"exit {name}": (z.argmax(1) == truth).to(z.dtype).mean() for name, z in exits.items()}
+            for logits, exponent in zip(exits.values(), self.exponents, strict=True):
                 loss = loss + signal.exit_weight * term(logits, exponent)
         return loss
 

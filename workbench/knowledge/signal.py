@@ -124,6 +124,11 @@ class BoundSum(nn.Module):
         self.weights = weights
         self.parts = nn.ModuleList(modules)
 
+    @property
+    def logged(self) -> dict[str, Tensor]:
+        """What the parts want drawn beside the loss (`workbench.training.fit`)."""
+        return {name: value for part in self.parts for name, value in getattr(part, "logged", {}).items()}
+
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
         return _total([w * part(student, teacher, labels) for w, part in zip(self.weights, self.parts, strict=True)])
 
@@ -142,7 +147,7 @@ def _total(losses: list[Tensor]) -> Tensor:
 
 @contextmanager
 def seeded(generator: torch.Generator) -> Iterator[None]:
-    """Seeds torch's own initialisers, which know the global generator only, from `generator`; restores the global one."""
+    """Seed torch's own initialisers, which know the global generator only, from `generator`, and put that one back."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
         yield
