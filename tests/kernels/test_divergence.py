@@ -22,10 +22,12 @@ EVERY = (
 
 
 @st.composite
-def logit_pairs(draw, classes=st.integers(2, 7), scale=st.sampled_from([0.1, 1.0, 10.0])):
+def logit_pairs(draw, scales=(0.1, 1.0, 10.0)):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
-    shape = (draw(st.integers(1, 4)), draw(classes))
-    student, teacher = (draw(scale) * torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    shape = (draw(st.integers(1, 4)), draw(st.integers(2, 7)))
+    student, teacher = (
+        draw(st.sampled_from(scales)) * torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2)
+    )
     return student, teacher
 
 
@@ -103,7 +105,7 @@ def test_half_skews_make_the_jensen_shannon_divergence(pair):
     assert (divergence.jensen_shannon(*pair) <= math.log(2) + 1e-12).all()
 
 
-@given(logit_pairs(scale=st.sampled_from([0.1, 1.0])), st.sampled_from([1.0, 4.0]))
+@given(logit_pairs(scales=(0.1, 1.0)), st.sampled_from([1.0, 4.0]))
 def test_closed_form_gradients_of_both_kls(pair, T):
     student, teacher = pair
     q, p = (student / T).softmax(1), (teacher / T).softmax(1)
@@ -113,7 +115,7 @@ def test_closed_form_gradients_of_both_kls(pair, T):
     torch.testing.assert_close(gradient(divergence.reverse_kl, *pair, **told), reverse)
 
 
-@given(logit_pairs(scale=st.sampled_from([0.1, 1.0])), st.floats(0.05, 0.95))
+@given(logit_pairs(scales=(0.1, 1.0)), st.floats(0.05, 0.95))
 def test_closed_form_gradients_of_the_skew_divergences(pair, alpha):
     student, teacher = pair
     q, p = student.softmax(1), teacher.softmax(1)
@@ -160,5 +162,5 @@ def test_bad_arguments_are_named():
         divergence.forward_kl(two, two, student_temperature=0)
     with pytest.raises(ValueError, match="beta is 1"):
         divergence.jensen_shannon(two, two, beta=1)
-    with pytest.raises(ValueError, match="alpha is -0.1"):
+    with pytest.raises(ValueError, match=r"alpha is -0\.1"):
         divergence.skew_kl(two, two, alpha=-0.1)

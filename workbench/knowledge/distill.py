@@ -82,7 +82,8 @@ def distill(
     _check(teacher, student, loss)
     guide = _guide(teacher, loss, teacher_data)
     bound = bind(loss, teacher, student, data, teacher_data=teacher_data, seed=seed)
-    return training.fit(student, data, loss=bound, layers=loss.student_layers, guide=guide, seed=seed, **options)
+    record = training.fit(student, data, loss=bound, layers=loss.student_layers, guide=guide, seed=seed, **options)
+    return _told(record, loss)
 
 
 def distill_many(
@@ -139,7 +140,7 @@ def distill_many(
     ]
     guides: dict[int, Any] = {id(teacher): _guide(teacher, loss, None) for teacher in each_teacher}
     shared = len(guides) == 1
-    return training.Ensemble(list(students)).fit(
+    records = training.Ensemble(list(students)).fit(
         data if isinstance(data, Dataset) else list(data),
         loss=bound if any(True for _ in bound[0].parameters()) else bound[0],
         layers=loss.student_layers,
@@ -147,6 +148,7 @@ def distill_many(
         seeds=list(seeds),
         **options,
     )
+    return [_told(record, loss) for record in records]
 
 
 def training_loss(signal: Signal | None = None, labels_weight: float | None = None) -> Signal:
@@ -218,6 +220,11 @@ def _check(teacher: nn.Module | None, student: nn.Module, loss: Signal) -> None:
         )
     if teacher is None and loss.needs_teacher:
         raise ValueError(f"teacher is None, but {loss} needs one")
+
+
+def _told(record: TrainingRecord, loss: Signal) -> TrainingRecord:
+    """The record with the signal among its settings."""
+    return record.replace(settings=record.settings | {"loss": repr(loss)}).with_model(record.model)
 
 
 def _one_each(name: str, values: Any, count: int) -> list[Any]:

@@ -2,8 +2,9 @@
 
     L = Σ_k [ CE(y, z_k) + 1 / (K − 1) Σ_{j≠k} KL(softmax(z_j) ‖ softmax(z_k)) ]
 
-where z_j, teaching, has no gradient. Zhang et al. 2018 (Eq. 4 and 8); paper 037's online scheme. The networks are trained as one (`Peers`): their parameters
-are disjoint and each teacher's side is detached, so that one optimizer over all does what one for each would do.
+where z_j, teaching, has no gradient. Zhang et al. 2018 (Eq. 4 and 8); paper 037's online scheme. The networks are
+trained as one (`Peers`): their parameters are disjoint and each teacher's side is detached, so that one optimizer over
+all does what one for each would do.
 """
 
 import copy
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from workbench.analysis import calibration
+from workbench.analysis.calibration import calibration
 from workbench.data import Dataset, Split
 from workbench.kernels import divergence
 from workbench.knowledge.cross_entropy import CrossEntropy
@@ -146,10 +147,10 @@ def _record_of(
             scored.load_state_dict({key: stack[index] for key, stack in stacks.items()})
             logits.append(logits_of(scored, split.inputs))
     scores = score(torch.stack(logits), split.labels.expand(len(logits), -1), len(split.classes))
-    curves = {key: whole.curves[key] for key in ("train_loss", "learning_rate") if key in whole.curves}
-    curves |= {"test_loss": scores.loss.float()}
+    curves: dict[str, Tensor] = {key: whole.curves[key] for key in ("train_loss", "learning_rate") if key in whole.curves}
+    curves["test_loss"] = scores.loss
     if scores.accuracy is not None:
-        curves |= {"test_accuracy": scores.accuracy.float()}
+        curves["test_accuracy"] = scores.accuracy
     return whole.replace(
         name=name,
         curves=curves,
