@@ -1,0 +1,70 @@
+"""From a record to the explorer that draws it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from widgets.explorer import Explorer
+from widgets.features import FeatureSimilarityExplorer
+from widgets.training import TrainingExplorer
+from workbench.records import Record, SimilarityMap, StudyResult, TrainingRecord
+
+EXPLORERS: dict[type[Record], type[Explorer]] = {
+    SimilarityMap: FeatureSimilarityExplorer,
+    TrainingRecord: TrainingExplorer,
+}
+
+
+def explore(record: Record | Sequence[Record], **options: Any) -> Explorer:
+    """The explorer of a record, or of several records of one type.
+
+    Two similarity maps of different networks are compared cell by cell; maps of one pair of networks under several
+    measures become a switch; several training records become several curves.
+
+    Parameters
+    ----------
+    record
+        A `SimilarityMap` or a `TrainingRecord`, or a sequence of records of one of these types.
+    **options
+        Settings of the explorer, as its ``.spec()`` writes them.
+
+    Raises
+    ------
+    TypeError
+        No explorer draws such a record, the records are of several types, or an option is unknown.
+
+    Examples
+    --------
+    >>> import torch, widgets
+    >>> from workbench.records import SimilarityMap
+    >>> similar = SimilarityMap(values=torch.eye(2), layers_a=("c1", "c2"), layers_b=("f1", "f2"), measure="cka", n=100)
+    >>> widgets.explore(similar, diagonal=True).diagonal
+    True
+    """
+    records = [record] if isinstance(record, Record) else list(record) if isinstance(record, Sequence) else None
+    if not records or not all(isinstance(item, Record) for item in records):
+        raise TypeError(f"explore() takes a record or a list of records, not {_name(record)}; {_can()}")
+    kinds = {type(item) for item in records}
+    if len(kinds) > 1:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f"explore() shows records of one type together; these are {names}: explore each type by itself")
+    (kind,) = kinds
+    for base in kind.__mro__:
+        if base in EXPLORERS:
+            return EXPLORERS[base](record if isinstance(record, Record) else records, **options)
+    if kind is StudyResult:
+        held = ", ".join(map(repr, records[0].records)) or "none"
+        raise TypeError(
+            "a StudyResult is a table of claims; explore one of its records, as in explore(result.records[name]); "
+            f"this one holds {held}"
+        )
+    raise TypeError(f"no explorer draws a {kind.__name__}; {_can()}")
+
+
+def _can() -> str:
+    return f"explorers exist for {', '.join(kind.__name__ for kind in EXPLORERS)}"
+
+
+def _name(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"a {type(value).__name__} of {', '.join(sorted({type(item).__name__ for item in value})) or 'nothing'}"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,197 @@
+"""The static picture of a FeatureSimilarityExplorer: what a reader without a kernel, or of a paper, sees."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from widgets.colours import QUIET, STUDENT, TEACHER, class_colour
+
+if TYPE_CHECKING:
+    from widgets.features import FeatureSimilarityExplorer
+
+
+def draw(explorer: "FeatureSimilarityExplorer") -> Figure:
+    """The heat maps as they stand, and for a pinned pair its clouds and Gram matrices."""
+    seen = [entry for entry in explorer.seen() if entry[2] is not None]
+    shift = explorer.difference()
+    sides = _sides(explorer)
+    panels = len(seen) + (shift is not None)
+    figure = Figure(figsize=(4.9 * max(panels, 1) + (2.5 * len(sides) if sides else 0), 5.6), layout="constrained")
+    figure.suptitle(f"{explorer.title}\n", fontsize=13, fontweight="bold", x=0.01, ha="left")
+    figure.text(0.01, 0.935, _subtitle(explorer), fontsize=9.5, color=QUIET)
+    widths = [4.9] * max(panels, 1) + [2.5] * len(sides)
+    grid = figure.add_gridspec(2, len(widths), width_ratios=widths)
+    if not seen:
+        axes = figure.add_subplot(grid[:, 0])
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, f"{explorer.measure} was not computed here", ha="center", va="center", color=QUIET)
+    low, high = _range(explorer, [values for *_, values, _ in seen if values is not None])
+    for column, (title, record, values, _) in enumerate(seen):
+        assert record is not None
+        assert values is not None
+        axes = figure.add_subplot(grid[:, column])
+        _matrix(axes, values, list(record.layers_a), list(record.layers_b), explorer, (low, high), explorer.colour_map)
+        if explorer.best_match:
+            for row, line in enumerate(values):
+                if not np.isnan(line).all():
+                    best = int(np.nanargmax(line))
+                    axes.add_patch(
+                        Rectangle((best - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6)
+                    )
+                    axes.add_patch(
+                        Rectangle((best - 0.42, row - 0.42), 0.84, 0.84, fill=False, edgecolor="white", linewidth=0.7)
+                    )
+        axes.set_ylabel(record.name_a, color=TEACHER, fontweight="bold")
+        axes.set_xlabel(record.name_b, color=STUDENT, fontweight="bold")
+        if panels > 1:
+            axes.set_title(title, fontsize=10)
+    if shift is not None:
+        axes = figure.add_subplot(grid[:, len(seen)])
+        limit = float(np.nanmax(np.abs(shift.to_numpy()))) or 1.0
+        _matrix(axes, shift.to_numpy(), list(shift.index), list(shift.columns), explorer, (-limit, limit), "RdBu_r")
+        axes.set_title(f"{seen[1][0]} − {seen[0][0]}", fontsize=10)
+    for column, side in enumerate(sides):
+        _cloud(figure.add_subplot(grid[0, max(panels, 1) + column]), side)
+        _gram(figure.add_subplot(grid[1, max(panels, 1) + column]), side)
+    return figure
+
+
+def _subtitle(explorer: "FeatureSimilarityExplorer") -> str:
+    epoch = explorer.selection["epoch"]
+    counts = sorted({record.n for _, record, _, _ in explorer.seen() if record is not None})
+    parts = [explorer.measure, f"n = {', '.join(f'{count:,}' for count in counts)}"]
+    if epoch is not None:
+        parts.append(f"epoch {epoch}")
+    if explorer.class_name:
+        parts.append(f"only {explorer.class_name}")
+    if explorer.selection["layer_a"] and explorer.selection["layer_b"]:
+        parts.append(f"pinned: {explorer.selection['layer_a']} × {explorer.selection['layer_b']}")
+    return _plain(" · ".join(parts))
+
+
+def _range(explorer: "FeatureSimilarityExplorer", matrices: list[np.ndarray]) -> tuple[float, float]:
+    if not explorer.stretch or not any((~np.isnan(values)).any() for values in matrices):
+        return 0.0, 1.0
+    return float(min(np.nanmin(values) for values in matrices)), float(max(np.nanmax(values) for values in matrices))
+
+
+def _matrix(
+    axes: Axes,
+    values: np.ndarray,
+    rows: list[str],
+    columns: list[str],
+    explorer: "FeatureSimilarityExplorer",
+    limits: tuple[float, float],
+    colour_map: str,
+) -> None:
+    image = axes.imshow(values, cmap=colour_map, norm=Normalize(*limits), aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(columns)), [_elided(name) for name in columns], rotation=45, ha="right", fontsize=7.5)
+    axes.set_yticks(range(len(rows)), [_elided(name) for name in rows], fontsize=7.5)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.6)
+    axes.tick_params(which="minor", length=0)
+    for row, column in np.argwhere(np.isnan(values)):
+        axes.add_patch(
+            Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="#eceef0", edgecolor=QUIET, hatch="////", linewidth=0)
+        )
+    if explorer.diagonal:
+        axes.plot(
+            [-0.5, len(columns) - 0.5],
+            [-0.5, len(rows) - 0.5],
+            color="white",
+            linestyle="--",
+            linewidth=1.2,
+            scalex=False,
+            scaley=False,
+        )
+    pinned = explorer.selection
+    if pinned["layer_a"] in rows and pinned["layer_b"] in columns:
+        corner = (columns.index(pinned["layer_b"]) - 0.5, rows.index(pinned["layer_a"]) - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="#0b62c4", linewidth=2.6))
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, aspect=26)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7.5, length=0)
+
+
+def _sides(explorer: "FeatureSimilarityExplorer") -> list[dict[str, Any]]:
+    """The pinned layers with what each makes of the examples; empty when nothing is pinned or kept."""
+    found: list[dict[str, Any]] = []
+    epochs = explorer.content["epochs"]
+    when = epochs.index(explorer.selection["epoch"]) if epochs else 0
+    shown: set[str] = set()
+    for pair, (_, record, _, _) in zip(explorer.content["pairs"], explorer.seen(), strict=True):
+        for which, colour in (("a", TEACHER), ("b", STUDENT)):
+            layer, views = explorer.selection[f"layer_{which}"], pair[f"views_{which}"]
+            if record is None or views is None or layer not in pair[f"layers_{which}"] or views["projections"] in shown:
+                continue
+            shown.add(views["projections"])
+            at = pair["slices"][when], pair[f"layers_{which}"].index(layer)
+            numbers = {name: _unpack(explorer.arrays[key]) for name, key in views.items()}
+            labels = _unpack(explorer.arrays[explorer.content["examples"]["labels"]])
+            found.append(
+                {
+                    "title": f"{pair[f'name_{which}']}\n{layer}",
+                    "colour": colour,
+                    "points": numbers["projections"][at],
+                    "explained": numbers["explained"][at],
+                    "gram": numbers["grams"][at],
+                    "gram_examples": numbers["gram_examples"],
+                    "labels": labels,
+                    "example": explorer.selection["example"],
+                }
+            )
+    return found
+
+
+def _unpack(packed: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(packed["data"], dtype=packed["dtype"]).reshape(packed["shape"])
+
+
+def _cloud(axes: Axes, side: dict[str, Any]) -> None:
+    points, labels = side["points"], side["labels"]
+    for label in np.unique(labels):
+        chosen = points[labels == label]
+        hollow = int(label) // 8 % 2 == 1
+        colour = class_colour(int(label))
+        axes.scatter(
+            *chosen.T,
+            s=9,
+            facecolor="white" if hollow else colour,
+            edgecolor=colour if hollow else "white",
+            linewidth=0.9 if hollow else 0.3,
+        )
+    if side["example"] is not None:
+        axes.scatter(*points[side["example"]], s=70, facecolor="none", edgecolor="black", linewidth=1.4)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_color("#d9dbdf")
+    axes.set_xlabel(f"PC 1 ({side['explained'][0]:.0%})", fontsize=7.5, color=QUIET)
+    axes.set_ylabel(f"PC 2 ({side['explained'][1]:.0%})", fontsize=7.5, color=QUIET)
+    axes.set_title(_plain(side["title"]), fontsize=8.5, color=side["colour"])
+
+
+def _gram(axes: Axes, side: dict[str, Any]) -> None:
+    order = np.argsort(side["labels"][side["gram_examples"]], kind="stable")
+    axes.imshow(side["gram"][np.ix_(order, order)], cmap="RdBu_r", vmin=-127, vmax=127, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_color("#d9dbdf")
+    axes.set_xlabel("Gram matrix, by class", fontsize=7.5, color=QUIET)
+
+
+def _elided(name: str, most: int = 18) -> str:
+    short = name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
+    return _plain(short)
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as mathematics."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,46 @@
+// The current view written as the Python call that makes it, without asking Python.
+
+/**
+ * A plain value as Python writes it.
+ * @param {any} value
+ * @returns {string}
+ */
+export function pythonLiteral(value) {
+  if (value === null || value === undefined) return "None";
+  if (value === true) return "True";
+  if (value === false) return "False";
+  if (typeof value === "string") return pythonString(value);
+  if (Array.isArray(value)) return `[${value.map(pythonLiteral).join(", ")}]`;
+  if (typeof value === "object") {
+    return `{${Object.entries(value).map(([key, item]) => `${pythonString(key)}: ${pythonLiteral(item)}`).join(", ")}}`;
+  }
+  return String(value);
+}
+
+/** @param {string} text */
+function pythonString(text) {
+  // repr() prefers single quotes, and changes to double ones for a text that holds only single ones.
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  let body = "";
+  for (const character of text) {
+    if (character === "\\" || character === quote) body += `\\${character}`;
+    else if (character === "\n") body += "\\n";
+    else if (character === "\t") body += "\\t";
+    else if (character === "\r") body += "\\r";
+    else if (character < " ") body += `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+    else body += character;
+  }
+  return `${quote}${body}${quote}`;
+}
+
+/**
+ * `widgets.XExplorer(record, …)` with every setting that differs from its default.
+ * @param {import("./dom.js").Model} model
+ */
+export function pythonCall(model) {
+  const { call, defaults } = model.get("recipe");
+  const settings = Object.keys(defaults)
+    .filter((name) => JSON.stringify(model.get(name)) !== JSON.stringify(defaults[name]))
+    .map((name) => `${name}=${pythonLiteral(model.get(name))}`);
+  return `${call}(${[model.get("source"), ...settings].join(", ")})`;
+}

@@ -1,0 +1,30 @@
+// Line icons drawn here, so that they look the same on every machine and follow the text colour.
+
+const PATHS = {
+  play: "M4.5 2.8 12.5 8l-8 5.2z",
+  pause: "M5 3v10M11 3v10",
+  first: "M3.5 3v10M12.5 3 6 8l6.5 5z",
+  last: "M12.5 3v10M3.5 3 10 8l-6.5 5z",
+  settings: "M2 4.5h6M11 4.5h3M2 11.5h3M8 11.5h6M9.5 3v3M6.5 10v3",
+  table: "M2 3h12v10H2zM2 6.5h12M2 9.75h12M6.5 3v10",
+  code: "M5.5 4 1.8 8l3.7 4M10.5 4l3.7 4-3.7 4",
+  download: "M8 2v8M4.5 7 8 10.5 11.5 7M2.5 13.5h11",
+  expand: "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10",
+  help: "M5.6 6a2.4 2.4 0 1 1 3.6 2.1c-.8.5-1.2.9-1.2 1.9M8 12.6v.4",
+  close: "M3.5 3.5l9 9M12.5 3.5l-9 9",
+  pin: "M8 9.5V14M5 9.5h6l-1-2.5V3H6v4z",
+};
+
+/** @typedef {keyof typeof PATHS} IconName */
+
+/** @param {IconName} name */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  svg.classList.add("dw-icon");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}

@@ -1,0 +1,53 @@
+// The colour legend: what a colour is worth, where the cell under the cursor lies, and what hatching means.
+
+import { el, number, sharp } from "./dom.js";
+import { table } from "./colours.js";
+
+/** @typedef {{ label: string, map: import("./colours.js").MapName, low: number, high: number, mark: number | null, clipped: boolean }} Scale */
+
+export function createLegend() {
+  const canvas = el("canvas", { role: "img" });
+  const node = el("div", { class: "dw-scale", "data-testid": "legend" }, canvas);
+  return {
+    node,
+    /**
+     * @param {import("./theme.js").Theme} theme
+     * @param {Scale} scale
+     */
+    update(theme, { label, map, low, high, mark, clipped }) {
+      const width = Math.max(140, Math.min(260, node.clientWidth || 200));
+      const context = sharp(canvas, width, 40);
+      const rgb = table(map);
+      const left = 14;
+      const span = width - 28;
+      for (let i = 0; i < span; i++) {
+        const k = 3 * Math.round((255 * i) / (span - 1));
+        context.fillStyle = `rgb(${rgb[k]},${rgb[k + 1]},${rgb[k + 2]})`;
+        context.fillRect(left + i, 16, 1.5, 9);
+      }
+      context.font = `11px ${theme.font}`;
+      context.fillStyle = theme.ink;
+      context.textAlign = "left";
+      context.fillText(label, left, 10);
+      context.textAlign = "center";
+      context.font = `10px ${theme.font}`;
+      context.fillStyle = theme.quiet;
+      const digits = high - low < 0.1 ? 3 : 2;
+      [low, (low + high) / 2, high].forEach((value, k) => {
+        const sign = clipped && k === 0 ? "≤ " : "";
+        context.fillText(sign + number(value, k === 1 && high - low >= 0.1 ? 2 : digits), left + (k / 2) * span, 37);
+      });
+      if (mark !== null && !Number.isNaN(mark)) {
+        const x = left + Math.max(0, Math.min(1, (mark - low) / (high - low || 1))) * span;
+        context.fillStyle = theme.ink;
+        context.beginPath();
+        context.moveTo(x, 16);
+        context.lineTo(x - 4, 11);
+        context.lineTo(x + 4, 11);
+        context.fill();
+        context.fillRect(x - 0.75, 16, 1.5, 9);
+      }
+      canvas.setAttribute("aria-label", `Colour scale of ${label}, from ${number(low, 2)} to ${number(high, 2)}`);
+    },
+  };
+}

@@ -1,0 +1,80 @@
+// Asking Python to compute: each request has an id, shows its progress, can be stopped, and only the last one counts.
+
+/** @typedef {{ name: string, done: (result: any) => void, timer: number }} Waiting */
+
+/** What asks Python to compute.
+ * @typedef {{ ask: (name: string, details?: Record<string, any>, done?: (result: any) => void) => void }} Requests */
+
+/**
+ * @param {import("./frame.js").Frame} frame
+ * @returns {Requests}
+ */
+export function createRequests(frame) {
+  const { model } = frame;
+  const view = Math.random().toString(36).slice(2, 8); // messages reach every view of a model; each looks for its own
+  let count = 0;
+  /** @type {Map<string, Waiting>} */
+  const waiting = new Map();
+
+  /** @param {string} id */
+  function finish(id) {
+    clearTimeout(waiting.get(id)?.timer);
+    waiting.delete(id);
+    frame.status.computing(null);
+  }
+
+  /** @param {any} message */
+  function receive(message) {
+    const request = waiting.get(message?.id);
+    if (!request) return; // another view's, or overtaken by a later request
+    clearTimeout(request.timer);
+    if (message.type === "progress") {
+      frame.status.computing({ name: request.name, fraction: message.fraction, text: message.text, stop: () => stopRequest(message.id) });
+    } else if (message.type === "result") {
+      finish(message.id);
+      frame.guard(() => request.done(message.result));
+    } else if (message.type === "stopped") {
+      finish(message.id);
+      frame.say(`${request.name} stopped`);
+    } else if (message.type === "failed") {
+      finish(message.id);
+      frame.status.fail(message.traceback);
+    }
+  }
+  model.on("msg:custom", receive);
+  frame.onDispose(() => {
+    model.off("msg:custom", receive);
+    for (const id of [...waiting.keys()]) stopRequest(id);
+  });
+
+  /** @param {string} id */
+  function stopRequest(id) {
+    model.send({ type: "stop", id });
+    const request = waiting.get(id);
+    if (request) frame.status.computing({ name: request.name, fraction: null, text: "stopping", stop: null });
+  }
+
+  return {
+    /**
+     * @param {string} name what Python is asked for
+     * @param {Record<string, any>} [details]
+     * @param {(result: any) => void} [done]
+     */
+    ask(name, details = {}, done = () => {}) {
+      for (const [id, request] of waiting) {
+        if (request.name === name) {
+          model.send({ type: "stop", id });
+          finish(id);
+        }
+      }
+      const id = `${view}-${++count}`;
+      const timer = setTimeout(() => {
+        finish(id);
+        frame.status.fail(`No answer from the kernel to "${name}": it is busy, or there is none. What needs no computing still works.`);
+      }, 5000);
+      waiting.set(id, { name, done, timer: /** @type {any} */ (timer) });
+      frame.status.computing({ name, fraction: null, text: "asked", stop: () => stopRequest(id) });
+      model.send({ type: "request", id, name, details });
+    },
+  };
+}
