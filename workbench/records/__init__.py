@@ -4,6 +4,7 @@
 """
 
 from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
+from workbench.records.posterior import PosteriorPath
 from workbench.records.similarity import Examples, LayerViews, SimilarityMap
 from workbench.records.study import Claim, StudyResult
 from workbench.records.training import Calibration, TrainingRecord
@@ -13,6 +14,7 @@ __all__ = [
     "Claim",
     "Examples",
     "LayerViews",
+    "PosteriorPath",
     "Provenance",
     "Record",
     "RecordError",
