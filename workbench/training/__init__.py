@@ -1,6 +1,7 @@
 """Training: one network (`fit`) or many as one (`Ensemble`), with curves, snapshots, interruption and resumption."""
 
 from workbench.training.augment import Augmentation, Crop, Cutout, Flip, Noise, Rotate, Shift
+from workbench.training.ensemble import Ensemble
 from workbench.training.evaluating import evaluate
 from workbench.training.fit import fit
 from workbench.training.guide import Guide
@@ -10,6 +11,7 @@ __all__ = [
     "Augmentation",
     "Crop",
     "Cutout",
+    "Ensemble",
     "Flip",
     "Guide",
     "Noise",

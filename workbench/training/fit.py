@@ -223,18 +223,18 @@ def stopped(history: History, course: plan.Plan) -> str:
     )
 
 
-def checkpoint(history: History, captured: Mapping[str, Any]) -> dict[str, Any]:
+def checkpoint(history: History, captured: Mapping[str, Any], member: int = 0) -> dict[str, Any]:
     """What continuing a run needs, apart from the network's state."""
     return {
         "step": history.step,
         "count": history.count,
-        "sums": {key: value.cpu() for key, value in history.sums.items()},
+        "sums": {key: value[member].item() for key, value in history.sums.items()},
         **{key: copied(value, "cpu") for key, value in captured.items() if key in ("optimizer", "loss", "scaler")},
     }
 
 
-def continued(learner: Single, resume: TrainingRecord, settings: Mapping[str, Any]) -> History:
-    """Set `learner` to where the run that `resume` records stopped.
+def resumable(resume: TrainingRecord, settings: Mapping[str, Any], device: torch.device) -> History:
+    """The history of a run that is to be continued under `settings`.
 
     Raises
     ------
@@ -252,7 +252,24 @@ def continued(learner: Single, resume: TrainingRecord, settings: Mapping[str, An
             f"resume has done {kept['step']} steps, more than the {settings['steps']} asked for: "
             "epochs and steps count the whole run"
         )
-    device = learner.device
+    return History(
+        members=1,
+        step=kept["step"],
+        count=kept["count"],
+        sums={key: torch.tensor([value], dtype=torch.float64, device=device) for key, value in kept["sums"].items()},
+        curves={key: list(value.double().view(-1, 1)) for key, value in resume.curves.items()},
+        per_class=[] if resume.per_class_accuracy is None else list(resume.per_class_accuracy.double()[:, None]),
+        snapshots=[
+            [{key: stack[i] for key, stack in resume.snapshots.items()}] for i in range(len(resume.snapshot_epochs))
+        ],
+        snapshot_epochs=list(resume.snapshot_epochs),
+    )
+
+
+def continued(learner: Single, resume: TrainingRecord, settings: Mapping[str, Any]) -> History:
+    """Set `learner` to where the run that `resume` records stopped."""
+    history = resumable(resume, settings, learner.device)
+    kept = resume.checkpoint
     learner.restore(
         {
             "model": resume.state,
@@ -262,18 +279,7 @@ def continued(learner: Single, resume: TrainingRecord, settings: Mapping[str, An
             "done": kept["step"],
         }
     )
-    return History(
-        members=1,
-        step=kept["step"],
-        count=kept["count"],
-        sums={key: value.to(device) for key, value in kept["sums"].items()},
-        curves={key: list(value.double().view(-1, 1)) for key, value in resume.curves.items()},
-        per_class=[] if resume.per_class_accuracy is None else list(resume.per_class_accuracy.double()[:, None]),
-        snapshots=[
-            [{key: stack[i] for key, stack in resume.snapshots.items()}] for i in range(len(resume.snapshot_epochs))
-        ],
-        snapshot_epochs=list(resume.snapshot_epochs),
-    )
+    return history
 
 
 def assemble(

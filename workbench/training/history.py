@@ -67,6 +67,27 @@ class History:
             list(self.snapshot_epochs),
         )
 
+    @classmethod
+    def joined(cls, parts: "list[History]") -> "History":
+        """The histories of single networks that are at the same step as one."""
+        first = parts[0]
+        return cls(
+            members=len(parts),
+            step=first.step,
+            count=first.count,
+            sums={name: torch.cat([part.sums[name] for part in parts]) for name in first.sums},
+            curves={
+                name: [torch.cat(point) for point in zip(*(part.curves[name] for part in parts), strict=True)]
+                for name in first.curves
+            },
+            per_class=[torch.cat(point) for point in zip(*(part.per_class for part in parts), strict=True)],
+            snapshots=[
+                [state for moment in moments for state in moment]
+                for moments in zip(*(part.snapshots for part in parts), strict=True)
+            ],
+            snapshot_epochs=first.snapshot_epochs,
+        )
+
     def of(self, member: int) -> dict[str, Any]:
         """The fields of a `TrainingRecord` that the history of one network fills."""
         return {

@@ -1,0 +1,392 @@
+"""`Ensemble`: N networks of one architecture trained at once, each as `fit` would have trained it by itself."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workbench import models as networks_by_name
+from workbench.data import Dataset, Split
+from workbench.models import Outputs
+from workbench.records import Provenance, TrainingRecord
+from workbench.training import augment as augmentations
+from workbench.training import distributed, evaluating, losses, optimizers, plan, randomness
+from workbench.training.evaluating import Scores
+from workbench.training.fit import assemble, checkpoint, plain, resumable, splits, stopped
+from workbench.training.guide import GuideFunction
+from workbench.training.history import History
+from workbench.training.loop import Failure, TrainingError, progress_bar, run
+from workbench.training.stacked_learner import (
+    Stacked,
+    StackedBatches,
+    StackedSplits,
+    StackedStep,
+    outputs,
+    stacked_guide,
+)
+from workbench.training.stacked_optimizer import StackedOptimizer
+from workbench.training.stacking import Stack
+
+
+class Ensemble:
+    """N networks of one architecture as one: their weights are stacked, and one ``vmap`` runs them all.
+
+    Many small networks leave a machine idle between operations; stacked, ten seeds cost little more than one. Weights,
+    seeds, learning rates, data and teachers may differ per member.
+
+    Parameters
+    ----------
+    models
+        The networks, or a name for `workbench.models.build`.
+    data, seeds, options
+        With a name only: what `build` sizes the networks for, the seed of each one's weights, and its other arguments.
+
+    Raises
+    ------
+    ValueError
+        The networks differ in more than their weights.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> data = wb.data.load("digits")
+    >>> ensemble = Ensemble("mlp", data, seeds=range(4), width=16)
+    >>> records = ensemble.fit(data, epochs=3, lr=[0.01, 0.01, 0.003, 0.001], progress=False)
+    >>> [record.epochs for record in records]
+    [3, 3, 3, 3]
+    >>> ensemble.evaluate(data.test)["accuracy"].shape
+    torch.Size([4])
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module] | str,
+        data: Dataset | Split | tuple[Sequence[int], int] | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(models, str):
+            if data is None or seeds is None:
+                raise ValueError(f"models is the name {models!r}: pass data and seeds too, so that they can be built")
+            models = [networks_by_name.build(models, data, seed=seed, **options) for seed in seeds]
+        elif data is not None or seeds is not None or options:
+            raise ValueError("data, seeds and other options build networks from a name; models already holds networks")
+        self._stack = Stack(list(models))
+        self._step: StackedStep | None = None
+        self._optimizer: StackedOptimizer | None = None
+        spec = getattr(models[0], "spec", None)
+        self._axes: int | None = None if spec is None else len(spec["shape"])
+
+    def __len__(self) -> int:
+        return len(self._stack.modules)
+
+    def fit(
+        self,
+        data: Dataset | Split | Sequence[Dataset] | Sequence[Split],
+        epochs: int = 20,
+        *,
+        steps: int | None = None,
+        optimizer: str | optimizers.OptimizerFactory = "adam",
+        lr: float | Sequence[float] = 1e-3,
+        weight_decay: float = 0.0,
+        momentum: float = 0.9,
+        schedule: str | Callable[[float], float] = "cosine",
+        warmup: float = 0,
+        batch_size: int = 64,
+        augment: str | augmentations.Augment | None = None,
+        loss: losses.Loss | Sequence[nn.Module] | None = None,
+        layers: str | Sequence[str] = (),
+        guide: GuideFunction | Sequence[GuideFunction] | None = None,
+        amp: bool = False,
+        device: str | torch.device = "auto",
+        seeds: Sequence[int] | None = None,
+        snapshots: int | str | Sequence[int] = 0,
+        evaluate_every: int | None = None,
+        resume: Sequence[TrainingRecord] | None = None,
+        progress: bool = True,
+        name: str | Sequence[str] = "",
+    ) -> list[TrainingRecord]:
+        """Train all members, each as ``fit(model, data, seed=…)`` would have; in place, as `fit` does.
+
+        The loss runs under ``vmap``: it must be made of tensor operations without data-dependent branches. Layers that
+        draw at random (dropout) draw for each member, but not the same numbers as one by one.
+
+        Parameters
+        ----------
+        data
+            One for all, or one per member, with training splits of equal size.
+        lr
+            One for all, or one per member.
+        loss
+            As for `fit`; or one module per member, of equal structure. One module with parameters is copied per member.
+        guide
+            One teacher for all, or one per member; see `Guide`.
+        seeds
+            Seed of each member's data order and augmentation; default 0, 1, 2, ….
+        resume
+            One record per member.
+        name
+            What the runs are called: one each, or a common beginning that the member's number is added to.
+
+        The other parameters are those of `workbench.training.fit`.
+
+        Returns
+        -------
+        list of TrainingRecord
+            One per member.
+
+        Raises
+        ------
+        ValueError
+            An argument is out of range, or does not fit the number of members.
+        TrainingError
+            The loss of a member became NaN or infinite; ``error.records`` holds the last sound state of all.
+        """
+        started = time.perf_counter()
+        place = distributed.pick(device)
+        rates = _one_each("lr", lr, len(self), float)
+        seeds = _one_each("seeds", range(len(self)) if seeds is None else seeds, len(self), int)
+        titles = _titles(name, len(self))
+        each = [splits(one) for one in _one_each("data", data, len(self), None)]
+        course = plan.make(
+            len(each[0][0]),
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            schedule=schedule,
+            warmup=warmup,
+            snapshots=snapshots,
+            evaluate_every=evaluate_every,
+        )
+        shared_settings = {
+            "epochs": None if steps is not None else epochs,
+            "steps": course.steps,
+            "steps_per_point": course.point,
+            "optimizer": plain(optimizer),
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "schedule": plain(schedule),
+            "warmup": warmup,
+            "batch_size": batch_size,
+            "augment": plain(augment),
+            "loss": plain(loss),
+            "layers": [layers] if isinstance(layers, str) else list(layers),
+            "guide": plain(guide),
+            "amp": amp,
+            "examples": course.examples,
+        }
+        settings = [shared_settings | {"lr": rate, "seed": seed} for rate, seed in zip(rates, seeds, strict=True)]
+        self._stack.to(place)
+        train, tests = _placed(each, place, self._dtype)
+        with randomness.fenced(place):
+            batches = StackedBatches(StackedSplits(train), course, augmentations.resolve(augment), seeds)
+            self._axes = batches.splits.inputs.ndim - 1
+            self.prepare(
+                loss=loss if isinstance(loss, Sequence) else losses.resolve(loss, train[0].task),
+                layers=layers,
+                optimizer=optimizer,
+                lr=rates,
+                weight_decay=weight_decay,
+                momentum=momentum,
+            )
+            assert self._step is not None
+            assert self._optimizer is not None
+            learner = Stacked(
+                self._step,
+                batches,
+                tests,
+                guide=stacked_guide(guide, batches.splits, augmented=augment is not None),
+                optimizer=self._optimizer,
+                amp=amp,
+                device=place,
+            )
+            history = History(len(self)) if resume is None else _continued(learner, resume, settings)
+
+            def records(history: History, scores: Scores | None, *, interrupted: bool) -> list[TrainingRecord]:
+                self._stack.write_back()
+                states = learner.states()
+                return [
+                    assemble(
+                        history,
+                        member,
+                        scores,
+                        state=states[member],
+                        checkpoint=checkpoint(history, learner.checkpoint_of(member), member),
+                        model=self._stack.modules[member],
+                        name=titles[member],
+                        classes=train[0].classes,
+                        settings=settings[member],
+                        interrupted=interrupted,
+                        provenance=Provenance.capture(seed=seeds[member], device=place, started=started),
+                    )
+                    for member in range(len(self))
+                ]
+
+            label = name if isinstance(name, str) and name else f"{len(self)} networks"
+            try:
+                with progress_bar(course, history.step, label, show=progress) as bar:
+                    history, scores, interrupted = run(learner, course, history, bar)
+            except Failure as failure:
+                raise TrainingError(
+                    failure.message(course, f" of member {failure.member}"),
+                    records(failure.history, learner.score(), interrupted=True),
+                ) from None
+            if interrupted:
+                print(stopped(history, course))
+            return records(history, scores, interrupted=interrupted)
+
+    def prepare(
+        self,
+        *,
+        loss: losses.Loss | Sequence[nn.Module] | None = None,
+        layers: str | Sequence[str] = (),
+        optimizer: str | optimizers.OptimizerFactory = "adam",
+        lr: float | Sequence[float] = 1e-3,
+        weight_decay: float = 0.0,
+        momentum: float = 0.9,
+    ) -> None:
+        """Set loss and optimizer for `step`, forgetting the optimizer's state; arguments as for `fit`."""
+        self._step = StackedStep(self._stack, losses.cross_entropy if loss is None else loss, layers)
+        if self._step.loss_stack is not None:
+            self._step.loss_stack.to(self.device)
+        self._optimizer = StackedOptimizer(
+            optimizer,
+            self._step.parameters,
+            lr=_one_each("lr", lr, len(self), float),
+            weight_decay=weight_decay,
+            momentum=momentum,
+        )
+
+    def step(self, inputs: Tensor, labels: Tensor, guide: Outputs | None = None, *, factor: float = 1.0) -> Tensor:
+        """One optimizer step of every member, for loops of one's own; `prepare` sets loss and optimizer.
+
+        Parameters
+        ----------
+        inputs, labels
+            Each member's batch, shapes (N, B, ...) and (N, B).
+        guide
+            What the loss sees as the teacher: outputs with a leading axis N.
+        factor
+            Multiplies the learning rates.
+
+        Returns
+        -------
+        Tensor
+            Loss of each member before the step, shape (N,).
+        """
+        if self._step is None or self._optimizer is None:
+            self.prepare()
+        assert self._step is not None
+        assert self._optimizer is not None
+        if len(inputs) != len(self) or len(labels) != len(self):
+            raise ValueError(f"inputs and labels have {len(inputs)} and {len(labels)} members, not {len(self)}")
+        self._axes = inputs.ndim - 2
+        loss, _, _ = self._step(inputs, labels, guide)
+        self._optimizer.zero_grad()
+        loss.sum().backward()
+        self._optimizer.step(factor)
+        return loss.detach()
+
+    def outputs(
+        self,
+        inputs: Tensor,
+        layers: str | Sequence[str] = (),
+        *,
+        per_member: bool | None = None,
+        training: bool = False,
+    ) -> Outputs:
+        """What all members say, without gradients: logits (N, B, outputs) and features (N, B, ...).
+
+        Parameters
+        ----------
+        inputs
+            One batch for all, (B, ...), or one each, (N, B, ...).
+        per_member
+            Which of the two; by default told by the number of axes that the networks are known to take.
+        training
+            Run in training mode (batch norm, dropout) instead of eval mode.
+        """
+        if per_member is None:
+            if self._axes is None:
+                raise ValueError(
+                    "per_member must be given: networks that build did not make can take any number of axes"
+                )
+            per_member = inputs.ndim == self._axes + 2
+        return outputs(self._stack, inputs, layers, per_member=per_member, training=training)
+
+    def evaluate(self, split: Split) -> dict[str, Tensor]:
+        """What `workbench.training.evaluate` gives, each value a tensor of shape (N,), float64."""
+        if len(split) == 0:
+            raise ValueError("split is empty: there is nothing to evaluate on")
+        moved = split.to(self.device, self._dtype)
+        logits = self.outputs(moved.inputs, per_member=False).logits
+        labels = moved.labels.expand(len(self), -1)
+        found = evaluating.metrics(evaluating.score(logits, labels, len(split.classes)))
+        return {key: torch.tensor([one[key] for one in found], dtype=torch.float64) for key in found[0]}
+
+    def member(self, index: int) -> nn.Module:
+        """The network given at `index`, with its weights as they are now, in eval mode."""
+        module = self._stack.modules[index]
+        module.load_state_dict(self._stack.state_of(range(len(self))[index]))
+        return module.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the stacked weights are."""
+        return next(iter(self._stack.state.values())).device
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        return next((value.dtype for value in self._stack.state.values() if value.is_floating_point()), None)
+
+
+def _one_each(name: str, value: Any, members: int, kind: Any) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence | Tensor):
+        return [value if kind is None else kind(value)] * members
+    if len(value) != members:
+        raise ValueError(f"{name} has {len(value)} entries for {members} networks: give one for all, or one each")
+    return [one if kind is None else kind(one) for one in value]
+
+
+def _titles(name: str | Sequence[str], members: int) -> list[str]:
+    if isinstance(name, str):
+        return [f"{name} {member}" if name else "" for member in range(members)]
+    return _one_each("name", name, members, str)
+
+
+def _placed(
+    each: Sequence[tuple[Split, Split | None]], device: torch.device, dtype: torch.dtype | None
+) -> tuple[list[Split], list[Split] | None]:
+    """Splits on the device; what is one tensor stays one tensor, so that members can share it."""
+    moved: dict[int, Tensor] = {}
+
+    def place(split: Split) -> Split:
+        there = split.to(device, dtype)
+        for field in ("inputs", "labels"):
+            object.__setattr__(there, field, moved.setdefault(id(getattr(split, field)), getattr(there, field)))
+        return there
+
+    train = [place(one) for one, _ in each]
+    tests = [place(test) for _, test in each if test is not None]
+    if tests and len({len(test) for test in tests}) > 1:
+        raise ValueError("data has test splits of different sizes: they must be of equal size")
+    return train, tests if len(tests) == len(each) else None
+
+
+def _continued(learner: Stacked, resume: Sequence[TrainingRecord], settings: Sequence[dict[str, Any]]) -> History:
+    """Set the learner to where the runs that `resume` records stopped."""
+    if len(resume) != learner.members:
+        raise ValueError(f"resume has {len(resume)} records for {learner.members} networks")
+    parts = [resumable(record, wanted, learner.device) for record, wanted in zip(resume, settings, strict=True)]
+    if len({part.step for part in parts}) > 1:
+        raise ValueError("resume has records that stopped at different steps: continue them one by one with fit")
+    for member, record in enumerate(resume):
+        learner.networks.load(member, record.state)
+        if learner.body.loss_stack is not None:
+            learner.body.loss_stack.load(member, record.checkpoint["loss"])
+    learner.optimizer.load([record.checkpoint["optimizer"] for record in resume])
+    learner.done = parts[0].step
+    return History.joined(parts)

@@ -1,0 +1,101 @@
+"""One optimizer step over N stacked networks, as N optimizers would have taken it one by one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workbench.training import optimizers
+from workbench.training.learner import copied
+
+
+class StackedOptimizer:
+    """Optimizers of N networks over parameters with a leading axis N.
+
+    The named optimizers work element by element, so while all rates are equal one of them steps the whole stack at
+    once. With a rate per member, or with an optimizer of the user's own (which may look at a whole parameter), each
+    member has its own optimizer over its share of the memory.
+    """
+
+    def __init__(
+        self,
+        optimizer: str | optimizers.OptimizerFactory,
+        parameters: Sequence[nn.Parameter],
+        *,
+        lr: Sequence[float],
+        weight_decay: float,
+        momentum: float,
+    ) -> None:
+        self.stacked = list(parameters)
+        self.members = len(lr)
+        self.whole = isinstance(optimizer, str) and len(set(lr)) == 1
+        if self.whole or not self.stacked:
+            self.shares = []
+            targets = [self.stacked]
+        else:
+            self.shares = [[nn.Parameter(p.detach()[i]) for p in self.stacked] for i in range(self.members)]
+            targets = self.shares
+        self.each = [
+            optimizers.make(optimizer, target, lr=rate, weight_decay=weight_decay, momentum=momentum)
+            for target, rate in zip(targets, lr, strict=False)
+        ]
+        self.schedules = [optimizers.Rates(one) for one in self.each]
+
+    def rates(self) -> Tensor:
+        """Learning rates in use, shape (N,)."""
+        rates = [float(one.param_groups[0]["lr"]) for one in self.each]
+        return torch.tensor(rates * self.members if self.whole else rates, dtype=torch.float64)
+
+    def zero_grad(self) -> None:
+        for parameter in self.stacked:
+            parameter.grad = None
+
+    def step(self, factor: float) -> None:
+        """Step with the gradients on the stacked parameters, at `factor` times the base rates."""
+        if self.shares:
+            for position, parameter in enumerate(self.stacked):
+                gradients = [None] * self.members if parameter.grad is None else parameter.grad.unbind()
+                for share, gradient in zip(self.shares, gradients, strict=True):
+                    share[position].grad = gradient
+        for one, schedule in zip(self.each, self.schedules, strict=True):
+            schedule.set(factor)
+            one.step()
+
+    def state_of(self, member: int) -> dict[str, Any]:
+        """A copy of the ``state_dict`` that `member` would have by itself."""
+        if not self.whole:
+            return copied(self.each[member].state_dict())
+        whole = self.each[0].state_dict()
+        return {
+            "state": {
+                position: {
+                    name: copied(value[member] if self._is_stacked(position, value) else value)
+                    for name, value in entries.items()
+                }
+                for position, entries in whole["state"].items()
+            },
+            "param_groups": copied(whole["param_groups"]),
+        }
+
+    def load(self, states: Sequence[dict[str, Any]]) -> None:
+        """Set every member's state; the inverse of `state_of` for each."""
+        if not self.whole:
+            for one, state in zip(self.each, states, strict=True):
+                one.load_state_dict(copied(state))
+        else:
+            first = states[0]
+            joined = {
+                position: {
+                    name: torch.stack([state["state"][position][name] for state in states])
+                    if isinstance(value, Tensor) and value.shape == self.stacked[position].shape[1:] and name != "step"
+                    else copied(value)
+                    for name, value in entries.items()
+                }
+                for position, entries in first["state"].items()
+            }
+            self.each[0].load_state_dict({"state": joined, "param_groups": copied(first["param_groups"])})
+        self.schedules = [optimizers.Rates(one) for one in self.each]
+
+    def _is_stacked(self, position: int, value: Any) -> bool:
+        return isinstance(value, Tensor) and value.shape == self.stacked[position].shape
