@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "explorer": ["Explorer", "versions"],
         "features": ["FeatureSimilarityExplorer"],
         "jobs": ["Job"],
+        "question": ["Question"],
         "training": ["TrainingExplorer"],
     },
 )
@@ -24,4 +25,5 @@ if TYPE_CHECKING:
     from widgets.explorer import Explorer, versions
     from widgets.features import FeatureSimilarityExplorer
     from widgets.jobs import Job
+    from widgets.question import Question
     from widgets.training import TrainingExplorer

@@ -73,7 +73,7 @@ def list_papers(options: argparse.Namespace) -> int:
     rows = [(f"{p.number:03d}", p.short, p.year, p.family, p.status, f"{p.source} → {p.target}") for p in found]
     print(_aligned(("no.", "paper", "year", "family", "status", "from → to"), rows, sys.stdout))
     built = sum(paper.built for paper in found)
-    print(f"\n{len(found)} of {len(papers.load())} papers, {built} built. `workbench run NUMBER` runs one that is built.")
+    print(f"\n{len(found)} of {len(papers.load())} papers, {built} built; `workbench run NUMBER` runs one of those.")
     return 0
 
 

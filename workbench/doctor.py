@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata, util
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def problems(findings: dict[str, dict[str, str]]) -> list[str]:
         found.append("the widgets are not installed whole: reinstall the workbench")
     elif halves["python"] != halves["javascript"]:
         found.append(
-            f"the widgets' Python half is {halves['python']} and their JavaScript half {halves['javascript']}: "
-            "reinstall the workbench"
+            f"the widgets' Python half speaks protocol {halves['python']}, their JavaScript half "
+            f"{halves['javascript']}: reinstall the workbench"
         )
     return found
 
@@ -92,14 +93,14 @@ def devices() -> dict[str, str]:
 
 
 def widget_halves() -> dict[str, str]:
-    """The version each half of the widgets carries; read from their files, nothing is imported."""
+    """The protocol version of each half of the widgets; read from their files, nothing is imported."""
     spec = util.find_spec("widgets")
     if spec is None or not spec.submodule_search_locations:
         return {"python": "missing", "javascript": "missing"}
     folder = Path(next(iter(spec.submodule_search_locations)))
     return {
-        "python": _constant(folder.glob("*.py"), r'^(?:__version__|VERSION)\s*(?::\s*\w+\s*)?=\s*"([^"]+)"'),
-        "javascript": _constant(folder.rglob("*.js"), r'^(?:export\s+)?const\s+VERSION\s*=\s*"([^"]+)"'),
+        "python": _constant(folder.glob("*.py"), r"^PROTOCOL = (\d+)$"),
+        "javascript": _constant(folder.rglob("*.js"), r"^export const PROTOCOL = (\d+);$"),
     }
 
 
@@ -140,8 +141,8 @@ def _playwright_chromium() -> str | None:
     return None
 
 
-def _constant(files: object, pattern: str) -> str:
-    for path in sorted(files):  # type: ignore[call-overload]
+def _constant(files: Iterable[Path], pattern: str) -> str:
+    for path in sorted(files):
         if found := re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE):
             return found[1]
     return "missing"
