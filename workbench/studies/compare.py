@@ -86,6 +86,11 @@ class Comparison:
         return pd.DataFrame(list(self.rows))
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The train sizes at which students were trained."""
+        return tuple(dict.fromkeys(row["size"] for row in self.rows))
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """The methods, in the order they were given."""
         return tuple(dict.fromkeys(row["method"] for row in self.rows))

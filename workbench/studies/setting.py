@@ -1,0 +1,118 @@
+"""What every study starts from and ends with: data, seeds and budget resolved; rows, claims and records as a result."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from workbench.data import Dataset
+from workbench.records import Claim, Record, StudyResult, TrainingRecord
+from workbench.studies.compare import resolve
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A study's arguments, checked and filled in; made by `of`."""
+
+    data: Dataset
+    seeds: list[int]
+    budget: str
+    device: str
+    started: float
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        *,
+        root: Any,
+        seeds: int | Sequence[int] | None,
+        budget: str,
+        device: str,
+        seeds_small: int,
+        seeds_full: int,
+        default: str = "digits",
+    ) -> Self:
+        """Resolve the arguments of a study's `run`.
+
+        Parameters
+        ----------
+        data
+            A `Dataset`, a name or a path that `workbench.data.load` knows; None: `default`.
+        root
+            Where data files lie.
+        seeds
+            How many, or which; None: `seeds_small` or `seeds_full` by budget.
+        budget
+            ``"small"`` or ``"full"``.
+        device
+            As for `workbench.training.fit`.
+
+        Raises
+        ------
+        ValueError
+            Names the argument, what it was and what would do.
+
+        Examples
+        --------
+        >>> given = {"root": None, "budget": "small", "device": "cpu", "seeds_small": 2, "seeds_full": 20}
+        >>> Setting.of(None, seeds=None, **given).seeds, Setting.of(None, seeds=[5], **given).seeds
+        ([0, 1], [5])
+        """
+        started = time.perf_counter()
+        if budget not in ("small", "full"):
+            raise ValueError(f"budget is {budget!r}; it can be 'small' (about a minute) or 'full'")
+        wanted = (seeds_small if budget == "small" else seeds_full) if seeds is None else seeds
+        chosen = list(range(wanted)) if isinstance(wanted, int) else list(wanted)
+        if not chosen:
+            raise ValueError(f"seeds is {seeds!r}; a study needs at least one")
+        resolved = resolve(data, default, root)
+        if not resolved.classes:
+            raise ValueError(f"data {resolved.name!r} has no classes; this study compares classifiers")
+        return cls(resolved, chosen, budget, device, started)
+
+    def result(
+        self,
+        *,
+        paper: int,
+        title: str,
+        rows: Sequence[dict[str, Any]],
+        claims: Sequence[Claim],
+        teacher: TrainingRecord,
+        records: Mapping[tuple[str, int, int], TrainingRecord] | Mapping[str, Record],
+        settings: dict[str, Any],
+        notes: str,
+    ) -> StudyResult:
+        """The study's record.
+
+        Parameters
+        ----------
+        paper, title, claims, notes
+            As in `StudyResult`.
+        rows
+            The table.
+        teacher
+            Kept as record ``"teacher"``, with its accuracy among the settings.
+        records
+            Further records; of a comparison's, the last one trained of each method is kept, under the method's name.
+        settings
+            Added to data, seeds, budget and device.
+        """
+        named = {key if isinstance(key, str) else key[0]: record for key, record in records.items()}
+        return StudyResult(
+            paper=paper,
+            title=title,
+            table=tuple(rows),
+            claims=tuple(claims),
+            records={"teacher": teacher, **named},
+            settings={
+                "data": self.data.name,
+                "seeds": self.seeds,
+                "budget": self.budget,
+                "device": self.device,
+                "teacher accuracy": teacher.accuracy,
+                **settings,
+            },
+            notes=notes,
+            provenance=replace(teacher.provenance, seed=self.seeds[0], wall_time=time.perf_counter() - self.started),
+        )
