@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.stats import spearmanr
+from scipy.stats import t as student_t
 
 from workbench.records import Claim
 
@@ -32,7 +33,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = float(array.mean())
     if len(array) == 1:
         return Estimate(mean, (-float("inf"), float("inf")), 1)
-    half = float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+    half = float(student_t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
     return Estimate(mean, (mean - half, mean + half), len(array))
 
 
@@ -54,7 +55,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     >>> rank_correlation([1, 2, 3], [10, 30, 20])
     0.5
     """
-    return float(round(stats.spearmanr(a, b).statistic, 12))
+    return float(round(spearmanr(a, b).statistic, 12))
 
 
 def _claim(statement: str, measured: Estimate, relation: str, margin: float, note: str, *, asserted: bool) -> Claim:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from workbench import data as datasets
@@ -68,8 +67,8 @@ def run(
         teacher=teacher,
         records=table.records,
         settings={"teacher": "mlp, 256 hidden units, 30 epochs", "student": "mlp, 12 hidden units"},
-        notes="The paper trains CNNs on CIFAR-100 and ImageNet for 100 to 250 epochs; here a tiny perceptron learns from "
-        "60 to 600 images at a constant learning rate.",
+        notes="The paper trains CNNs on CIFAR-100 and ImageNet for 100 to 250 epochs; here a tiny perceptron learns "
+        "from 60 to 600 images at a constant learning rate.",
     )
 
 
@@ -93,7 +92,8 @@ def _student(data: Dataset, width: int) -> Any:
 
 def _claims(table: Comparison) -> list[Claim]:
     pld, ce = "PLD, τ=4", "cross-entropy"
-    short, long = {"steps": SHORT.steps}, {"steps": LONG.steps}
+    short: dict[str, Any] = {"steps": SHORT.steps}
+    long: dict[str, Any] = {"steps": LONG.steps}
     claims = [
         asserted("PLD (τ=4) beats cross-entropy at 60 labels", table.paired(pld, ce, size=60, **short), ">=", 0.02)
     ]
