@@ -1,7 +1,7 @@
 """Explorers: Jupyter widgets that look inside a record of the workbench.
 
-``widgets.explore(record)`` picks the explorer by the record's type. ``import widgets`` is instant: ipywidgets, torch and
-the explorers load when the first one is asked for.
+``widgets.explore(record)`` picks the explorer by the record's type. ``import widgets`` is instant: ipywidgets, torch
+and the explorers load when the first one is asked for.
 """
 
 from typing import TYPE_CHECKING
@@ -21,9 +21,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
 )
 
 if TYPE_CHECKING:
-    from widgets.dispatch import explore
-    from widgets.explorer import Explorer, versions
-    from widgets.features import FeatureSimilarityExplorer
-    from widgets.jobs import Job
-    from widgets.question import Question
-    from widgets.training import TrainingExplorer
+    from widgets.dispatch import explore as explore
+    from widgets.explorer import Explorer as Explorer
+    from widgets.explorer import versions as versions
+    from widgets.features import FeatureSimilarityExplorer as FeatureSimilarityExplorer
+    from widgets.jobs import Job as Job
+    from widgets.question import Question as Question
+    from widgets.training import TrainingExplorer as TrainingExplorer

@@ -1,6 +1,6 @@
 """From a record to the explorer that draws it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from widgets.explorer import Explorer
@@ -8,7 +8,7 @@ from widgets.features import FeatureSimilarityExplorer
 from widgets.training import TrainingExplorer
 from workbench.records import Record, SimilarityMap, StudyResult, TrainingRecord
 
-EXPLORERS: dict[type[Record], type[Explorer]] = {
+EXPLORERS: dict[type[Record], Callable[..., Explorer]] = {
     SimilarityMap: FeatureSimilarityExplorer,
     TrainingRecord: TrainingExplorer,
 }
@@ -51,7 +51,7 @@ def explore(record: Record | Sequence[Record], **options: Any) -> Explorer:
     for base in kind.__mro__:
         if base in EXPLORERS:
             return EXPLORERS[base](record if isinstance(record, Record) else records, **options)
-    if kind is StudyResult:
+    if isinstance(records[0], StudyResult):
         held = ", ".join(map(repr, records[0].records)) or "none"
         raise TypeError(
             "a StudyResult is a table of claims; explore one of its records, as in explore(result.records[name]); "

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -26,10 +26,10 @@ PROTOCOL = 1
 
 
 class Explorer(anywidget.AnyWidget):
-    """Base of the explorers. A subclass names its halves and its settings, fills `content` and `arrays`, and draws a figure.
+    """Base of the explorers. A subclass names its two halves and its settings, fills `content` and `arrays`, and draws.
 
-    Subclasses set ``entry`` (their module), ``sheets`` (their style sheets) and ``settings`` (the traits that are part of
-    a view), and write `data`, `summary` and `figure`. Traits are live in both directions: assign them, observe them.
+    Subclasses set ``entry`` (their module), ``sheets`` (their style sheets) and ``settings`` (the traits that are
+    part of a view), and write `data`, `summary` and `figure`. Traits are live in both directions: assign them, observe them.
 
     Parameters
     ----------
@@ -47,6 +47,9 @@ class Explorer(anywidget.AnyWidget):
     settings: ClassVar[tuple[str, ...]] = ("selection",)
     libraries: ClassVar[tuple[str, ...]] = ()
     """Names of libraries that the browser may ask for, and that a page made by `to_html` carries."""
+
+    _esm: ClassVar[str]
+    _css: ClassVar[str]
 
     protocol = traitlets.Int(PROTOCOL).tag(sync=True)
     title = traitlets.Unicode("", help="Heading of the view.").tag(sync=True)
@@ -115,13 +118,17 @@ class Explorer(anywidget.AnyWidget):
 
         Inside IPython the records are called what the notebook calls them.
         """
-        changed = [
-            f"{name}={getattr(self, name)!r}" for name in self.settings if getattr(self, name) != self._defaults[name]
-        ]
+        changed = []
+        for name in self.settings:
+            value, default = getattr(self, name), self._defaults[name]
+            if isinstance(value, dict):  # of a selection only what differs: the rest starts out like that
+                value, default = {key: item for key, item in value.items() if item != default.get(key)}, {}
+            if value != default:
+                changed.append(f"{name}={value!r}")
         return f"widgets.{type(self).__name__}({', '.join([self.source, *changed])})"
 
     def to_html(self, path: str | os.PathLike | None = None) -> Path | str:
-        """Write the view as one file that stays alive without Jupyter and loads nothing; without a path, return its text."""
+        """Write the view as one file that lives without Jupyter and loads nothing; without a path, return its text."""
         text = page(
             entry=self.entry,
             state={name: getattr(self, name) for name in self._state_names()},
@@ -145,7 +152,7 @@ class Explorer(anywidget.AnyWidget):
         return path
 
     def link(self, other: "Explorer", trait: str = "selection") -> Callable[[], None]:
-        """Keep a trait of two explorers equal, in both directions. Of two selections the keys that both have are linked.
+        """Keep a trait of two explorers equal, in both directions; of two selections, the keys that both have.
 
         Returns
         -------
@@ -264,6 +271,15 @@ def versions() -> dict[str, int]:
     source = (ROOT / "parts" / "frame.js").read_text(encoding="utf-8")
     line = next(line for line in source.splitlines() if line.startswith("export const PROTOCOL = "))
     return {"python": PROTOCOL, "javascript": json.loads(line.removeprefix("export const PROTOCOL = ").rstrip(";"))}
+
+
+def require_records(explorer: str, found: Sequence[object], kind: type) -> None:
+    """Refuse an empty list and anything in it that is not a record of type `kind`."""
+    if not found:
+        raise TypeError(f"{explorer} draws a {kind.__name__} or a list of them; the list is empty")
+    for item in found:
+        if not isinstance(item, kind):
+            raise TypeError(f"{explorer} draws a {kind.__name__} or a list of them, not a {type(item).__name__}")
 
 
 def name_in_notebook(record: object, fallback: str) -> str:

@@ -1,6 +1,6 @@
 // FeatureSimilarityExplorer: which layers of two networks see alike, and why; the other half is features.py.
 
-import { bestMatches, cell, createData } from "./features_data.js";
+import { bestMatches, createData } from "./features_data.js";
 import { createInspector } from "./features_inspector.js";
 import { runColour } from "./parts/colours.js";
 import { el, fill, number } from "./parts/dom.js";
@@ -60,8 +60,16 @@ function render({ model, el: host }) {
    * @param {[number, number]} at
    */
   function namesOf(p, [row, column]) {
-    const view = seen(p);
-    return view ? { a: view.rows[row], b: view.columns[column] } : null;
+    return { a: data.nameOf(p, "rows", row), b: data.nameOf(p, "columns", column) };
+  }
+
+  /**
+   * @param {number} p
+   * @param {[number, number]} at
+   */
+  function nameAt(p, [row, column]) {
+    const view = /** @type {import("./features_data.js").Seen} */ (seen(p));
+    return `${view.rows[row]} × ${view.columns[column]}`;
   }
 
   /**
@@ -72,7 +80,7 @@ function render({ model, el: host }) {
   function lines(p, at) {
     const view = /** @type {import("./features_data.js").Seen} */ (seen(p));
     const value = view.values[at[0] * view.columns.length + at[1]];
-    const { interval } = cell(view, view.rows[at[0]], view.columns[at[1]]);
+    const { interval } = data.cell(p, namesOf(p, at));
     const what = p < 0 ? "difference" : model.get("measure");
     if (Number.isNaN(value)) return [[what, view.reason(...at)]];
     return [
@@ -89,28 +97,26 @@ function render({ model, el: host }) {
       const map = createHeatMap(frame, testid, {
         hover: (at, point) => {
           hovered = at && namesOf(p, at);
-          if (at && point && hovered) frame.tooltip.show(point.x, point.y, el("b", {}, hovered.a, " × ", hovered.b), facts(lines(p, at)));
+          if (at && point && hovered) frame.tooltip.show(point.x, point.y, el("b", {}, nameAt(p, at)), facts(lines(p, at)));
           else frame.tooltip.hide();
           frame.invalidate();
         },
         pin: (at) => {
           const names = namesOf(p, at);
           const now = pinned();
-          const same = names && now && names.a === now.a && names.b === now.b;
-          frame.select({ layer_a: same ? null : (names?.a ?? null), layer_b: same ? null : (names?.b ?? null) });
+          const same = now && names.a === now.a && names.b === now.b;
+          frame.select({ layer_a: same ? null : names.a, layer_b: same ? null : names.b });
         },
         name: (axis, index, point) => {
           const view = seen(p);
           if (axis && view) frame.tooltip.show(point.x, point.y, axis === "rows" ? view.rows[index] : view.columns[index]);
         },
-        describe: (at) => {
-          const names = namesOf(p, at);
-          return names ? `${names.a} by ${names.b}: ${lines(p, at).map((line) => line.join(" ")).join(", ")}` : "";
-        },
+        describe: (at) => `${nameAt(p, at)}: ${lines(p, at).map((line) => line.join(" ")).join(", ")}`,
       });
       const note = el("p", { class: "dw-empty", hidden: true });
-      const title = p < 0 ? `${pairs[1].title} − ${pairs[0].title}` : pairs[p].title;
-      const box = el("figure", { class: "dw-figure" }, pairs.length > 1 && el("figcaption", { title }, title), map.node, note);
+      const full = p < 0 ? `${pairs[1].title} − ${pairs[0].title}` : pairs[p].title;
+      const caption = p < 0 ? "second − first" : full;
+      const box = el("figure", { class: "dw-figure" }, pairs.length > 1 && el("figcaption", { title: full }, caption), map.node, note);
       return { p, map, box, note };
     });
     fill(stages, ...maps.map(({ box }) => box));
@@ -133,7 +139,7 @@ function render({ model, el: host }) {
         const ink = pairs.length > 1 ? inks[p] : theme.focus;
         return [
           ...(pairs.length > 1 && cellNow ? [] : [{ name: `mean over all cells${of}`, values: data.means(p), colour: inks[p], dash }]),
-          ...(cellNow ? [{ name: pairs.length > 1 ? `this cell${of}` : `${cellNow.a} × ${cellNow.b}`, values: data.once(`course ${p} ${cellNow.a} ${cellNow.b}`, () => data.course(p, cellNow.a, cellNow.b)), colour: ink, dash }] : []),
+          ...(cellNow ? [{ name: pairs.length > 1 ? `this cell${of}` : `${cellNow.a} × ${cellNow.b}`, values: data.course(p, cellNow), colour: ink, dash }] : []),
         ];
       });
     },
@@ -156,7 +162,7 @@ function render({ model, el: host }) {
     const tall = document.fullscreenElement === frame.root ? Math.max(300, globalThis.innerHeight - 330) : 470;
     const sameRows = pairs.length > 1 && JSON.stringify(pairs[0].layers_a) === JSON.stringify(pairs[1].layers_a);
     const stacked = frame.root.hasAttribute("data-narrow");
-    const gutter = pairs.length > 1 && !stacked ? 100 : 0;
+    const gutter = pairs.length > 1 && !stacked ? 92 : 0;
     const room = stages.clientWidth;
     const each = pairs.length > 1 && !stacked ? Math.floor((room - gutter - 24) / 3) : room;
     for (const { p, map, box, note: why } of maps) {
@@ -169,7 +175,7 @@ function render({ model, el: host }) {
         continue;
       }
       const at = (/** @type {import("./features_inspector.js").LayerPair | null} */ names) => {
-        const found = names && cell(view, names.a, names.b);
+        const found = names && data.cell(p, names);
         return found?.there ? /** @type {[number, number]} */ ([found.row, found.column]) : null;
       };
       const pair = pairs[Math.max(0, p)];
@@ -199,11 +205,11 @@ function render({ model, el: host }) {
       );
     }
     const first = data.seen(0);
-    const mark = target && first ? cell(first, target.a, target.b).value : null;
+    const mark = target && data.cell(0, target).value;
     legend.update(theme, { label: model.get("measure"), map: model.get("colour_map"), low, high, mark, clipped: !stretched && data.range()[0] < -0.005 });
     const shift = data.difference();
     differenceLegend.node.hidden = !shift;
-    if (shift) differenceLegend.update(theme, { label: "difference", map: diverging, low: -limit, high: limit, mark: target ? cell(shift, target.a, target.b).value : null, clipped: false });
+    if (shift) differenceLegend.update(theme, { label: "difference", map: diverging, low: -limit, high: limit, mark: target && data.cell(-1, target).value, clipped: false });
     inspector.update(theme, target, hovered !== null);
     frame.bar.update();
     const { epochs } = content();

@@ -161,16 +161,65 @@ export function createData(model) {
   }
 
   /**
+   * Two networks may name corresponding layers differently; a selection holds the names of the first pair. Where layer
+   * `name` is on one axis of pair `p` (−1: of the difference); −1 where it is not.
+   * @param {number} p
+   * @param {"rows" | "columns"} axis
+   * @param {string} name
+   */
+  function locate(p, axis, name) {
+    const { pairs, difference: matched } = content();
+    const side = axis === "rows" ? "layers_a" : "layers_b";
+    const pairing = matched && !("reason" in matched) ? matched[axis] : null;
+    const first = pairs[0][side].indexOf(name);
+    if (p < 0) return pairing ? pairing.findIndex((match) => (first >= 0 ? match.first === first : pairs[1][side][match.second] === name)) : -1;
+    const own = pairs[p][side].indexOf(name);
+    if (p === 0 || own >= 0) return own;
+    return pairing?.find((match) => match.first === first)?.second ?? -1;
+  }
+
+  /**
+   * The name under which a selection holds a layer; the inverse of `locate`.
+   * @param {number} p
+   * @param {"rows" | "columns"} axis
+   * @param {number} index
+   */
+  function nameOf(p, axis, index) {
+    const { pairs, difference: matched } = content();
+    const side = axis === "rows" ? "layers_a" : "layers_b";
+    if (p === 0) return pairs[0][side][index];
+    const pairing = matched && !("reason" in matched) ? matched[axis] : [];
+    const match = p < 0 ? pairing[index] : pairing.find(({ second }) => second === index);
+    return match ? pairs[0][side][match.first] : pairs[1][side][index];
+  }
+
+  /**
+   * One cell of what is seen.
+   * @param {number} p which pair; −1: the difference
+   * @param {{ a: string, b: string }} names
+   * @param {number} [when]
+   */
+  function cell(p, { a, b }, when = position()) {
+    const view = p < 0 ? difference(when) : seen(p, when);
+    const [row, column] = [locate(p, "rows", a), locate(p, "columns", b)];
+    const there = view !== null && row >= 0 && column >= 0;
+    const k = there ? row * view.columns.length + column : -1;
+    return {
+      row,
+      column,
+      there,
+      value: there ? view.values[k] : NaN,
+      interval: there && view.intervals ? /** @type {[number, number]} */ ([view.intervals[2 * k], view.intervals[2 * k + 1]]) : null,
+    };
+  }
+
+  /**
    * One cell along the timeline.
    * @param {number} p
-   * @param {string} a
-   * @param {string} b
+   * @param {{ a: string, b: string }} names
    */
-  function course(p, a, b) {
-    return Array.from({ length: moments() }, (_, when) => {
-      const view = seen(p, when);
-      return view ? cell(view, a, b).value : NaN;
-    });
+  function course(p, names) {
+    return once(`course ${p} ${names.a} ${names.b}`, () => Array.from({ length: moments() }, (_, when) => cell(p, names, when).value));
   }
 
   /** What is seen, as numbers; the same columns as `.data()` in Python.
@@ -200,29 +249,10 @@ export function createData(model) {
     return { columns: ["pair", "layer_a", "layer_b", "value"], rows };
   }
 
-  return { content, position, seen, difference, range, spread, means, course, table, once };
+  return { content, position, seen, difference, range, spread, means, locate, nameOf, cell, course, table, once };
 }
 
 /** @typedef {ReturnType<typeof createData>} Data */
-
-/**
- * One cell of what is seen, by its names.
- * @param {Seen} view
- * @param {string} a
- * @param {string} b
- */
-export function cell(view, a, b) {
-  const [row, column] = [view.rows.indexOf(a), view.columns.indexOf(b)];
-  const k = row * view.columns.length + column;
-  const there = row >= 0 && column >= 0;
-  return {
-    row,
-    column,
-    there,
-    value: there ? view.values[k] : NaN,
-    interval: there && view.intervals ? /** @type {[number, number]} */ ([view.intervals[2 * k], view.intervals[2 * k + 1]]) : null,
-  };
-}
 
 /**
  * The most similar column of each row; rows without any value are left out.

@@ -1,6 +1,6 @@
 // The inspector of a FeatureSimilarityExplorer: one pair of layers as numbers, as two linked clouds and as two Gram matrices.
 
-import { bestMatches, cell, strongest } from "./features_data.js";
+import { bestMatches, strongest } from "./features_data.js";
 import { at, tensor } from "./parts/arrays.js";
 import { classColour, isHollow } from "./parts/colours.js";
 import { el, fill, number, write } from "./parts/dom.js";
@@ -16,6 +16,7 @@ import { facts } from "./parts/tooltip.js";
  * @property {string} name
  * @property {"a" | "b"} which
  * @property {string} role CSS class of its colour
+ * @property {number} p which pair of networks
  * @property {string[]} layers
  * @property {number[]} slices
  * @property {import("./features_data.js").Views} views
@@ -89,7 +90,7 @@ export function createInspector(frame, data) {
         seenViews.add(views.projections);
         const name = which === "a" ? pair.name_a : pair.name_b;
         const role = which === "a" ? "dw-teacher" : p === 0 ? "dw-student" : "dw-second";
-        sides.push({ name, which, role, layers: which === "a" ? pair.layers_a : pair.layers_b, slices: pair.slices, views });
+        sides.push({ p, name, which, role, layers: which === "a" ? pair.layers_a : pair.layers_b, slices: pair.slices, views });
       }
     }
     panels = sides.map((side, k) => ({
@@ -112,7 +113,7 @@ export function createInspector(frame, data) {
       ...panels.map(({ side, title }) => el("div", { class: `dw-panel-title ${side.role}` }, el("span", { class: "dw-net", title: side.name }, side.name), title)),
       ...(panels.length ? [line("Principal components, one point per example")] : []),
       ...panels.map(({ scatter }) => scatter.canvas),
-      ...(panels.length ? [line("Gram matrices, examples ordered by class: alike (red), unlike (blue)")] : []),
+      ...(panels.length ? [line("Gram matrices by class: red alike, blue unlike")] : []),
       ...panels.map(({ gram }) => gram.canvas),
     );
     const inUse = new Set(labels()?.data ?? []);
@@ -145,10 +146,12 @@ export function createInspector(frame, data) {
     pairs.forEach((one, p) => {
       const view = data.seen(p);
       if (!view) return rows.push([pairs.length > 1 ? one.title : model.get("measure"), "not computed"]);
-      const found = cell(view, pair.a, pair.b);
+      const found = data.cell(p, pair);
       const missing = !found.there ? "no such layer" : view.reason(found.row, found.column);
-      rows.push([pairs.length > 1 ? one.title : model.get("measure"), Number.isNaN(found.value) ? missing : number(found.value)]);
-      if (found.interval && !Number.isNaN(found.interval[0])) rows.push(["95 % interval", `${number(found.interval[0])} to ${number(found.interval[1])}`]);
+      const interval = found.interval && !Number.isNaN(found.interval[0]) ? `${number(found.interval[0])} to ${number(found.interval[1])}` : "";
+      const value = Number.isNaN(found.value) ? missing : number(found.value);
+      rows.push([pairs.length > 1 ? one.title : model.get("measure"), pairs.length > 1 && interval ? `${value} (${interval})` : value]);
+      if (pairs.length === 1 && interval) rows.push(["95 % interval", interval]);
       if (pairs.length === 1) {
         const best = bestMatches(view).find(([row]) => row === found.row);
         if (best) rows.push(["best match of this row", best[1] === found.column ? "this one" : `${view.columns[best[1]]}, ${number(view.values[best[0] * view.columns.length + best[1]])}`]);
@@ -158,7 +161,7 @@ export function createInspector(frame, data) {
     });
     const shift = data.difference();
     if (shift) {
-      const found = cell(shift, pair.a, pair.b);
+      const found = data.cell(-1, pair);
       if (found.there) rows.splice(-1, 0, ["difference", Number.isNaN(found.value) ? "no value" : (found.value > 0 ? "+" : "") + number(found.value)]);
     }
     fill(figures, facts(rows));
@@ -213,9 +216,9 @@ export function createInspector(frame, data) {
       const pinned = model.get("selection").example;
       const size = Math.max(80, Math.min(frame.root.hasAttribute("data-narrow") ? 300 : 188, Math.floor((frame.inspector.clientWidth - 24 - 12 * (panels.length - 1)) / panels.length)));
       for (const { side, title, scatter, gram } of panels) {
-        const layer = side.which === "a" ? pair.a : pair.b;
-        const index = side.layers.indexOf(layer);
-        write(title, index < 0 ? "no such layer" : layer);
+        const index = side.which === "a" ? data.locate(side.p, "rows", pair.a) : data.locate(side.p, "columns", pair.b);
+        const layer = index < 0 ? "no such layer" : side.layers[index];
+        write(title, layer);
         title.title = layer;
         scatter.canvas.hidden = gram.canvas.hidden = index < 0;
         if (index < 0) continue;

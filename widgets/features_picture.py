@@ -6,63 +6,74 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from widgets.colours import QUIET, STUDENT, TEACHER, class_colour
 
 if TYPE_CHECKING:
-    from widgets.features import FeatureSimilarityExplorer
+    from widgets.features import FeatureSimilarityExplorer, Seen
 
 
 def draw(explorer: "FeatureSimilarityExplorer") -> Figure:
     """The heat maps as they stand, and for a pinned pair its clouds and Gram matrices."""
-    seen = [entry for entry in explorer.seen() if entry[2] is not None]
+    shown = [entry for entry in explorer.seen() if entry.matrix is not None]
     shift = explorer.difference()
     sides = _sides(explorer)
-    panels = len(seen) + (shift is not None)
-    figure = Figure(figsize=(4.9 * max(panels, 1) + (2.5 * len(sides) if sides else 0), 5.6), layout="constrained")
-    figure.suptitle(f"{explorer.title}\n", fontsize=13, fontweight="bold", x=0.01, ha="left")
+    maps = max(len(shown) + (shift is not None), 1)
+    widths = [4.9 if maps == 1 else 3.7] * maps + [2.4] * len(sides)
+    figure = Figure(figsize=(sum(widths), 5.6), layout="constrained")
+    figure.suptitle(f"{_plain(explorer.title)}\n", fontsize=13, fontweight="bold", x=0.01, ha="left")
     figure.text(0.01, 0.935, _subtitle(explorer), fontsize=9.5, color=QUIET)
-    widths = [4.9] * max(panels, 1) + [2.5] * len(sides)
     grid = figure.add_gridspec(2, len(widths), width_ratios=widths)
-    if not seen:
+    if not shown:
         axes = figure.add_subplot(grid[:, 0])
         axes.set_axis_off()
-        axes.text(0.5, 0.5, f"{explorer.measure} was not computed here", ha="center", va="center", color=QUIET)
-    low, high = _range(explorer, [values for *_, values, _ in seen if values is not None])
-    for column, (title, record, values, _) in enumerate(seen):
-        assert record is not None
-        assert values is not None
+        axes.text(0.5, 0.5, _plain(f"{explorer.measure} was not computed here"), ha="center", va="center", color=QUIET)
+    limits = _range(explorer)
+    for column, entry in enumerate(shown):
         axes = figure.add_subplot(grid[:, column])
-        _matrix(axes, values, list(record.layers_a), list(record.layers_b), explorer, (low, high), explorer.colour_map)
-        if explorer.best_match:
-            for row, line in enumerate(values):
-                if not np.isnan(line).all():
-                    best = int(np.nanargmax(line))
-                    axes.add_patch(
-                        Rectangle((best - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6)
-                    )
-                    axes.add_patch(
-                        Rectangle((best - 0.42, row - 0.42), 0.84, 0.84, fill=False, edgecolor="white", linewidth=0.7)
-                    )
-        axes.set_ylabel(record.name_a, color=TEACHER, fontweight="bold")
-        axes.set_xlabel(record.name_b, color=STUDENT, fontweight="bold")
-        if panels > 1:
-            axes.set_title(title, fontsize=10)
+        _similarity(axes, entry, explorer, limits, last=column == len(shown) - 1)
+        if maps > 1:
+            axes.set_title(_plain(entry.title), fontsize=10)
     if shift is not None:
-        axes = figure.add_subplot(grid[:, len(seen)])
-        limit = float(np.nanmax(np.abs(shift.to_numpy()))) or 1.0
-        _matrix(axes, shift.to_numpy(), list(shift.index), list(shift.columns), explorer, (-limit, limit), "RdBu_r")
-        axes.set_title(f"{seen[1][0]} − {seen[0][0]}", fontsize=10)
+        axes = figure.add_subplot(grid[:, len(shown)])
+        frames = [explorer.difference(when) for when in explorer.moments()]
+        limit = max((np.nanmax(np.abs(frame), initial=0) for frame in frames if frame is not None), default=0) or 1.0
+        image = _matrix(
+            axes, shift.to_numpy(), list(shift.index), list(shift.columns), explorer, (-limit, limit), "RdBu_r"
+        )
+        _bar(axes, image)
+        axes.set_title("second − first", fontsize=10)
     for column, side in enumerate(sides):
-        _cloud(figure.add_subplot(grid[0, max(panels, 1) + column]), side)
-        _gram(figure.add_subplot(grid[1, max(panels, 1) + column]), side)
+        _cloud(figure.add_subplot(grid[0, maps + column]), side)
+        _gram(figure.add_subplot(grid[1, maps + column]), side)
     return figure
+
+
+def _similarity(
+    axes: Axes, entry: "Seen", explorer: "FeatureSimilarityExplorer", limits: tuple[float, float], *, last: bool
+) -> None:
+    record, values = entry.record, entry.matrix
+    assert record is not None
+    assert values is not None
+    if explorer.best_match:
+        for row, line in enumerate(values):
+            if not np.isnan(line).all():
+                best = int(np.nanargmax(line))
+                axes.add_patch(Rectangle((best - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6))
+                inside = Rectangle((best - 0.42, row - 0.42), 0.84, 0.84, fill=False, edgecolor="white", linewidth=0.7)
+                axes.add_patch(inside)
+    image = _matrix(axes, values, list(record.layers_a), list(record.layers_b), explorer, limits, explorer.colour_map)
+    if last:
+        _bar(axes, image)
+    axes.set_ylabel(_plain(record.name_a), color=TEACHER, fontweight="bold")
+    axes.set_xlabel(_plain(record.name_b), color=STUDENT, fontweight="bold")
 
 
 def _subtitle(explorer: "FeatureSimilarityExplorer") -> str:
     epoch = explorer.selection["epoch"]
-    counts = sorted({record.n for _, record, _, _ in explorer.seen() if record is not None})
+    counts = sorted({entry.record.n for entry in explorer.seen() if entry.record is not None})
     parts = [explorer.measure, f"n = {', '.join(f'{count:,}' for count in counts)}"]
     if epoch is not None:
         parts.append(f"epoch {epoch}")
@@ -73,10 +84,13 @@ def _subtitle(explorer: "FeatureSimilarityExplorer") -> str:
     return _plain(" · ".join(parts))
 
 
-def _range(explorer: "FeatureSimilarityExplorer", matrices: list[np.ndarray]) -> tuple[float, float]:
-    if not explorer.stretch or not any((~np.isnan(values)).any() for values in matrices):
+def _range(explorer: "FeatureSimilarityExplorer") -> tuple[float, float]:
+    """The colour scale: 0 to 1, or stretched over all epochs, so that it holds still along the timeline."""
+    if not explorer.stretch:
         return 0.0, 1.0
-    return float(min(np.nanmin(values) for values in matrices)), float(max(np.nanmax(values) for values in matrices))
+    shown = [entry.matrix for when in explorer.moments() for entry in explorer.seen(when) if entry.matrix is not None]
+    numbers = np.concatenate([values[~np.isnan(values)] for values in shown]) if shown else np.empty(0)
+    return (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 1.0)
 
 
 def _matrix(
@@ -87,7 +101,7 @@ def _matrix(
     explorer: "FeatureSimilarityExplorer",
     limits: tuple[float, float],
     colour_map: str,
-) -> None:
+) -> AxesImage:
     image = axes.imshow(values, cmap=colour_map, norm=Normalize(*limits), aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(columns)), [_elided(name) for name in columns], rotation=45, ha="right", fontsize=7.5)
     axes.set_yticks(range(len(rows)), [_elided(name) for name in rows], fontsize=7.5)
@@ -114,7 +128,11 @@ def _matrix(
     pinned = explorer.selection
     if pinned["layer_a"] in rows and pinned["layer_b"] in columns:
         corner = (columns.index(pinned["layer_b"]) - 0.5, rows.index(pinned["layer_a"]) - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="#0b62c4", linewidth=2.6))
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="#0b62c4", linewidth=2.6, zorder=5))
+    return image
+
+
+def _bar(axes: Axes, image: AxesImage) -> None:
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, aspect=26)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7.5, length=0)
@@ -126,10 +144,15 @@ def _sides(explorer: "FeatureSimilarityExplorer") -> list[dict[str, Any]]:
     epochs = explorer.content["epochs"]
     when = epochs.index(explorer.selection["epoch"]) if epochs else 0
     shown: set[str] = set()
-    for pair, (_, record, _, _) in zip(explorer.content["pairs"], explorer.seen(), strict=True):
+    for pair, entry in zip(explorer.content["pairs"], explorer.seen(), strict=True):
         for which, colour in (("a", TEACHER), ("b", STUDENT)):
             layer, views = explorer.selection[f"layer_{which}"], pair[f"views_{which}"]
-            if record is None or views is None or layer not in pair[f"layers_{which}"] or views["projections"] in shown:
+            if (
+                entry.record is None
+                or views is None
+                or layer not in pair[f"layers_{which}"]
+                or views["projections"] in shown
+            ):
                 continue
             shown.add(views["projections"])
             at = pair["slices"][when], pair[f"layers_{which}"].index(layer)
@@ -161,14 +184,16 @@ def _cloud(axes: Axes, side: dict[str, Any]) -> None:
         hollow = int(label) // 8 % 2 == 1
         colour = class_colour(int(label))
         axes.scatter(
-            *chosen.T,
+            chosen[:, 0],
+            chosen[:, 1],
             s=9,
             facecolor="white" if hollow else colour,
             edgecolor=colour if hollow else "white",
             linewidth=0.9 if hollow else 0.3,
         )
     if side["example"] is not None:
-        axes.scatter(*points[side["example"]], s=70, facecolor="none", edgecolor="black", linewidth=1.4)
+        x, y = points[side["example"]]
+        axes.scatter(x, y, s=70, facecolor="none", edgecolor="black", linewidth=1.4)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,4 +1,4 @@
-"""Libraries that run in the browser, taken from the Python packages that carry them: nothing is fetched from a network."""
+"""Libraries that run in the browser, taken from the Python packages that carry them, not from a network."""
 
 from functools import cache
 
@@ -17,4 +17,5 @@ def script(name: str) -> str:
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 - importing plotly takes a while, and few views need it
 
     # Wrapped as a module of its own, so that neither a page's `define` nor its `module` catches it.
-    return f"globalThis.{name} ??= ((module, exports, define) => {{\n{get_plotlyjs()}\nreturn module.exports;\n}})({{ exports: {{}} }});"
+    source = f"{get_plotlyjs()}\nreturn module.exports;"
+    return f"globalThis.{name} ??= ((module, exports, define) => {{\n{source}\n}})({{ exports: {{}} }});"

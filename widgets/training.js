@@ -28,6 +28,8 @@ const percent = (/** @type {number | undefined} */ value) => (value === undefine
 function render({ model, el: host }) {
   const content = () => /** @type {Content} */ (model.get("content"));
   const metric = () => content().metrics.find(({ value }) => value === model.get("metric")) ?? content().metrics[0];
+  // The timeline shows what the stage does not: the loss under the accuracy, and the accuracy under all else.
+  const beneath = () => content().metrics.find(({ value }) => value === (metric().value === "accuracy" ? "loss" : "accuracy")) ?? metric();
   const position = () => Math.max(0, content().epochs.indexOf(model.get("selection").epoch));
   const frame = createFrame(
     { model, el: host },
@@ -87,7 +89,8 @@ function render({ model, el: host }) {
     curves: (theme) =>
       content()
         .runs.filter((run) => fade(run) === 1)
-        .map((run) => ({ name: run.name, values: values(run, metric().main), colour: ink(run, theme.dark), dash: run.dash })),
+        .map((run) => ({ name: run.name, values: values(run, beneath().main), colour: ink(run, theme.dark), dash: run.dash })),
+    label: () => beneath().label,
   });
   frame.bar.onDismiss(() => frame.select({ run: null }));
 
@@ -139,7 +142,7 @@ function render({ model, el: host }) {
         cursor: epoch,
       },
       frame.stage.clientWidth,
-      full ? Math.max(320, globalThis.innerHeight - 300) : 400,
+      full ? Math.max(320, globalThis.innerHeight - 300) : 500,
     );
     runs.forEach((run, k) => {
       const chip = /** @type {HTMLElement} */ (legend.children[k]);
@@ -174,7 +177,7 @@ function render({ model, el: host }) {
     }
     const judged = runs.filter((run) => run.calibration);
     reliabilityTitle.hidden = reliability.node.hidden = calibration.hidden = !judged.length;
-    write(reliabilityTitle, "Reliability after the last epoch: is 80 % sure right 80 % of the time?");
+    write(reliabilityTitle, "Reliability after the last epoch");
     if (judged.length) {
       reliability.update(
         theme,

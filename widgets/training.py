@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from widgets import training_picture
 from widgets.arrays import Arrays
-from widgets.explorer import Explorer, name_in_notebook
+from widgets.explorer import Explorer, name_in_notebook, require_records
 from workbench.records import TrainingRecord
 
 DASHES = ((), (7, 3), (2, 3), (9, 3, 2, 3))
@@ -60,11 +60,7 @@ class TrainingExplorer(Explorer):
         self, records: TrainingRecord | Sequence[TrainingRecord], *, roles: Sequence[str] | None = None, **options: Any
     ) -> None:
         several = [records] if isinstance(records, TrainingRecord) else list(records)
-        for item in several or [None]:
-            if not isinstance(item, TrainingRecord):
-                raise TypeError(
-                    f"TrainingExplorer draws a TrainingRecord or a list of them, not a {type(item).__name__}"
-                )
+        require_records("TrainingExplorer", several, TrainingRecord)
         for item in several:
             if not item.epochs:
                 raise ValueError(
@@ -95,7 +91,7 @@ class TrainingExplorer(Explorer):
     def _checked_selection(self, selection: dict[str, Any]) -> dict[str, Any]:
         whole: dict[str, Any] = {"epoch": self._content["epochs"][-1], "run": None}
         if stray := selection.keys() - whole.keys():
-            raise traitlets.TraitError(f"selection has no key {sorted(stray)[0]!r}; it has 'epoch' and 'run'")
+            raise traitlets.TraitError(f"selection has no key {min(stray)!r}; it has 'epoch' and 'run'")
         whole |= {key: self.selection[key] for key in whole if key in self.selection} | selection
         epochs = self._content["epochs"]
         if whole["epoch"] not in epochs:
@@ -159,7 +155,8 @@ def _roles(names: Sequence[str], given: Sequence[str] | None) -> list[str]:
     if given is not None:
         if len(given) != len(names) or not set(given) <= {"teacher", "student", "other"}:
             raise ValueError(
-                f"roles is {list(given)!r}; it needs one of 'teacher', 'student', 'other' for each of the {len(names)} records"
+                f"roles is {list(given)!r}; it needs one of 'teacher', 'student', 'other' "
+                f"for each of the {len(names)} records"
             )
         return list(given)
     roles = ["other"] * len(names)

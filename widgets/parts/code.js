@@ -39,8 +39,16 @@ function pythonString(text) {
  */
 export function pythonCall(model) {
   const { call, defaults } = model.get("recipe");
-  const settings = Object.keys(defaults)
-    .filter((name) => JSON.stringify(model.get(name)) !== JSON.stringify(defaults[name]))
-    .map((name) => `${name}=${pythonLiteral(model.get(name))}`);
+  const settings = [];
+  for (const [name, normal] of Object.entries(defaults)) {
+    let value = model.get(name);
+    let usual = normal;
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) {
+      // Of a selection only what differs: the rest starts out like that.
+      value = Object.fromEntries(Object.entries(value).filter(([key, item]) => JSON.stringify(item) !== JSON.stringify(normal[key])));
+      usual = {};
+    }
+    if (JSON.stringify(value) !== JSON.stringify(usual)) settings.push(`${name}=${pythonLiteral(value)}`);
+  }
   return `${call}(${[model.get("source"), ...settings].join(", ")})`;
 }

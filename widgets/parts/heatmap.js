@@ -154,8 +154,8 @@ const measure = /** @type {CanvasRenderingContext2D} */ (document.createElement(
 function layout(theme, { rows, columns, hideRowNames }, width, tall) {
   measure.font = `11px ${theme.font}`;
   const longest = (/** @type {string[]} */ names) => names.reduce((most, name) => Math.max(most, measure.measureText(name).width), 0);
-  const rowNames = hideRowNames ? 0 : Math.min(longest(rows.names), Math.max(60, width * 0.26));
-  const left = hideRowNames ? 4 : AXIS + rowNames + 10;
+  const rowNames = hideRowNames ? 0 : Math.min(longest(rows.names), Math.max(96, width * 0.26));
+  const left = hideRowNames ? 22 : AXIS + rowNames + 10;
   const room = Math.max(40, width - left - 8);
   const cell = Math.min(76, room / columns.names.length);
   const pitch = Math.max(5, Math.min(46, tall / rows.names.length));

@@ -113,7 +113,7 @@ export function createScatter(frame, testid, events) {
         dot(context, theme, place(i), radius, labels[i]);
       }
       context.globalAlpha = 1;
-      if (classes.length > 8) centroids(context, theme, next);
+      if (classes.length > 8 && size >= 130) centroids(context, theme, next);
       for (const example of new Set([...(next.pinned === null ? [] : [next.pinned]), ...next.hovered])) {
         if (example >= labels.length) continue;
         const point = place(example);

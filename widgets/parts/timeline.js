@@ -13,6 +13,7 @@ import { icon } from "./icons.js";
  * @property {() => number} get index of the current position
  * @property {(index: number) => void} set
  * @property {(theme: import("./theme.js").Theme) => Curve[]} curves
+ * @property {() => string} [label] what the curves are, where their names do not say it
  * @property {[number, number]} [range] of the curves; measured when left out
  */
 
@@ -101,7 +102,7 @@ export function createTimeline(frame, course) {
     if (slider.value !== String(now)) slider.value = String(now);
     const name = `${course.unit} ${positions[now]}`;
     slider.setAttribute("aria-valuetext", `${name}, last is ${positions[positions.length - 1]}`);
-    fill(readout, course.unit, " ", el("b", {}, positions[now]), ` / ${positions[positions.length - 1]}`);
+    fill(readout, course.unit, " ", el("b", {}, positions[now]), ` / ${positions[positions.length - 1]}`, course.label && el("span", { class: "dw-quiet" }, ` · ${course.label().toLowerCase()}`));
     draw(theme, positions, now, course.curves(theme));
   });
 
