@@ -1,7 +1,26 @@
 """Looking at trained networks: how similar, how calibrated, how faithful, and which example it hangs on."""
 
+from workbench.analysis.calibration import calibration
 from workbench.analysis.cka import cka
 from workbench.analysis.hsic_sums import HSICSums
 from workbench.analysis.layers import default_layers
+from workbench.analysis.mutual_knn import MutualKNN
+from workbench.analysis.procrustes import Procrustes
+from workbench.analysis.pwcca import PWCCA
+from workbench.analysis.rsa import RSA
+from workbench.analysis.similarity import Measure, similarity
+from workbench.analysis.svcca import SVCCA
 
-__all__ = ["HSICSums", "cka", "default_layers"]
+__all__ = [
+    "PWCCA",
+    "RSA",
+    "SVCCA",
+    "HSICSums",
+    "Measure",
+    "MutualKNN",
+    "Procrustes",
+    "calibration",
+    "cka",
+    "default_layers",
+    "similarity",
+]

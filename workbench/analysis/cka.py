@@ -127,7 +127,11 @@ def cka(
                 one, other = look(first, moment_a), look(second, moment_b)
                 sums[e].update_centered(one.centered, other.centered)
                 if gallery is not None and number == 0:
-                    gallery.add(e, (one.linear, other.linear), (one.grams, other.grams))
+                    gallery.add(
+                        e,
+                        (gallery.cut(one.linear), gallery.cut(other.linear)),
+                        (gallery.cut(one.grams), gallery.cut(other.grams)),
+                    )
                 if per_class:
                     _add_classes(within[e], one.grams, other.grams, labels[rows], least)
                 bar.update()

@@ -31,13 +31,16 @@ class Gallery:
         kept = spread_over_classes(split.labels[rows.to(split.device)].cpu(), min(count, len(rows)))
         return cls(a, b, examples_of(split, rows[kept]), kept)
 
-    def add(self, moment: int, linear: tuple[Tensor, Tensor], shown: tuple[Tensor, Tensor]) -> None:
-        """Gram matrices of the rows the gallery was made of, (L, n, n) per side; a fixed network counts once."""
-        for builder, expected, one, other in zip(self.builders, self.expected, linear, shown, strict=True):
-            if moment < expected:
-                kept = self.kept.to(one.device)
-                few = one[:, kept][:, :, kept]
-                builder.add(few, None if one is other else other[:, kept][:, :, kept])
+    def cut(self, grams: Tensor) -> Tensor:
+        """The gallery's part of Gram matrices (L, n, n) of the rows it was made of."""
+        kept = self.kept.to(grams.device)
+        return grams[:, kept][:, :, kept]
+
+    def add(self, moment: int, linear: tuple[Tensor, Tensor], shown: tuple[Tensor, Tensor] | None = None) -> None:
+        """The examples' Gram matrices (L, m, m) on either side, linear and of the measure's kernel, at one moment."""
+        for builder, expected, one, other in zip(self.builders, self.expected, linear, shown or linear, strict=True):
+            if moment < expected:  # a network without snapshots is the same at all moments
+                builder.add(one, other)
 
 
 def similarity_map(

@@ -65,7 +65,7 @@ class ViewBuilder:
         side = int((_GRAM_BYTES / max(self.total, 1)) ** 0.5)
         self.gram_examples = spread_over_classes(self.labels, min(len(self.labels), max(32, min(side, 128))))
 
-    def add(self, linear: Tensor, shown: Tensor | None = None) -> None:
+    def add(self, linear: Tensor, shown: Tensor) -> None:
         """The next moment.
 
         Parameters
@@ -73,10 +73,9 @@ class ViewBuilder:
         linear
             Linear Gram matrices of the m examples, shape (L, m, m); their eigenvectors are the principal components.
         shown
-            Gram matrices of the measure's own kernel, if that is another one.
+            Gram matrices of the measure's own kernel, which may be the same.
         """
-        linear = linear.double().cpu()
-        shown = linear if shown is None else shown.double().cpu()
+        linear, shown = linear.double().cpu(), shown.double().cpu()
         broken = ~linear.isfinite().flatten(1).all(1)
         linear, shown = (each.masked_fill(broken[:, None, None], 0) for each in (linear, shown))
         previous = list(self._projections[-1].double()) if self._projections else [None] * len(linear)
