@@ -89,11 +89,11 @@ def from_arrays(
     regression = train_part.labels.is_floating_point()
     if regression and classes:
         raise DataError("labels are floating point numbers, which have no classes: pass integers or leave classes out")
-    if classes is None:
-        highest = max(int(part.labels.max()) for part in parts)
-        names = () if regression else tuple(str(c) for c in range(highest + 1))
-    else:
+    names: tuple[str, ...] = ()
+    if classes is not None:
         names = tuple(str(c) for c in classes)
+    elif not regression:
+        names = tuple(str(c) for c in range(max(int(part.labels.max()) for part in parts) + 1))
     if test is None:
         parts = held_out(train_part, test_fraction, seed, names)
     return assemble(name, parts[0], parts[1], names, device=device)

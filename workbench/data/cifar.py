@@ -96,6 +96,8 @@ class _Restricted(pickle.Unpickler):
         # numpy moved these between modules over the years; a batch names them as they were when it was made.
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             return _empty_array
+        if name == "_frombuffer" and module in ("numpy.core.numeric", "numpy._core.numeric"):
+            return _array_of_bytes
         if (module, name) == ("numpy", "ndarray"):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):
@@ -128,6 +130,13 @@ def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:  # noqa: ARG0
     if kind is not np.ndarray:
         raise pickle.UnpicklingError(f"it rebuilds a {kind!r} as an array")
     return np.empty(0, dtype=np.uint8)
+
+
+def _array_of_bytes(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """What ``numpy._frombuffer`` gives, which pickles of protocol 5 use."""
+    if not isinstance(content, bytes | bytearray) or not isinstance(dtype, np.dtype):
+        raise pickle.UnpicklingError("it builds an array of something else than bytes")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
 
 
 def _latin1(text: str, encoding: str) -> bytes:

@@ -1,0 +1,146 @@
+"""CIFAR's pickles: read without running anything in them."""
+
+import builtins
+import io
+import os
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+from workbench.data import DataError, load
+from workbench.data.cifar import restricted_loads
+
+NAMES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+
+
+def batch(n=4, seed=0, **changes):
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 3072), dtype=np.uint8)
+    return {
+        b"batch_label": b"x",
+        b"labels": [i % 10 for i in range(n)],
+        b"data": pixels,
+        b"filenames": [b"a.png"] * n,
+    } | changes
+
+
+def write_all(root, protocol=2, **changes):
+    root.mkdir(exist_ok=True, parents=True)
+    for i, name in enumerate(NAMES):
+        (root / name).write_bytes(pickle.dumps(changes.get(name, batch(seed=i)), protocol=protocol))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_batches_of_every_pickle_protocol_are_read(tmp_path, protocol):
+    write_all(tmp_path / "cifar-10-batches-py", protocol)
+    data = load("cifar10", tmp_path)
+    assert (len(data.train), len(data.test), data.shape, data.classes[3]) == (20, 4, (3, 32, 32), "cat")
+    assert np.array_equal(data.test.images().numpy().reshape(4, -1), batch(seed=5)[b"data"])
+    assert np.array_equal(data.train.images()[4:8].numpy().reshape(4, -1), batch(seed=1)[b"data"])
+
+
+def test_a_batch_as_python_2_wrote_it_is_read():
+    # What cifar-10-batches-py holds: protocol 2 of python 2, strings as bytes, numpy's old module names.
+    array = np.arange(3072, dtype=np.uint8)[None]
+    written = pickle.dumps({"data": array, "labels": [6]}, protocol=2)
+    written = written.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert b"numpy.core.multiarray" in written
+    assert np.array_equal(restricted_loads(written, "x")["data"], array)
+    python_2 = b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x06K\x09eU\x0bbatch_labelq\x04U\x01xq\x05u."
+    assert restricted_loads(python_2, "x") == {b"labels": [6, 9], b"batch_label": b"x"}
+
+
+def test_the_archive_is_read_without_unpacking(tmp_path):
+    write_all(tmp_path / "made" / "cifar-10-batches-py")
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
+    assert len(load("cifar10", tmp_path).train) == 20
+    assert len(load("cifar10", tmp_path / "cifar-10-python.tar.gz").train) == 20
+    assert not (tmp_path / "cifar-10-batches-py").exists()
+    whole = (tmp_path / "cifar-10-python.tar.gz").read_bytes()
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz"):
+        load("cifar10", tmp_path)
+
+
+class Runs:
+    """A pickle that runs a command when it is opened."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        (os.system, "touch PROOF"),
+        (builtins.eval, "open('PROOF', 'w')"),
+        (builtins.getattr, "x", "upper"),
+        (np.load, "PROOF"),
+        (np.frombuffer, b"abc"),
+        (pickle.loads, b"N."),
+        (builtins.__import__, "antigravity"),
+        (io.open, "PROOF", "w"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_strangers_file_runs_no_code(tmp_path, monkeypatch, attack, protocol):
+    monkeypatch.chdir(tmp_path)
+    write_all(tmp_path, protocol, data_batch_3=batch() | {b"labels": Runs(*attack)})
+    with pytest.raises(DataError, match=r"data_batch_3 is refused: it asks for"):
+        load("cifar10", tmp_path)
+    assert not (tmp_path / "PROOF").exists()
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntS'b'\ntR.",  # rebuilds something that is no array
+        b"c_codecs\nencode\n(Vabc\nVrot13\ntR.",  # any codec but the one that bytes are written with
+        b"cnumpy.core.multiarray\nscalar\n.",
+        b"cnumpy\nndarray.dump\n.",
+        b"cbuiltins\ngetattr\n.",
+    ],
+)
+def test_the_few_admitted_names_cannot_be_bent(pickled):
+    with pytest.raises(DataError, match=r"x is (refused|damaged)"):
+        restricted_loads(pickled, "x")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 100, 3000])
+def test_a_truncated_batch_is_named(tmp_path, cut):
+    write_all(tmp_path)
+    path = tmp_path / "data_batch_2"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=r"data_batch_2 is (damaged|refused)"):
+        load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (batch() | {b"labels": [0, 1, 2, 11]}, "data_batch_1: row 3 has label 11"),
+        (batch() | {b"labels": [0, 1, "cat", 1]}, "data_batch_1: row 2 has label 'cat'"),
+        (batch() | {b"labels": [0, 1, 2]}, "'labels' is not a list of 4"),
+        (batch() | {b"data": np.zeros((4, 30), np.uint8)}, "'data' is not an array"),
+        (batch() | {b"data": np.zeros((4, 3072))}, "'data' is not an array"),
+        ([1, 2], "holds a list"),
+    ],
+)
+def test_a_batch_that_is_wrong_is_named_with_its_row(tmp_path, changes, message):
+    write_all(tmp_path, data_batch_1=changes)
+    with pytest.raises(DataError, match=message):
+        load("cifar10", tmp_path)
+
+
+def test_missing_batches_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"neither cifar-10-python\.tar\.gz nor cifar-10-batches-py"):
+        load("cifar10", tmp_path)
+    write_all(tmp_path)
+    (tmp_path / "data_batch_4").unlink()
+    with pytest.raises(DataError, match="lacks data_batch_4"):
+        load("cifar10", tmp_path)
