@@ -17,7 +17,7 @@ import psutil
 from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120_000  # milliseconds; a cell may import torch and train while another test run has the other core
+PATIENCE = 180_000  # milliseconds; a cell may import torch and train while another test run has the other core
 
 
 class Server:
@@ -38,6 +38,7 @@ class Server:
             "IPYTHONDIR": str(home / "ipython"),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "offline"), str(ROOT)]),
             "WORKBENCH_NETWORK_LOG": str(self.network_log),
+            "OMP_NUM_THREADS": "1",  # the browser needs the other core; torch threads that share one wait for each other
         }
         settings = {
             "ServerApp.ip": "127.0.0.1",
@@ -52,7 +53,13 @@ class Server:
         }
         self.log = (home / "server.log").open("w", encoding="utf-8")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", *(f"--{key}={value}" for key, value in settings.items())],
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                *(f"--{key}={value}" for key, value in settings.items()),
+            ],
             env=environment,
             cwd=self.work,
             stdout=self.log,
@@ -141,7 +148,8 @@ class Lab:
         self.page.wait_for_function(
             """() => {
                 const panel = jupyterapp.shell.currentWidget;
-                const cells = [...panel.content.model.cells].filter(c => c.type === 'code' && c.sharedModel.source.trim());
+                const code = [...panel.content.model.cells].filter(c => c.type === 'code');
+                const cells = code.filter(c => c.sharedModel.source.trim());
                 const failed = cells.some(c => [...Array(c.outputs.length).keys()]
                     .some(i => c.outputs.get(i).type === 'error'));
                 return failed || (cells.every(c => c.executionCount)
@@ -181,6 +189,14 @@ class Lab:
 
     def save(self) -> None:
         self.page.evaluate("() => jupyterapp.shell.currentWidget.context.save()")
+
+    def cell_with(self, text: str) -> int:
+        """Number (from 0) of the first code cell whose source holds `text`."""
+        sources = self.page.evaluate(
+            """() => [...jupyterapp.shell.currentWidget.content.model.cells].filter(c => c.type === 'code')
+                .map(c => c.sharedModel.source)"""
+        )
+        return next(index for index, source in enumerate(sources) if text in source + "\n")
 
     def show_output(self, index: int) -> None:
         """Scroll so that the output of the code cell with this number (from 0) is in view."""

@@ -2,9 +2,10 @@
 
 import os
 import sys
+from pathlib import Path
 
 LOG = os.environ.get("WORKBENCH_NETWORK_LOG")
-LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")  # noqa: S104 - compared with, not bound to
+LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
 def _refuse(event, arguments):
@@ -19,7 +20,7 @@ def _refuse(event, arguments):
         host = host.decode()
     if host is None or host == "" or host.startswith(LOOPBACK):
         return
-    with open(str(LOG), "a", encoding="utf-8") as file:
+    with Path(str(LOG)).open("a", encoding="utf-8") as file:
         file.write(f"{event} {host} {sys.argv[:3]}\n")
     raise ConnectionRefusedError(f"the browser tests allow no network: {host}")
 
