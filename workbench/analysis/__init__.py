@@ -2,9 +2,12 @@
 
 from workbench.analysis.calibration import calibration
 from workbench.analysis.cka import cka
+from workbench.analysis.dominance import dominant_examples
+from workbench.analysis.fidelity import agreement, agreement_of_logits
 from workbench.analysis.hsic_sums import HSICSums
 from workbench.analysis.layers import default_layers
 from workbench.analysis.mutual_knn import MutualKNN
+from workbench.analysis.probes import linear_probes
 from workbench.analysis.procrustes import Procrustes
 from workbench.analysis.pwcca import PWCCA
 from workbench.analysis.rsa import RSA
@@ -19,8 +22,12 @@ __all__ = [
     "Measure",
     "MutualKNN",
     "Procrustes",
+    "agreement",
+    "agreement_of_logits",
     "calibration",
     "cka",
     "default_layers",
+    "dominant_examples",
+    "linear_probes",
     "similarity",
 ]

@@ -33,7 +33,8 @@ def calibration(logits: Tensor, labels: Tensor, bins: int = 15) -> Calibration:
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
-            f"logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)}; (n, classes) and (n,) are needed"
+            f"logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)}; "
+            "(n, classes) and (n,) are needed"
         )
     if len(logits) == 0:
         raise ValueError("there are no examples to calibrate on")

@@ -20,7 +20,8 @@ class PWCCA:
     which makes the order of a and b matter; `symmetric` averages both orders, so that maps can be transposed.
 
     In 0..1; unchanged by translation and isotropic scaling, and by any invertible linear map of the side whose
-    features do not weight. The weights are sums over a layer's own units, so a rotation of the weighting side changes them.
+    features do not weight. The weights are sums over a layer's own units, so a rotation of the weighting side changes
+    them.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 
 from workbench.analysis.batches import as_split, equal_batches
 from workbench.analysis.cka import cka
-from workbench.analysis.compact import ROUNDING, compact
+from workbench.analysis.compact import compact
+from workbench.analysis.features import layer_features, unusable
 from workbench.analysis.maps import Gallery, similarity_map
 from workbench.analysis.mutual_knn import MutualKNN
 from workbench.analysis.networks import Side, moments, sides
@@ -26,8 +27,6 @@ from workbench.records import Provenance, SimilarityMap, TrainingRecord
 __all__ = ["Measure", "similarity"]
 
 MEASURES: dict[str, type] = {each.name: each for each in (SVCCA, PWCCA, Procrustes, RSA, MutualKNN)}
-FEATURE_BYTES = 512 * 2**20
-"""How much of a network's features is kept at once; what does not fit is computed in further forward passes."""
 
 
 class Measure(Protocol):
@@ -81,9 +80,9 @@ def similarity(
     interval
         Number of random halves of the examples (True: 50) behind a 95 % interval. For ``"cka"``: its own, closed form.
         Half-sampling without replacement (the delete-half jackknife; Shao & Wu 1989): the standard deviation over
-        halves is that of the value on all examples, also for measures that are no smooth function of the data. Bootstrap
-        resamples would contain examples twice, which are each other's perfect neighbours and raise the rank problem of
-        CCA. The bias that all these measures have in n is not in the interval.
+        halves is that of the value on all examples, also for measures that are no smooth function of the data.
+        Bootstrap resamples would contain examples twice, which are each other's perfect neighbours and worsen the rank
+        problem of CCA. The bias that all these measures have in n is not in the interval.
     seed
         Of the halves (for ``"cka"`` also of the batches).
     **options
@@ -172,43 +171,14 @@ def _measure(measure: "str | Measure", options: dict[str, Any]) -> Measure:
 
 def _coordinates(side: Side, moment: int, split: Split, batch_size: int, measure: Measure) -> list[Tensor]:
     """Each layer's features of all examples, (n, d) float64, compacted if the measure allows."""
-    batches = torch.arange(len(split)).split(batch_size)
-
-    def look(some: Side, rows: Tensor) -> list[Tensor]:
-        return some.run(split.inputs[rows.to(split.device)], _keep, moment)[0]
-
-    bytes_each = [one.shape[1] * one.element_size() * len(split) for one in look(side, batches[0][:1])]
-    points: list[Tensor] = []
-    for group in _groups(bytes_each):
-        some = dataclasses.replace(side, layers=tuple(side.layers[i] for i in group))
-        chunks = [look(some, rows) for rows in batches]
-        for i in range(len(group)):
-            features = torch.cat([chunk[i] for chunk in chunks])
-            for chunk in chunks:
-                chunk[i] = torch.empty(0)  # lets each layer's chunks go before the next is put together
-            points.append(compact(features) if getattr(measure, "rotation_free", True) else features.double())
-    return points
-
-
-def _keep(output: Tensor) -> Tensor:
-    return output.flatten(1).to("cpu", copy=True)  # the next layer may work in place
-
-
-def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Consecutive layers whose features fit into `FEATURE_BYTES` together; one that is larger goes alone."""
-    group: list[int] = []
-    for index, size in enumerate(sizes):
-        if group and sum(sizes[i] for i in group) + size > FEATURE_BYTES:
-            yield group
-            group = []
-        group.append(index)
-    yield group
+    change = compact if getattr(measure, "rotation_free", True) else Tensor.double
+    return [change(features) for features in layer_features(side, split, batch_size, moment)]
 
 
 def _compare(
     measure: Measure, a: Sequence[Tensor], b: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[dict[int, str], dict[int, str]]]:
-    reasons = tuple({i: why for i, points in enumerate(each) if (why := _unusable(points))} for each in (a, b))
+    reasons = tuple({i: why for i, points in enumerate(each) if (why := unusable(points))} for each in (a, b))
     ready = [
         [None if i in why else measure.prepare(points) for i, points in enumerate(each)]
         for each, why in zip((a, b), reasons, strict=True)
@@ -218,15 +188,6 @@ def _compare(
         for one in ready[0]
     ]
     return torch.tensor(values, dtype=torch.float64), (reasons[0], reasons[1])
-
-
-def _unusable(points: Tensor) -> str:
-    if bool(points.isnan().any()):
-        return "NaN activations"
-    if not bool(points.isfinite().all()):
-        return "infinite activations"
-    spread = (points - points.mean(0)).norm()
-    return "constant features" if spread <= ROUNDING * points.norm() else ""
 
 
 def _within(measure: Measure, a: Sequence[Tensor], b: Sequence[Tensor], rows: Tensor) -> Tensor:

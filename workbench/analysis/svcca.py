@@ -22,8 +22,8 @@ class SVCCA:
         ρ = 1/min(p, q) Σ_i σ_i(U_Aᵀ U_B),   U: left singular vectors of the centred features
 
     In 0..1; symmetric; unchanged by translation, rotation and isotropic scaling, and for ``variance=1`` (plain
-    CCA) by any invertible linear map. With as many directions as examples CCA is 1 whatever the features: n must be well above
-    the width.
+    CCA) by any invertible linear map. With as many directions as examples CCA is 1 whatever the features:
+    n must be well above the width.
 
     Examples
     --------
