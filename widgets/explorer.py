@@ -29,7 +29,7 @@ class Explorer(anywidget.AnyWidget):
     """Base of the explorers. A subclass names its two halves and its settings, fills `content` and `arrays`, and draws.
 
     Subclasses set ``entry`` (their module), ``sheets`` (their style sheets) and ``settings`` (the traits that are
-    part of a view), and write `data`, `summary` and `figure`. Traits are live in both directions: assign them, observe them.
+    part of a view), and write `data`, `summary` and `figure`. Traits are live in both directions.
 
     Parameters
     ----------

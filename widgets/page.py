@@ -49,7 +49,8 @@ if (!document.body.dataset.jpThemeLight) {
   follow();
 }
 const model = part_parts_standalone.standaloneModel(JSON.parse(document.getElementById("state").textContent));
-globalThis.explorer = { model, dispose: part_ENTRY.render({ model, el: document.getElementById("explorer") }) };
+const { render } = part_ENTRY;
+globalThis.explorer = { model, render, dispose: render({ model, el: document.getElementById("explorer") }) };
 """
 
 

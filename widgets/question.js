@@ -28,7 +28,7 @@ function render({ model, el: host }) {
     const mark = choice === right ? "✓ " : "✗ ";
     told.textContent = choice === null ? "" : mark + model.get("feedback")[choice];
     told.dataset.state = choice === null ? "" : choice === right ? "right" : "wrong";
-    root.setAttribute("data-ready", "");
+    root.setAttribute("data-ready", "true");
   }
 
   function build() {

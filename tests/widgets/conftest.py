@@ -1,129 +1,27 @@
-"""Similarity maps and training records of the size that the explorers must carry, without training anything."""
+"""Records without training, pages in Chromium, and a watch on every connection that a page tries to make."""
 
-import math
+import os
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
-import torch
 
-from workbench.records import Calibration, Examples, LayerViews, SimilarityMap, TrainingRecord
+sys.path.insert(0, str(Path(__file__).parent))
 
+from synthetic_records import similarity_map, training_record
 
-def similarity_map(
-    rows=27,
-    columns=9,
-    epochs=20,
-    examples=120,
-    grams=60,
-    classes=10,
-    *,
-    seed=0,
-    name_a="resnet56",
-    name_b="resnet20",
-    measure="cka",
-    intervals=True,
-    per_class=True,
-    masked=True,
-    class_names=None,
-    layers_b=None,
-):
-    draw = torch.Generator().manual_seed(seed)
-    depth_a = torch.linspace(0, 1, rows)[:, None]
-    depth_b = torch.linspace(0, 1, columns)[None]
-    sharp = torch.linspace(0.6, 4.0, max(epochs, 1))[:, None, None]
-    values = torch.exp(-sharp * (depth_a - depth_b).abs() * 1.6) * (0.72 + 0.25 * depth_b)
-    values = (values + 0.03 * torch.randn(values.shape, generator=draw)).clamp(-0.02, 0.99)
-    reasons = {}
-    if masked:
-        values[:, 3, :] = float("nan")
-        reasons = {f"3,{j}": "constant features" for j in range(columns)}
-        values[:, 11, 2] = float("nan")
-        reasons["11,2"] = "NaN activations"
-    half = 0.02 + 0.03 * torch.rand(values.shape, generator=draw)
-    names = tuple(class_names or [str(k) for k in range(classes)])
-    labels = torch.arange(examples) * classes // examples
-    centres = torch.randn(classes, 2, generator=draw)
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
-    def views(layers, shift):
-        noise = torch.randn(examples, 2, generator=draw)
-        trained = torch.linspace(0.1, 1.0, max(epochs, 1))[:, None, None, None]
-        depth = torch.linspace(0.2, 1.0, layers)[None, :, None, None]
-        points = centres[labels] * trained * depth * 2 + (noise + shift) * 0.6
-        centred = points - points.mean(2, keepdim=True)
-        chosen = torch.linspace(0, examples - 1, grams).long()
-        kernel = centred[:, :, chosen] @ centred[:, :, chosen].transpose(-1, -2)
-        kernel = kernel / kernel.abs().amax((-1, -2), keepdim=True)
-        return LayerViews(
-            projections=centred.float(),
-            explained=torch.tensor([0.41, 0.17]).expand(max(epochs, 1), layers, 2).clone(),
-            grams=(kernel * 127).round().to(torch.int8),
-            gram_examples=chosen,
-        )
-
-    images = torch.zeros(examples, 1, 8, 8)
-    for k, label in enumerate(labels.tolist()):
-        angle = math.pi * label / classes
-        for t in range(8):
-            images[
-                k,
-                0,
-                int(3.5 + 3.4 * math.sin(angle) * (t - 3.5) / 3.5),
-                int(3.5 + 3.4 * math.cos(angle) * (t - 3.5) / 3.5),
-            ] = 1
-    layers_a = ("conv1", *(f"layer{1 + k // 9}.{k % 9}.conv2" for k in range(rows - 1)))
-    stages = tuple(layers_b or ("conv1", *(f"layer{1 + k // 3}.{k % 3}" for k in range(columns - 1))))
-    one = epochs == 0
-    clazz = values[:, None] * (0.7 + 0.3 * torch.rand(1, classes, 1, 1, generator=draw))
-    bounds = torch.stack([values - half, values + half], -1)
-    return SimilarityMap(
-        values=values[0] if one else values,
-        layers_a=layers_a,
-        layers_b=stages,
-        measure=measure,
-        options={"kernel": "linear", "debiased": True} if measure == "cka" else {},
-        n=1000,
-        intervals=(bounds[0] if one else bounds) if intervals else None,
-        per_class=(clazz[0] if one else clazz) if per_class else None,
-        classes=names,
-        epochs=() if one else tuple(range(1, epochs + 1)),
-        name_a=name_a,
-        name_b=name_b,
-        masked=reasons,
-        views_a=views(rows, 0.0),
-        views_b=views(columns, 0.2),
-        examples=Examples(labels=labels, images=(images * 255).to(torch.uint8), index=torch.arange(examples) * 3),
-    )
-
-
-def training_record(name="teacher", epochs=20, classes=10, *, seed=0, best=0.97):
-    draw = torch.Generator().manual_seed(seed)
-    time = torch.arange(1, epochs + 1).float()
-    accuracy = best - (best - 0.1) * torch.exp(-time / 4) + 0.008 * torch.randn(epochs, generator=draw)
-    loss = 2.3 * torch.exp(-time / 4) + 0.1 + 0.02 * torch.rand(epochs, generator=draw)
-    edges = (torch.arange(15) + 0.5) / 15
-    reached = (edges * 0.9 + 0.04 * torch.randn(15, generator=draw)).clamp(0, 1)
-    reached[:3] = float("nan")
-    count = torch.tensor([0, 0, 0, 3, 4, 5, 8, 9, 12, 14, 20, 30, 46, 90, 356])
-    return TrainingRecord(
-        name=name,
-        curves={
-            "train_loss": loss * 0.8,
-            "test_loss": loss,
-            "train_accuracy": (accuracy + 0.02).clamp(0, 1),
-            "test_accuracy": accuracy.clamp(0, 1),
-            "learning_rate": 1e-3 * 0.5 * (1 + torch.cos(math.pi * time / epochs)),
-        },
-        classes=tuple(str(k) for k in range(classes)),
-        per_class_accuracy=(accuracy[:, None] + 0.05 * torch.randn(epochs, classes, generator=draw)).clamp(0, 1),
-        calibration=Calibration(
-            confidence=torch.where(reached.isnan(), reached, edges),
-            accuracy=reached,
-            count=count,
-            ece=0.043,
-            nll=0.21,
-            brier=0.08,
-        ),
-        state={"weight": torch.zeros(3)},
-    )
+TOLD = {"error", "warning"}
+CANVAS = "willReadFrequently"  # what Chromium says of a test that looks at pixels
 
 
 @pytest.fixture(scope="session")
@@ -133,16 +31,97 @@ def similar():
 
 @pytest.fixture(scope="session")
 def two_students():
-    one = similarity_map(name_a="resnet20", name_b="convnet, labels only", columns=9, seed=1)
-    other = similarity_map(name_a="resnet20", name_b="convnet, KL", columns=9, seed=2)
-    moved = (other.values + 0.12 * torch.linspace(-0.3, 1, 9)).clamp(0, 0.99)
-    return [one, other.replace(values=moved, views_a=one.views_a)]
+    one = similarity_map(name_a="resnet20", name_b="convnet, labels only", seed=1)
+    other = similarity_map(name_a="resnet20", name_b="convnet, KL", seed=2)
+    return [one, other.replace(views_a=one.views_a)]
 
 
 @pytest.fixture(scope="session")
 def runs():
-    return [
-        training_record("teacher", seed=0, best=0.985),
-        training_record("student, labels only", seed=1, best=0.93),
-        training_record("student, KL", seed=2, best=0.96),
-    ]
+    names = {"teacher": 0.985, "student, labels only": 0.93, "student, KL": 0.96}
+    return [training_record(name, seed=k, best=best) for k, (name, best) in enumerate(names.items())]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as run:
+        path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = run.chromium.launch(executable_path=path, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+class View:
+    """A page with one explorer, and what a test wants to do with it."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def part(self, name):
+        return self.page.get_by_test_id(name)
+
+    def trait(self, name):
+        return self.page.evaluate("name => globalThis.explorer.model.get(name)", name)
+
+    def settle(self):
+        """Wait until everything asked for has been painted."""
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def cell(self, row, column, stage="heatmap-0"):
+        left, top, width, height = map(float, self.part(stage).get_attribute("data-geometry").split())
+        box = self.part(stage).bounding_box()
+        return box["x"] + left + (column + 0.5) * width, box["y"] + top + (row + 0.5) * height
+
+    def hover(self, row, column, stage="heatmap-0"):
+        self.page.mouse.move(*self.cell(row, column, stage))
+        self.settle()
+
+    def click(self, row, column, stage="heatmap-0"):
+        self.page.mouse.click(*self.cell(row, column, stage))
+        self.settle()
+
+    def pixel(self, row, column, stage="heatmap-0"):
+        """Colour of a cell's middle as drawn, (r, g, b)."""
+        return self.page.evaluate(
+            """([name, row, column]) => {
+                const over = document.querySelector(`[data-testid="${name}"]`);
+                const [left, top, width, height] = over.dataset.geometry.split(" ").map(Number);
+                const base = over.previousElementSibling;
+                const ratio = base.width / base.clientWidth;
+                const at = [left + (column + 0.5) * width, top + (row + 0.5) * height].map((v) => Math.round(v * ratio));
+                return [...base.getContext("2d").getImageData(...at, 1, 1).data].slice(0, 3);
+            }""",
+            [stage, row, column],
+        )
+
+
+@pytest.fixture
+def show(chromium, tmp_path):
+    """Open an explorer in a plain page; fails the test on any request, error or console message."""
+    contexts, problems = [], []
+    told = problems.append
+
+    def open_page(explorer, *, width=1200, height=900, scheme="light", prepare=None):
+        path = tmp_path / f"page{len(contexts)}.html"
+        explorer.to_html(path)
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        own = ("file:", "data:", "blob:")
+        page.on("request", lambda request: request.url.startswith(own) or told(request.url))
+        page.on("pageerror", lambda error: told(str(error)))
+        page.on(
+            "console", lambda said: said.type in TOLD and CANVAS not in said.text and problems.append(said.text)
+        )
+        page.on("dialog", lambda dialog: told(f"dialog: {dialog.message}"))
+        if prepare:
+            page.add_init_script(prepare)
+        page.goto(path.as_uri())
+        page.wait_for_selector("[data-ready]")
+        return View(page)
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []

@@ -96,7 +96,7 @@ export function createChart(frame, testid, pick) {
    * @param {number} height
    */
   function draw(theme, chart, width, height) {
-    const axis = { gridcolor: theme.line, linecolor: theme.line, zeroline: false, tickcolor: theme.line, automargin: false, fixedrange: chart.xRange === null };
+    const axis = { gridcolor: theme.line, linecolor: theme.line, zeroline: false, tickcolor: theme.line, spikecolor: theme.quiet, spikethickness: 1, automargin: false, fixedrange: chart.xRange === null };
     const traces = chart.series.map((one) => ({
       type: one.kind === "bars" ? "bar" : "scatter",
       mode: one.kind === "line" ? "lines" : "markers",
@@ -122,6 +122,7 @@ export function createChart(frame, testid, pick) {
       showlegend: false,
       hovermode: chart.series.some((one) => one.kind === "points") ? "closest" : "x unified",
       hoverlabel: { bgcolor: theme.paper, bordercolor: theme.line, font: { color: theme.ink, family: theme.font, size: 12 } },
+      hoverdistance: -1,
       dragmode: false,
       barmode: "group",
       bargap: 0.25,

@@ -41,6 +41,8 @@ export function createHeatMap(frame, testid, events) {
   const node = el("div", { class: "dw-heatmap" }, base, over);
   /** @type {Matrix | null} */
   let matrix = null;
+  /** @type {Cell | null} the cell under the cursor, known before it has been drawn: keys come faster than frames */
+  let cursor = null;
   let geometry = { left: 0, top: 0, width: 0, height: 0, cell: 0, pitch: 0 };
   let painted = /** @type {any[]} */ ([]);
 
@@ -64,18 +66,23 @@ export function createHeatMap(frame, testid, events) {
     const { cell, axis, index } = under(event);
     const point = { x: event.clientX, y: event.clientY };
     over.style.cursor = cell ? "pointer" : "default";
+    cursor = cell;
     events.hover(cell, cell && point);
     if (!cell) events.name(axis, index, point);
   });
-  frame.listen(over, "pointerleave", () => events.hover(null, null));
+  const leave = () => {
+    cursor = null;
+    events.hover(null, null);
+  };
+  frame.listen(over, "pointerleave", leave);
   frame.listen(over, "click", (/** @type {MouseEvent} */ event) => {
     const { cell } = under(event);
     if (cell) events.pin(cell);
   });
-  frame.listen(over, "blur", () => events.hover(null, null));
+  frame.listen(over, "blur", leave);
   frame.listen(over, "keydown", (/** @type {KeyboardEvent} */ event) => {
     if (!matrix || event.ctrlKey || event.metaKey || event.altKey) return;
-    const from = matrix.hovered ?? matrix.pinned;
+    const from = cursor ?? matrix.pinned;
     const [row, column] = from ?? [0, 0];
     const [rows, columns] = [matrix.rows.names.length, matrix.columns.names.length];
     /** @type {Record<string, Cell>} */
@@ -93,6 +100,7 @@ export function createHeatMap(frame, testid, events) {
       /** @type {Cell} */
       const next = [Math.max(0, Math.min(rows - 1, r)), Math.max(0, Math.min(columns - 1, c))];
       const bounds = over.getBoundingClientRect();
+      cursor = next;
       events.hover(next, {
         x: bounds.left + geometry.left + (next[1] + 1) * geometry.cell,
         y: bounds.top + geometry.top + (next[0] + 0.5) * geometry.pitch,

@@ -28,6 +28,8 @@ export function createScatter(frame, testid, events) {
   const canvas = el("canvas", { class: "dw-plot", tabindex: 0, role: "application", "aria-roledescription": "scatter plot", "data-testid": testid });
   /** @type {Cloud | null} */
   let cloud = null;
+  /** @type {number | null} the example under the cursor, known before it has been drawn: keys come faster than frames */
+  let cursor = null;
   let place = (/** @type {number} */ _) => ({ x: 0, y: 0 });
 
   /** @param {MouseEvent} event */
@@ -48,17 +50,22 @@ export function createScatter(frame, testid, events) {
   frame.listen(canvas, "pointermove", (/** @type {PointerEvent} */ event) => {
     const example = nearest(event);
     canvas.style.cursor = example === null ? "default" : "pointer";
+    cursor = example;
     events.hover(example, example === null ? null : { x: event.clientX, y: event.clientY });
   });
-  frame.listen(canvas, "pointerleave", () => events.hover(null, null));
-  frame.listen(canvas, "blur", () => events.hover(null, null));
+  const leave = () => {
+    cursor = null;
+    events.hover(null, null);
+  };
+  frame.listen(canvas, "pointerleave", leave);
+  frame.listen(canvas, "blur", leave);
   frame.listen(canvas, "click", (/** @type {MouseEvent} */ event) => {
     const example = nearest(event);
     if (example !== null) events.pin(example);
   });
   frame.listen(canvas, "keydown", (/** @type {KeyboardEvent} */ event) => {
     if (!cloud || !["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Enter"].includes(event.key)) return;
-    const from = cloud.hovered[0] ?? cloud.pinned;
+    const from = cursor ?? cloud.pinned;
     event.preventDefault();
     event.stopPropagation();
     if (event.key === "Enter") {
@@ -69,6 +76,7 @@ export function createScatter(frame, testid, events) {
     const next = from === null ? 0 : (from + step + cloud.labels.length) % cloud.labels.length;
     const bounds = canvas.getBoundingClientRect();
     const point = place(next);
+    cursor = next;
     events.hover(next, { x: bounds.left + point.x, y: bounds.top + point.y });
     frame.say(events.describe(next));
   });
