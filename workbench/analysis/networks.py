@@ -46,9 +46,9 @@ class Side:
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Floating point type the network computes in."""
-        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+    def dtype(self) -> torch.dtype | None:
+        """Floating point type the network computes in; None (the inputs' own) if it has no parameters."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), None)
 
     def at(self, epochs: Sequence[int]) -> "Side":
         """This side with only the snapshots at `epochs`."""
@@ -74,7 +74,7 @@ class Side:
             What was kept, in the order of `layers` (of a layer that runs more than once: its last output), and the
             network's own output.
         """
-        inputs = inputs.to(self.device, self.dtype) if inputs.is_floating_point() else inputs.to(self.device)
+        inputs = inputs.to(self.device, self.dtype if inputs.is_floating_point() else None)
         kept: dict[str, Tensor] = {}
 
         def hook(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
