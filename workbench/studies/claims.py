@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 from scipy.stats import spearmanr
-from scipy.stats import t as student_t
 
 from workbench.records import Claim
 
@@ -33,7 +33,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = float(array.mean())
     if len(array) == 1:
         return Estimate(mean, (-float("inf"), float("inf")), 1)
-    half = float(student_t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+    half = float(stdtrit(len(array) - 1, 0.975) * array.std(ddof=1) / len(array) ** 0.5)
     return Estimate(mean, (mean - half, mean + half), len(array))
 
 

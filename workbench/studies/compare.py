@@ -112,25 +112,57 @@ class Comparison:
         ValueError
             There is no such student.
         """
-        found = {
-            (row["seed"], row["size"], row["steps"], row["lr"]): float(row[metric])
-            for row in self.rows
-            if row["method"] == method and all(row[key] == value for key, value in at.items())
-        }
+        found: dict[tuple[Any, ...], float] = {}
+        for row in self.rows:
+            if row["method"] == method and all(row[key] == value for key, value in at.items()):
+                key = row["seed"], row["size"], row["steps"], row["lr"]
+                if key in found:
+                    raise ValueError(
+                        f"{method!r} has several students of seed {row['seed']} at {at}: hold more columns fixed"
+                    )
+                found[key] = float(row[metric])
         if not found:
             raise ValueError(f"no {method!r} was trained at {at}; there are {', '.join(self.methods)}")
         return found
 
     def mean(self, method: str, metric: str = "accuracy", **at: Any) -> Estimate:
         """Mean of the metric over seeds (and over whatever `at` leaves open within a seed), with its 95 % interval."""
-        return estimate(_by_seed(self.values(method, metric, **at)))
+        return estimate(list(_by_seed(self.values(method, metric, **at)).values()))
 
-    def paired(self, left: str, right: str, metric: str = "accuracy", **at: Any) -> Estimate:
-        """Mean difference ``left − right``, paired by seed, with its 95 % interval."""
-        a, b = (self.values(method, metric, **at) for method in (left, right))
-        if a.keys() != b.keys():
-            raise ValueError(f"{left!r} and {right!r} were not trained on the same seeds and sizes at {at}")
-        return estimate(_by_seed({key: a[key] - b[key] for key in a}))
+    def paired(
+        self,
+        left: str,
+        right: str,
+        metric: str = "accuracy",
+        *,
+        right_at: Mapping[str, Any] | None = None,
+        **at: Any,
+    ) -> Estimate:
+        """Mean difference ``left − right``, paired by seed, with its 95 % interval.
+
+        Parameters
+        ----------
+        left, right
+            Methods.
+        metric
+            A column.
+        right_at
+            What to hold fixed for `right` otherwise than for `left`, to compare across lengths or sizes on purpose.
+        at
+            Columns to hold fixed.
+
+        Raises
+        ------
+        ValueError
+            The two were not trained on the same seeds, sizes and lengths.
+        """
+        a, b = self.values(left, metric, **at), self.values(right, metric, **at | dict(right_at or {}))
+        if right_at is None and a.keys() != b.keys():
+            raise ValueError(f"{left!r} and {right!r} were not trained on the same seeds, sizes and lengths at {at}")
+        by_seed_a, by_seed_b = _by_seed(a), _by_seed(b)
+        if by_seed_a.keys() != by_seed_b.keys():
+            raise ValueError(f"{left!r} and {right!r} were not trained on the same seeds")
+        return estimate([by_seed_a[seed] - by_seed_b[seed] for seed in by_seed_a])
 
     def __add__(self, other: "Comparison") -> "Comparison":
         """Both comparisons' rows and records."""
@@ -184,7 +216,7 @@ def compare(
     named = {name: method if isinstance(method, Method) else Method(method) for name, method in methods.items()}
     rows: list[dict[str, Any]] = []
     records: dict[tuple[str, int, int], TrainingRecord] = {}
-    judge = _Judge(each[0].test, dict(measures or {}))
+    judge = Judge(each[0].test, measures)
     for size in _fitting(sizes, len(each[0].train)):
         subsets = [one.subset(size, seed=seed) for one, seed in zip(each, seeds, strict=True)]
         for length in lengths:
@@ -252,12 +284,12 @@ def with_label_noise(data: Dataset, share: float, seed: int = 0) -> Dataset:
     return replace(data, train=replace(data.train, labels=labels.to(data.train.labels.device)))
 
 
-class _Judge:
-    """Metrics of a student on the test split; the teacher's logits are computed once."""
+class Judge:
+    """Metrics of a student on the test split, as columns of a `Comparison`; the teacher's logits are computed once."""
 
-    def __init__(self, test: Split, measures: dict[str, Measure]) -> None:
+    def __init__(self, test: Split, measures: Mapping[str, Measure] | None = None) -> None:
         self.test = test.to("cpu")
-        self.measures = measures
+        self.measures = dict(measures or {})
         self._teachers: dict[int, Tensor] = {}
 
     def __call__(self, student: nn.Module, teacher: nn.Module | None) -> dict[str, float]:
@@ -293,9 +325,9 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _by_seed(values: Mapping[tuple[Any, ...], float]) -> list[float]:
+def _by_seed(values: Mapping[tuple[Any, ...], float]) -> dict[int, float]:
     """Values averaged within each seed: what is over the same seed is not independent."""
-    by_seed: dict[Any, list[float]] = {}
+    groups: dict[int, list[float]] = {}
     for key, value in values.items():
-        by_seed.setdefault(key[0], []).append(value)
-    return [sum(group) / len(group) for group in by_seed.values()]
+        groups.setdefault(key[0], []).append(value)
+    return {seed: sum(group) / len(group) for seed, group in groups.items()}
