@@ -90,7 +90,7 @@ def merge(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, like: Tensor)
         sums = np.stack([np.bincount(groups[kept], w[kept] * column) for column in y[kept].T], axis=1)
         merged_y = sums / merged_w[:, None]
         spread = float((w[kept, None] * (y[kept] - merged_y[groups[kept]]) ** 2).sum())
-    merged = [torch.as_tensor(a).to(like) for a in (merged_X, merged_y, merged_w)]
+    merged = [torch.tensor(a).to(like) for a in (merged_X, merged_y, merged_w)]
     return Rows(merged[0], merged[1], merged[2], groups, spread)
 
 
@@ -115,7 +115,7 @@ def normalisation(y: np.ndarray, weight: np.ndarray | None, wanted: bool) -> tup
     mean = np.average(y, axis=0, weights=weight)
     scale = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
     flat = scale <= 10 * np.finfo(float).eps * np.abs(mean)  # a constant column: rounding is not spread
-    return mean, np.where(flat, 1.0, scale)
+    return np.where(flat, y[0], mean), np.where(flat, 1.0, scale)
 
 
 def refuse_conflicts(noise: np.ndarray, rows: Rows) -> None:

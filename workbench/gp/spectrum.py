@@ -36,7 +36,7 @@ def decompose(gram: Tensor) -> Spectrum:
     Examples
     --------
     >>> decompose(torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)).values.round(decimals=6)
-    tensor([3.0000, 1.0000], dtype=torch.float64)
+    tensor([3., 1.], dtype=torch.float64)
     """
     values, vectors = torch.linalg.eigh(gram)
     values, vectors = values.flip(0), vectors.flip(1)
