@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 import psutil
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180_000  # milliseconds; a cell may import torch and train while another test run has the other core
@@ -184,6 +184,13 @@ class Lab:
             code,
         )
 
+    def until(self, condition: str, seconds: float = 20) -> None:
+        """Wait until a Python expression is true in the kernel."""
+        end = time.monotonic() + seconds
+        while (said := self.python(condition)) != "True":
+            assert time.monotonic() < end, f"{condition} is {said} after {seconds:g} s"
+            time.sleep(0.05)
+
     def command(self, name: str, **arguments: object) -> None:
         self.page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [name, arguments])
 
@@ -198,6 +205,13 @@ class Lab:
         )
         return next(index for index, source in enumerate(sources) if text in source + "\n")
 
+    def views(self, index: int) -> list["View"]:
+        """The explorers in the output of a code cell, which is scrolled into view."""
+        self.show_output(index)
+        output = self.page.locator(".jp-CodeCell").nth(index).get_by_test_id("explorer")
+        output.first.wait_for(state="visible", timeout=PATIENCE)
+        return [View(output.nth(i)) for i in range(output.count())]
+
     def show_output(self, index: int) -> None:
         """Scroll so that the output of the code cell with this number (from 0) is in view."""
         self.page.evaluate(
@@ -207,6 +221,46 @@ class Lab:
                 await notebook.scrollToItem(code[index][1], 'center');
             }""",
             index,
+        )
+
+
+class View:
+    """One explorer on the page."""
+
+    def __init__(self, root: Locator) -> None:
+        self.root = root
+        self.page = root.page
+        root.wait_for(state="visible", timeout=PATIENCE)
+        expect(root).to_have_attribute("data-ready", "true", timeout=PATIENCE)
+
+    def part(self, name: str) -> Locator:
+        return self.root.get_by_test_id(name)
+
+    def centre(self, row: int, column: int, map_: str = "heatmap-0") -> tuple[float, float]:
+        """Where the middle of a cell is in the window; the map is scrolled into view first."""
+        canvas = self.part(map_)
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        left, top, cell, pitch = map(float, canvas.get_attribute("data-geometry").split())
+        return box["x"] + left + (column + 0.5) * cell, box["y"] + top + (row + 0.5) * pitch
+
+    def hover(self, row: int, column: int, map_: str = "heatmap-0") -> None:
+        self.page.mouse.move(*self.centre(row, column, map_), steps=3)
+
+    def click(self, row: int, column: int, map_: str = "heatmap-0") -> None:
+        self.page.mouse.click(*self.centre(row, column, map_))
+
+    def colour(self, row: int, column: int) -> list[int]:
+        """Red, green and blue at the lower right of a cell, as painted (its middle may carry a number)."""
+        return self.part("heatmap-0").evaluate(
+            """(over, [row, column]) => {
+                const [left, top, cell, pitch] = over.dataset.geometry.split(' ').map(Number);
+                const canvas = over.previousElementSibling;
+                const ratio = canvas.width / canvas.clientWidth;
+                const [x, y] = [(left + (column + 0.85) * cell) * ratio, (top + (row + 0.85) * pitch) * ratio];
+                return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3);
+            }""",
+            [row, column],
         )
 
 
