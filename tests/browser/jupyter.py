@@ -38,7 +38,7 @@ class Server:
             "IPYTHONDIR": str(home / "ipython"),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "offline"), str(ROOT)]),
             "WORKBENCH_NETWORK_LOG": str(self.network_log),
-            "OMP_NUM_THREADS": "1",  # the browser needs the other core; torch threads that share one wait for each other
+            "OMP_NUM_THREADS": "1",  # the browser needs the other core, and torch threads that share one are slow
         }
         settings = {
             "ServerApp.ip": "127.0.0.1",
@@ -114,29 +114,21 @@ class Lab:
         self.page = page
         self.server = server
 
-    def open(self, name: str, *, kernel: bool = True) -> None:
-        """Open a notebook and wait for its kernel; without one when `kernel` is False."""
-        if kernel:
-            self.page.goto(self.server.url(name))
-        else:
-            self.page.goto(self.server.url())
-            self._started()
-            self.page.evaluate(
-                """name => jupyterapp.commands.execute('docmanager:open',
-                   {path: name, factory: 'Notebook', kernelPreference: {shouldStart: false, canStart: false}})""",
-                name,
-            )
-        self._started()
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
-        if kernel:
-            self.page.wait_for_function(
-                "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-                timeout=PATIENCE,
-            )
-
-    def _started(self) -> None:
+    def open(self, name: str) -> None:
+        """Open a notebook and wait for its kernel."""
+        self.page.goto(self.server.url(name))
         self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=PATIENCE)
-        self.page.wait_for_selector("#jp-main-dock-panel", timeout=PATIENCE)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+        self.page.wait_for_function(
+            "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=PATIENCE,
+        )
+
+    def shut_kernel_down(self) -> None:
+        self.command("kernelmenu:shutdown")
+        self.page.wait_for_function(
+            "() => !jupyterapp.shell.currentWidget.sessionContext.session?.kernel", timeout=PATIENCE
+        )
 
     def run_all(self) -> None:
         """Run every cell as a person would, through the menu, and fail on the first cell that raised."""

@@ -70,11 +70,13 @@ def test_a_saved_notebook_without_a_kernel(lab, open_view, server, screenshot):
     (output,) = saved.cells[1].outputs
     assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(output.data)
     assert "widgets" in saved.metadata, "JupyterLab did not save the widgets' state: is overrides.json installed?"
-    lab.command("kernelmenu:shutdown")
+    lab.shut_kernel_down()
 
-    lab.open("saved.ipynb", kernel=False)
-    assert lab.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session?.kernel ?? null") is None
+    # ipywidgets makes its manager when a notebook has had a kernel (since its pull request 3004): the notebook opens
+    # with a new one, in which nothing has run, and loses that too.
+    lab.open("saved.ipynb")
     (view,) = lab.views(1)
+    lab.shut_kernel_down()
     before = view.colour(2, 2)
     view.part("slider").focus()
     lab.page.keyboard.press("Home")
