@@ -40,15 +40,28 @@ def test_batches_of_every_pickle_protocol_are_read(tmp_path, protocol):
     assert np.array_equal(data.train.images()[4:8].numpy().reshape(4, -1), batch(seed=1)[b"data"])
 
 
-def test_a_batch_as_python_2_wrote_it_is_read():
-    # What cifar-10-batches-py holds: protocol 2 of python 2, strings as bytes, numpy's old module names.
-    array = np.arange(3072, dtype=np.uint8)[None]
-    written = pickle.dumps({"data": array, "labels": [6]}, protocol=2)
-    written = written.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    assert b"numpy.core.multiarray" in written
-    assert np.array_equal(restricted_loads(written, "x")["data"], array)
-    python_2 = b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x06K\x09eU\x0bbatch_labelq\x04U\x01xq\x05u."
-    assert restricted_loads(python_2, "x") == {b"labels": [6, 9], b"batch_label": b"x"}
+def python_2_pickle(pixels, labels):
+    """What python 2's cPickle wrote at protocol 2, as in the official files: byte strings, numpy's old module names."""
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        + b"(K\x01K%cM\x00\x0c\x86" % len(pixels)
+        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"\x89T"
+        + pixels.nbytes.to_bytes(4, "little")
+        + pixels.tobytes()
+        + b"tb"
+    )
+    numbers = b"](" + b"".join(b"K%c" % label for label in labels) + b"e"
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels" + numbers + b"U\x0bbatch_labelU\x0ftesting batch 1u."
+
+
+def test_batches_as_python_2_wrote_them_are_read(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3072), dtype=np.uint8)
+    for name in NAMES:
+        (tmp_path / name).write_bytes(python_2_pickle(pixels, [6, 9, 9, 4]))
+    data = load("cifar10", tmp_path)
+    assert data.test.labels.tolist() == [6, 9, 9, 4]
+    assert np.array_equal(data.test.images().numpy().reshape(4, -1), pixels)
 
 
 def test_the_archive_is_read_without_unpacking(tmp_path):
@@ -116,7 +129,7 @@ def test_a_truncated_batch_is_named(tmp_path, cut):
     write_all(tmp_path)
     path = tmp_path / "data_batch_2"
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match=r"data_batch_2 is (damaged|refused)"):
+    with pytest.raises(DataError, match="data_batch_2 is damaged"):
         load("cifar10", tmp_path)
 
 

@@ -89,6 +89,10 @@ def _batch(where: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
 
 
+class _RefusedError(Exception):
+    """A pickle asks for something that a CIFAR batch does not hold."""
+
+
 class _Restricted(pickle.Unpickler):
     """Refuses every name but the few that rebuild a numpy array."""
 
@@ -104,7 +108,7 @@ class _Restricted(pickle.Unpickler):
             return np.dtype
         if (module, name) == ("_codecs", "encode"):  # how python 2 compatible pickles write bytes
             return _latin1
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        raise _RefusedError(f"it asks for {module}.{name}")
 
 
 def restricted_loads(content: bytes, where: str) -> Any:
@@ -117,7 +121,7 @@ def restricted_loads(content: bytes, where: str) -> Any:
     """
     try:
         return _Restricted(io.BytesIO(content), encoding="bytes").load()
-    except pickle.UnpicklingError as error:
+    except _RefusedError as error:
         raise DataError(
             f"{where} is refused: {error}. A CIFAR batch holds plain values and numpy arrays, and nothing else is read"
         ) from None
@@ -128,18 +132,18 @@ def restricted_loads(content: bytes, where: str) -> Any:
 def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:  # noqa: ARG001
     """What ``numpy._reconstruct`` gives for an array: empty, filled in by the pickled state that follows."""
     if kind is not np.ndarray:
-        raise pickle.UnpicklingError(f"it rebuilds a {kind!r} as an array")
+        raise _RefusedError(f"it rebuilds a {kind!r} as an array")
     return np.empty(0, dtype=np.uint8)
 
 
 def _array_of_bytes(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     """What ``numpy._frombuffer`` gives, which pickles of protocol 5 use."""
     if not isinstance(content, bytes | bytearray) or not isinstance(dtype, np.dtype):
-        raise pickle.UnpicklingError("it builds an array of something else than bytes")
+        raise _RefusedError("it builds an array of something else than bytes")
     return np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError(f"it encodes text as {encoding!r}")
+        raise _RefusedError(f"it encodes text as {encoding!r}")
     return text.encode("latin1")

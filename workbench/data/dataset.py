@@ -153,18 +153,16 @@ class Split:
         """
         if batch_size < 1:
             raise DataError(f"batch_size={batch_size} must be at least 1")
+        end = len(self) - len(self) % batch_size if drop_last else len(self)
         if generator is None:
             order = torch.arange(len(self), device=self.device)
         else:
             order = torch.randperm(len(self), generator=generator, device=generator.device).to(self.device)
-        for rows in order.split(batch_size):
-            if drop_last and len(rows) < batch_size:
-                return
-            if generator is None:
-                whole = slice(int(rows[0]), int(rows[-1]) + 1)
-                yield self.inputs[whole], self.labels[whole], rows
-            else:
-                yield self.inputs[rows], self.labels[rows], rows
+        for start in range(0, end, batch_size):
+            batch = slice(start, min(start + batch_size, end))
+            rows = order[batch]
+            picked = batch if generator is None else rows  # a slice is a view: nothing is copied
+            yield self.inputs[picked], self.labels[picked], rows
 
     def images(self) -> Tensor:
         """The inputs as pictures, uint8 in 0..255, shape (n, channels, height, width), on the CPU.

@@ -158,12 +158,13 @@ def _check_settings(name: str, family: str, settings: dict[str, Any]) -> None:
     unknown = sorted(set(settings) - accepted)
     if unknown:
         raise ValueError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(accepted))}")
-    for key in {"width", "depth", "patch", "heads"} & set(settings):
-        value = settings[key]
-        if key == "width" and family == "mlp" and isinstance(value, Sequence) and not isinstance(value, str):
-            settings[key] = value = list(value)
-            if len(value) != settings["depth"]:
-                raise ValueError(f"width={value} has {len(value)} entries, but depth={settings['depth']}")
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"{key}={value!r} must be a whole number of at least 1")
+    if family == "mlp" and isinstance(settings["width"], Sequence) and not isinstance(settings["width"], str):
+        widths = settings["width"] = list(settings["width"])
+        if len(widths) != settings["depth"]:
+            raise ValueError(f"width={widths} has {len(widths)} entries, but depth={settings['depth']}")
+    else:
+        widths = [settings["width"]]
+    numbers = [("width", w) for w in widths] + [(k, settings[k]) for k in ("depth", "patch", "heads") if k in settings]
+    for key, value in numbers:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key}={value!r} must be a whole number of at least 1")
