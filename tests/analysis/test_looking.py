@@ -124,7 +124,7 @@ def test_a_planted_outlier_is_found_and_explains_the_score(tmp_path):
 
     a, b = Passing(spike), Passing(lambda x: spike(x) + 5 * (x @ mix.T).cos())
     found = dominant_examples(a, b, data, layers_a="f0", layers_b="f0", progress=False)
-    assert found.influence[0, 0, 17] > 0.2
+    assert found.influence[0, 0, 17] > 0.1
     assert found.largest[0, 0] > 3 * found.influence[0, 0].abs().sort().values[-2]
     assert found.top(1)[0, 0, 0] == 17
     assert "number 17" in found.summary()

@@ -16,7 +16,7 @@ from workbench.analysis.compact import compact
 
 few = settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
-MEASURES = [SVCCA(), SVCCA(variance=1), PWCCA(), Procrustes(), RSA(), MutualKNN(k=4)]
+MEASURES = [SVCCA(), SVCCA(variance=1), PWCCA(), PWCCA(variance=1), Procrustes(), RSA(), MutualKNN(k=4)]
 ids = [repr(measure) for measure in MEASURES]
 every = pytest.mark.parametrize("measure", MEASURES, ids=ids)
 
@@ -83,7 +83,7 @@ def test_cca_does_not_see_invertible_linear_maps_and_the_others_do(seed):
         @ rotation(5, seed + 2)
     )
     assert value(SVCCA(variance=1), x @ turn, y) == pytest.approx(value(SVCCA(variance=1), x, y), abs=1e-8)
-    one_sided = PWCCA(symmetric=False)
+    one_sided = PWCCA(variance=1, symmetric=False)
     assert value(one_sided, y, x @ turn) == pytest.approx(value(one_sided, y, x), abs=1e-8)
     assert value(Procrustes(), x @ turn, x) < 0.99
     assert value(RSA(), x @ turn, x) < 0.99
@@ -130,7 +130,7 @@ def test_pwcca_against_its_definition(seed):
     directions = white_x @ u[:, : len(rho)]
     alpha = torch.stack([sum(abs(h @ x0[:, j]) for j in range(5)) for h in directions.T])
     expected = float((alpha * rho).sum() / alpha.sum())
-    assert value(PWCCA(symmetric=False), x, y) == pytest.approx(expected, abs=1e-8)
+    assert value(PWCCA(variance=1, symmetric=False), x, y) == pytest.approx(expected, abs=1e-8)
 
 
 @few
@@ -172,8 +172,8 @@ def test_mutual_knn_by_counting(seed):
 @few
 @given(seed=seeds)
 def test_compact_coordinates_give_the_same(measure, seed):
-    wide, y = random(20, 300, seed=seed), random(20, 3, seed=seed + 1)
-    wide[:, :3] += 5 * y
+    y = random(20, 3, seed=seed + 1)
+    wide = torch.cat([y, random(20, 3, seed=seed)], 1) @ random(6, 300, seed=seed + 2)
     short = compact(wide)
     assert short.shape == (20, 20)
     torch.testing.assert_close(short @ short.T, wide @ wide.T)
@@ -199,6 +199,17 @@ def test_map_holds_values_classes_views_and_intervals(name):
     assert (low <= found.values[[0, 2]]).all()
     assert (high >= found.values[[0, 2]]).all()
     assert found.views_a.projections.shape == (1, 3, 12, 2)
+
+
+@pytest.mark.parametrize("name", ["svcca", "pwcca"])
+def test_cca_of_as_many_directions_as_examples_is_masked(name):
+    wide = random(8, 40, seed=4)
+    a, b = Passing(lambda x: x, lambda x: (x @ wide).tanh()), Passing(lambda x: x[:, :2])
+    found = similarity(
+        a, b, split_of(12), name, variance=1, layers_a=a.names, layers_b=b.names, examples=0, progress=False
+    )
+    assert found.values.isnan().tolist() == [[False], [True]]
+    assert found.masked == {"1,0": "as many directions as examples"}
 
 
 def test_a_measure_of_ones_own():

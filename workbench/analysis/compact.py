@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["compact", "principal"]
+__all__ = ["compact", "leading", "principal"]
 
 ROUNDING = 1e-6
 """Directions below this share of the features' norm are the rounding of float32 activations, not features."""
@@ -40,3 +40,11 @@ def principal(features: Tensor) -> tuple[Tensor, Tensor]:
     left, values, _ = torch.linalg.svd(centred, full_matrices=False)
     rank = int((values > ROUNDING * features.norm()).sum())
     return left[:, :rank], values[:rank]
+
+
+def leading(features: Tensor, variance: float) -> Tensor:
+    """Left singular vectors (n, p) of the fewest principal directions that explain the share `variance`, 0..1."""
+    left, values = principal(features)
+    share = values.square().cumsum(0) / values.square().sum()
+    kept = len(values) if variance == 1 else int((share < variance - 1e-12).sum()) + 1
+    return left[:, :kept]

@@ -29,6 +29,7 @@ class RSA:
 
     name = "rsa"
     least = 3
+    undefined = "all distances equal"
 
     def prepare(self, features: Tensor) -> Tensor:
         """Centred ranks of the distances of unit norm, shape (n (n−1)/2,); tied distances share their mean rank."""

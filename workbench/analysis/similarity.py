@@ -33,7 +33,8 @@ class Measure(Protocol):
     """A similarity of two layers' features on the same examples.
 
     `prepare` does once per layer what all its pairs share; features are (n, d), float64. Unless it has
-    ``rotation_free = False``, the measure gets them turned into at most n coordinates (`compact`).
+    ``rotation_free = False``, the measure gets them turned into at most n coordinates (`compact`). A NaN from
+    `compare` is masked with the measure's ``undefined``, a few words that say when that happens.
     """
 
     name: str
@@ -86,8 +87,8 @@ def similarity(
     seed
         Of the halves (for ``"cka"`` also of the batches).
     **options
-        The measure's own settings: ``kernel``, ``debiased``, ``bandwidth`` (cka), ``variance`` (svcca), ``symmetric``
-        (pwcca), ``k`` (mknn).
+        The measure's own settings: ``kernel``, ``debiased``, ``bandwidth`` (cka), ``variance`` (svcca, pwcca),
+        ``symmetric`` (pwcca), ``k`` (mknn).
 
     Raises
     ------
@@ -120,13 +121,18 @@ def similarity(
     labels = split.labels.cpu()
     gallery = Gallery.of(first, second, split, torch.arange(len(split)), examples) if examples else None
     parts: dict[str, list[Any]] = {"values": [], "reasons": [], "intervals": [], "per_class": []}
-    still: tuple[int, list[Tensor]] | None = None
+    undefined: dict[str, str] = {}
+    fixed_a: list[Tensor] | None = None
+    fixed_b: list[Tensor] | None = None
     for e, (moment_a, moment_b) in enumerate(tqdm(pairs, desc=chosen.name, delay=1, disable=not progress)):
-        points_a = _coordinates(first, moment_a, split, batch_size, chosen)
-        if second.states or still is None:
-            still = moment_b, _coordinates(second, moment_b, split, batch_size, chosen)
-        points_b = still[1]
+        points_a = fixed_a or _coordinates(first, moment_a, split, batch_size, chosen)
+        points_b = fixed_b or _coordinates(second, moment_b, split, batch_size, chosen)
+        fixed_a, fixed_b = (None if side.states else points for side, points in ((first, points_a), (second, points_b)))
         values, reasons = _compare(chosen, points_a, points_b)
+        for i, j in values.isnan().nonzero().tolist():
+            if i not in reasons[0] and j not in reasons[1]:
+                key = f"{e},{i},{j}" if first.epochs or second.epochs else f"{i},{j}"
+                undefined[key] = getattr(chosen, "undefined", f"{chosen.name} is undefined here")
         parts["values"].append(values)
         parts["reasons"].append(reasons)
         if gallery is not None:
@@ -139,7 +145,7 @@ def similarity(
     settings: dict[str, Any] = {}
     if dataclasses.is_dataclass(chosen) and not isinstance(chosen, type):
         settings = dataclasses.asdict(chosen)
-    return similarity_map(
+    found = similarity_map(
         first,
         second,
         split,
@@ -152,6 +158,7 @@ def similarity(
         options=settings | ({"halves": halves} if halves else {}),
         provenance=Provenance.capture(seed=seed or 0, device=first.device, started=started),
     )
+    return found.replace(masked=found.masked | undefined)
 
 
 def _measure(measure: "str | Measure", options: dict[str, Any]) -> Measure:
