@@ -293,3 +293,18 @@ def test_pick_in_the_loss_equals_picking_before():
     plain = AugmentedKD(augmented=0.0)(Outputs(student(x)), Outputs(teacher(x)), labels).mean()
     torch.testing.assert_close(loss, plain + 0.9 * kl(student(mixed), teacher(mixed), 4.0).mean())
     assert math.isfinite(loss.item())
+
+
+@pytest.mark.parametrize("augmentation", [CutMix(), OneOf((Shift(), Noise())), Identity(), Mixup() + Shift()])
+def test_an_ensemble_augments_each_network_as_fit_would(augmentation, digits):
+    """Partners are drawn within a network's own batch, and views carry an axis of their own."""
+    data = digits.subset(96)
+    make = lambda s: OnViews(wb.models.build("mlp", data, width=6, seed=s).double())  # noqa: E731
+    teacher = OnViews(wb.models.build("mlp", data, width=9, seed=9).double())
+    options = {"steps": 4, "batch_size": 32, "augment": Views(augmentation, 2), "progress": False, "device": "cpu"}
+    told = AugmentedKD(pick="student")
+    together = wb.knowledge.distill_many(teacher, [make(s) for s in (0, 1)], data, told, seeds=(0, 1), **options)
+    for seed, record in enumerate(together):
+        alone = wb.knowledge.distill(teacher, make(seed), data, told, seed=seed, **options)
+        for name, value in alone.state.items():
+            torch.testing.assert_close(record.state[name], value, atol=1e-6, rtol=1e-6)

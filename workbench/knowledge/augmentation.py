@@ -80,6 +80,7 @@ class Views(Augmentation):
 
     of: Augmentation
     copies: int = 1
+    separable: ClassVar[bool] = False
 
     @property
     def draws(self) -> int:  # type: ignore[override]
@@ -97,7 +98,7 @@ class OnViews(nn.Module):
     """A network that answers for an example and its augmented copies at once.
 
     Its logits are those of the original; layer ``views`` gives those of the copies, (n, copies, classes). Inputs
-    without an axis of views pass as through the network itself, so that it is evaluated as ever.
+    without an axis of views have no copies; they pass as through the network itself, so that it is evaluated as ever.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ class OnViews(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the originals, shape (n, classes)."""
         if x.ndim == self.ndim + 1:
-            return torch.as_tensor(self.network(x))
+            x = x[:, None]
         logits = self.network(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         self.get_submodule(VIEWS)(logits[:, 1:])
         return torch.as_tensor(logits[:, 0])

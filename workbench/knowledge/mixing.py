@@ -32,6 +32,7 @@ class Mixup(Augmentation):
 
     alpha: float = 1.0
     draws: ClassVar[int] = 2
+    separable: ClassVar[bool] = False
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The partner j of each example, and λ for each, both of shape (n,)."""
@@ -59,6 +60,7 @@ class CutMix(Augmentation):
 
     alpha: float = 1.0
     draws: ClassVar[int] = 3
+    separable: ClassVar[bool] = False
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The partner of each example (n,), λ before clipping (n,), and the box's centre in 0..1 (n, 2)."""
@@ -98,6 +100,10 @@ class OneOf(Augmentation):
     @property
     def draws(self) -> int:  # type: ignore[override]
         return 1 + sum(choice.draws for choice in self.choices)
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        return all(choice.separable for choice in self.choices)
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> tuple[Tensor, ...]:
         which = torch.randint(len(self.choices), shape[:1], generator=generator, device=generator.device)

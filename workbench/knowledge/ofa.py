@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from workbench.knowledge.features import Layers, as_tuple, named
 from workbench.knowledge.signal import Signal, seeded
 from workbench.models import Outputs
+from workbench.models.patches import TransformerBlock
 
 
 def target_weights(teacher: Tensor, labels: Tensor, exponent: float = 1.0) -> Tensor:
@@ -253,7 +254,8 @@ class _TokenExit(nn.Module):
         while grid > 7:
             self.mergers.append(_PatchMerging(grid, width))
             grid = (grid + 1) // 2
-        self.blocks = nn.Sequential(*[_Block(width) for _ in range(blocks)])
+        heads = next(heads for heads in (4, 2, 1) if width % heads == 0)
+        self.blocks = nn.Sequential(*[TransformerBlock(width, heads) for _ in range(blocks)])
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -278,22 +280,3 @@ class _PatchMerging(nn.Module):
         x = nn.functional.pad(x.unflatten(1, (self.grid, self.grid)), (0, 0, 0, odd, 0, odd))
         x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3)  # (n, g/2, g/2, 2, 2, d)
         return self.reduce(self.norm(x.flatten(3).flatten(1, 2)))
-
-
-class _Block(nn.Module):
-    """Pre-norm transformer block."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.heads = next(heads for heads in (4, 2, 1) if width % heads == 0)
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        # written out: the fused attention has no rule for vmap, by which many students are trained as one
-        attention = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-1)
-        x = x + self.out((attention @ v).transpose(1, 2).flatten(2))
-        return x + self.mlp(self.norm2(x))

@@ -96,12 +96,13 @@ class VKD(FeatureSignal):
 
 
 class BoundVKD(nn.Module):
-    """`VKD` with its projectors."""
+    """`VKD` with its projectors. After each call `logged` holds the loss, which `fit` draws as ``"feature loss"``."""
 
     def __init__(self, signal: VKD, projectors: Sequence[nn.Module]) -> None:
         super().__init__()
         self.signal = signal
         self.projectors = nn.ModuleList(projectors)
+        self.logged: dict[str, Tensor] = {}
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:  # noqa: ARG002
         """Per-example loss, shape (n,): Smooth L1, averaged over channels and summed over pairs."""
@@ -109,7 +110,9 @@ class BoundVKD(nn.Module):
             nn.functional.smooth_l1_loss(P(pooled(F_s)), self.signal.target(F_t), reduction="none").mean(1)
             for P, (F_s, F_t) in zip(self.projectors, self.signal.pairs(student, teacher), strict=True)
         ]
-        return sum(losses[1:], losses[0])
+        loss = sum(losses[1:], losses[0])
+        self.logged = {"feature loss": loss.detach().mean()}
+        return loss
 
 
 class OrthogonalProjector(nn.Module):

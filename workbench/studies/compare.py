@@ -21,6 +21,7 @@ from workbench.knowledge.signal import Signal
 from workbench.records import TrainingRecord
 from workbench.studies.claims import Estimate, estimate
 from workbench.training.evaluating import logits_of
+from workbench.training.learner import CURVES
 
 Measure = Callable[[nn.Module, nn.Module | None, Split], float]
 
@@ -72,7 +73,7 @@ class Comparison:
         ``ece`` (0..1), ``nll`` (nats), ``confidence gap`` (mean confidence − accuracy), ``agreement`` (share of test
         examples on which student and teacher predict the same class), ``kl to teacher`` (KL(teacher ‖ student),
         nats), ``seconds`` (wall time of the ensemble ÷ its members), ``extra parameters`` (trained with the student
-        and dropped).
+        and dropped), and the last value of each curve that the signal logs.
     records
         The first seed's training record by ``(method, size, steps)``.
     """
@@ -251,6 +252,7 @@ def compare(
                             **judge(network, its_teacher),
                             "seconds": seconds,
                             "extra parameters": extra,
+                            **{key: curve[-1].item() for key, curve in record.curves.items() if key not in CURVES},
                             **(columns or {}),
                         }
                     )

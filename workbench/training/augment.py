@@ -24,10 +24,12 @@ Draws = tuple[Tensor, ...]
 class Augmentation:
     """Base of the augmentations: ``augmentation(x, generator)`` is ``apply(x, *draw(x.shape, generator))``.
 
-    `draws` is the number of tensors that `draw` returns.
+    `draws` is the number of tensors that `draw` returns. `separable` says that each example is changed by itself and
+    keeps its shape, so that the batches of many networks may be joined into one.
     """
 
     draws: ClassVar[int] = 1
+    separable: ClassVar[bool] = True
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
         """The random part for a batch of this shape; each tensor's first axis is the batch."""
@@ -49,6 +51,14 @@ class Chain(Augmentation):
     """One augmentation after the other; made by ``+``."""
 
     links: tuple[Augmentation, ...]
+
+    @property
+    def draws(self) -> int:  # type: ignore[override]
+        return sum(link.draws for link in self.links)
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        return all(link.separable for link in self.links)
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
         return tuple(tensor for link in self.links for tensor in link.draw(shape, generator))

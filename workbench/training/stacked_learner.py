@@ -75,6 +75,8 @@ class StackedBatches:
         if not isinstance(self.augment, Augmentation):
             return torch.stack([self.augment(x, g) for x, g in zip(inputs, generators, strict=True)])
         draws = [self.augment.draw(inputs.shape[1:], generator) for generator in generators]
+        if not self.augment.separable:
+            return torch.vmap(self.augment.apply)(inputs, *map(torch.stack, zip(*draws, strict=True)))
         return self.augment.apply(inputs.flatten(0, 1), *map(torch.cat, zip(*draws, strict=True))).view(inputs.shape)
 
 
