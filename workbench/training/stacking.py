@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from workbench.training.lowering import lower
+
 
 class Stack:
     """Parameters and buffers of N equal modules, stacked; and a template that runs with any member's share of them.
@@ -40,6 +42,18 @@ class Stack:
         for name in buffers[0]:
             self.fixed[name] = torch.stack([each[name].detach() for each in buffers])
 
+    def slots(self) -> list[tuple[dict[str, Any], str, str]]:
+        """Where the template keeps each tensor: (its module's dict, key there, name here)."""
+        names = self._entries()
+        found = []
+        for prefix, module in self.template.named_modules():
+            for store in (module._parameters, module._buffers):  # noqa: SLF001 - what functional_call changes too
+                for key, value in store.items():
+                    if value is not None:
+                        full = f"{prefix}.{key}" if prefix else key
+                        found.append((store, key, names.get(full, full)))
+        return found
+
     @property
     def state(self) -> dict[str, Tensor]:
         """Everything by name, each with the leading axis N."""
@@ -48,6 +62,7 @@ class Stack:
     def to(self, device: torch.device) -> None:
         """Move everything to `device`."""
         self.template.to(device)
+        lower(self.template, device)
         self.trained = {
             name: value if value.device == device else nn.Parameter(value.detach().to(device))
             for name, value in self.trained.items()
