@@ -164,6 +164,41 @@ def test_snapshots_stack_along_epochs():
     torch.testing.assert_close(same.values.diagonal(dim1=1, dim2=2), torch.ones(2, len(same.layers_a)))
 
 
+def test_records_that_share_a_live_network_are_not_mixed_up():
+    data, live = split_of(dtype=torch.float32), models.build("mlp", ((8,), 3), width=16)
+    one, other = (record_with_snapshots(seed=seed).with_model(live) for seed in (0, 1))
+    found = cka(one, other, data, epochs=(0, 5), progress=False).values
+    assert (found.diagonal(dim1=1, dim2=2) < 0.999).all()
+
+
+def test_regression_targets_are_grouped_into_fifths():
+    from dataclasses import replace
+
+    split = replace(split_of(60), labels=torch.arange(60).flip(0) * 0.5, classes=())
+    found = compare(
+        Passing(lambda x: x), Passing(lambda x: x.tanh()), split, examples=10, per_class=True, batch_size=60
+    )
+    assert found.classes[0] == "lowest fifth"
+    assert found.per_class.shape == (5, 1, 1)
+    assert found.examples.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert (split.labels[found.examples.index[:2]] < 6).all()
+
+
+def test_networks_whose_output_is_an_object_with_logits():
+    from types import SimpleNamespace
+
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(8, 3).double()
+
+        def forward(self, x):
+            return SimpleNamespace(logits=self.inner(x))
+
+    model = Wrapped()
+    assert float(cka(model, model, split_of(), progress=False).values) == pytest.approx(1)
+
+
 def test_epochs_without_a_snapshot_are_refused():
     data = split_of(dtype=torch.float32)
     run = record_with_snapshots()

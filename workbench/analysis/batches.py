@@ -1,5 +1,7 @@
 """The examples of a comparison: checked at the door, then cut into batches of nearly equal size."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -7,19 +9,35 @@ from workbench.data import Dataset, Split
 
 __all__ = ["as_split", "equal_batches"]
 
+FIFTHS = ("lowest fifth", "second fifth", "middle fifth", "fourth fifth", "highest fifth")
+
 
 def as_split(data: "Split | Dataset | Tensor") -> Split:
     """The examples to compare on: a split, the test split of a dataset, or bare inputs of shape (n, ...).
+
+    Regression targets become classes, the fifths of their range of ranks, so that views can be ordered and coloured.
 
     Raises
     ------
     TypeError
         `data` is none of these.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> target = torch.tensor([0.1, 9.0, 3.0, 4.0, 2.0])
+    >>> zero, one = torch.zeros(()), torch.ones(())
+    >>> split = wb.data.Split(inputs=torch.zeros(5, 2), labels=target, classes=(), mean=zero, std=one)
+    >>> as_split(split).labels
+    tensor([0, 4, 2, 3, 1])
     """
     if isinstance(data, Dataset):
-        return data.test
+        data = data.test
     if isinstance(data, Split):
-        return data
+        if data.classes:
+            return data
+        groups = data.labels.argsort(stable=True).argsort() * len(FIFTHS) // max(len(data), 1)
+        return dataclasses.replace(data, labels=groups, classes=FIFTHS)
     if isinstance(data, Tensor):
         labels = torch.zeros(len(data), dtype=torch.int64, device=data.device)
         one, none = torch.ones((), device=data.device), torch.zeros((), device=data.device)

@@ -174,7 +174,7 @@ class _Look:
         self._known: dict[tuple[int, tuple[str, ...], int], _Seen] = {}
 
     def __call__(self, side: Side, moment: int) -> _Seen:
-        key = (id(side.module), side.layers, moment if side.states else -1)
+        key = (side.source, side.layers, moment if side.states else -1)
         if key not in self._known:
             if side.states:  # a moment does not come back, except as the other side of the same pair
                 self._known = {known: seen for known, seen in self._known.items() if known[2] in (-1, moment)}

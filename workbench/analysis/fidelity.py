@@ -41,11 +41,14 @@ def agreement(
     (1.0, 0.0)
     """
     split = as_split(data)
+    given = data.test if isinstance(data, Dataset) else data
+    if not isinstance(given, Tensor) and given.task != "classification":
+        raise ValueError("data is a regression set; agreement is between classifiers")
     one, other = (
         torch.cat([side.run(inputs, nn.Identity())[1].float().cpu() for inputs in split.inputs.split(batch_size)])
         for side in sides(teacher, student, (), (), epochs=())
     )
-    return agreement_of_logits(one, other, None if isinstance(data, Tensor) else split.labels.cpu())
+    return agreement_of_logits(one, other, None if isinstance(given, Tensor) else given.labels.cpu())
 
 
 def agreement_of_logits(teacher: Tensor, student: Tensor, labels: Tensor | None = None) -> Fidelity:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,8 @@ class Side:
         The epochs of its snapshots; empty when there is one set of weights, the module's own.
     states
         One ``state_dict`` per epoch.
+    source
+        Identity of the module or record this side was made of: sides of the same source see the same.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Side:
     layers: tuple[str, ...]
     epochs: tuple[int, ...] = ()
     states: tuple[dict[str, Tensor], ...] = ()
+    source: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -53,7 +56,7 @@ class Side:
     def at(self, epochs: Sequence[int]) -> "Side":
         """This side with only the snapshots at `epochs`."""
         states = dict(zip(self.epochs, self.states, strict=True))
-        return Side(self.name, self.module, self.layers, tuple(epochs), tuple(states[epoch] for epoch in epochs))
+        return replace(self, epochs=tuple(epochs), states=tuple(states[epoch] for epoch in epochs))
 
     @torch.no_grad()
     def run(self, inputs: Tensor, reduce: Callable[[Tensor], Tensor], moment: int = 0) -> tuple[list[Tensor], Tensor]:
@@ -174,7 +177,7 @@ def _side(
         layers = default_layers(module)
     else:
         layers = models.layer_names(module, (patterns,) if isinstance(patterns, str) else tuple(patterns))
-    return Side(name, module, tuple(layers), tuple(wanted), states)
+    return Side(name, module, tuple(layers), tuple(wanted), states, id(which))
 
 
 def _state(stacks: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
