@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-DTYPES = ("float32", "int8", "uint8", "int32")
+DTYPES = ("float32", "float64", "int8", "uint8", "int32")
 
 
 class Arrays:
@@ -25,7 +25,7 @@ class Arrays:
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def add(self, array: Any, dtype: str) -> str:
-        """Pack an array or tensor as `dtype`, one of float32, int8, uint8, int32; returns the name it travels under."""
+        """Pack an array or tensor as `dtype`, one of `DTYPES`; returns the name it travels under."""
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}; the browser reads {', '.join(DTYPES)}")
         if hasattr(array, "detach"):

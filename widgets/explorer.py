@@ -244,8 +244,9 @@ class Explorer(anywidget.AnyWidget):
                 self._show_error(
                     f"The browser runs version {version} of this widget, Python {PROTOCOL}: reload this browser tab."
                 )
-            case {"type": "request", "id": str(identity), "name": str(name)}:
-                self._jobs.start(identity, lambda job: self._perform(name, job), name=name)
+            case {"type": "request", "id": str(identity), "name": str(name), **rest}:
+                details = rest.get("details") or {}
+                self._jobs.start(identity, lambda job: self._perform(name, job), name=name, details=details)
             case {"type": "library", "name": str(name)} if name in self.libraries:
                 self.send({"type": "library", "name": name}, [script(name).encode()])
             case {"type": "stop", "id": str(identity)}:

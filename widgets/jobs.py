@@ -19,10 +19,15 @@ class Job:
         The request's id; answers carry it, so that a view takes only the last one it asked for.
     send
         Sends a message to the browser.
+    details
+        What the request asks for beyond its name; plain values from the browser, to be checked before use.
     """
 
-    def __init__(self, identity: str, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, identity: str, send: Callable[[dict[str, Any]], None], details: dict[str, Any] | None = None
+    ) -> None:
         self.identity = identity
+        self.details = details or {}
         self._send = send
         self._stop = threading.Event()
 
@@ -52,9 +57,16 @@ class Jobs:
         self._failed = failed
         self._running: dict[str, Job] = {}
 
-    def start(self, identity: str, work: Callable[[Job], Any], *, name: str = "job") -> threading.Thread:
+    def start(
+        self,
+        identity: str,
+        work: Callable[[Job], Any],
+        *,
+        name: str = "job",
+        details: dict[str, Any] | None = None,
+    ) -> threading.Thread:
         """Run ``work(job)``; its result (a plain value) goes to the view that asked."""
-        job = Job(identity, self._send)
+        job = Job(identity, self._send, details)
         self._running[identity] = job
 
         def run() -> None:

@@ -20,19 +20,21 @@ CHROMIUM = [
     "--no-first-run",
 ]
 
-TOLD = {"error", "warning"}
-CANVAS = "willReadFrequently"  # what Chromium says of a test that looks at pixels
+
+def is_trouble(said):
+    # Chromium advises a test that looks at pixels how it could do so faster.
+    return said.type in {"error", "warning"} and "willReadFrequently" not in said.text
 
 
 @pytest.fixture(scope="session")
 def similar():
-    return similarity_map()
+    return similarity_map(examples=40, grams=20)
 
 
 @pytest.fixture(scope="session")
 def two_students():
-    one = similarity_map(name_a="resnet20", name_b="convnet, labels only", seed=1)
-    other = similarity_map(name_a="resnet20", name_b="convnet, KL", seed=2)
+    one = similarity_map(examples=40, grams=20, name_a="resnet20", name_b="convnet, labels only", seed=1)
+    other = similarity_map(examples=40, grams=20, name_a="resnet20", name_b="convnet, KL", seed=2)
     return [one, other.replace(views_a=one.views_a)]
 
 
@@ -89,8 +91,9 @@ class View:
                 const [left, top, width, height] = over.dataset.geometry.split(" ").map(Number);
                 const base = over.previousElementSibling;
                 const ratio = base.width / base.clientWidth;
-                const at = [left + (column + 0.5) * width, top + (row + 0.5) * height].map((v) => Math.round(v * ratio));
-                return [...base.getContext("2d").getImageData(...at, 1, 1).data].slice(0, 3);
+                const [x, y] = [left + (column + 0.5) * width, top + (row + 0.5) * height];
+                const { data } = base.getContext("2d").getImageData(x * ratio, y * ratio, 1, 1);
+                return [...data].slice(0, 3);
             }""",
             [stage, row, column],
         )
@@ -111,9 +114,7 @@ def show(chromium, tmp_path):
         own = ("file:", "data:", "blob:")
         page.on("request", lambda request: request.url.startswith(own) or told(request.url))
         page.on("pageerror", lambda error: told(str(error)))
-        page.on(
-            "console", lambda said: said.type in TOLD and CANVAS not in said.text and problems.append(said.text)
-        )
+        page.on("console", lambda said: is_trouble(said) and told(said.text))
         page.on("dialog", lambda dialog: told(f"dialog: {dialog.message}"))
         if prepare:
             page.add_init_script(prepare)

@@ -77,7 +77,7 @@ def test_an_unknown_option_names_the_likely_mistake(similar, runs):
     [
         ({"layer_a": "layer2.3.conv1"}, "did you mean 'layer2.3.conv2'"),
         ({"epoch": 21}, "epoch is 21"),
-        ({"example": 500}, "examples 0 to 119"),
+        ({"example": 500}, "examples 0 to 39"),
         ({"layers_a": "conv1"}, "did you mean 'layer_a'"),
     ],
 )

@@ -83,8 +83,8 @@ def test_the_slider_moves_through_the_epochs(show, similar):
 def test_play_runs_to_the_end_and_stops(show):
     view = show(widgets.explore(similarity_map(6, 4, epochs=4, examples=20, grams=10)))
     view.part("play").click()
-    view.page.wait_for_function("globalThis.explorer.model.get('selection').epoch === 2")
-    view.page.wait_for_function("globalThis.explorer.model.get('selection').epoch === 4")
+    for epoch in (2, 3, 4):
+        view.page.get_by_text(f"epoch {epoch} / 4").wait_for()
     view.page.wait_for_selector("[data-testid=play][aria-pressed=false]")
 
 
@@ -116,6 +116,8 @@ def test_everything_can_be_done_with_the_keyboard(show, similar):
     assert view.trait("selection")["example"] == 1
     keys.press("d")
     assert view.part("table").is_visible()
+    view.settle()
+    assert view.page.evaluate("document.activeElement.closest('.dw-panel') !== null")
     keys.press("Escape")
     assert not view.part("panel").is_visible()
     assert view.page.evaluate("document.activeElement.dataset.testid") == "tool-data"

@@ -2,11 +2,11 @@
 
 import { number } from "./dom.js";
 
-/** @typedef {Float32Array | Int8Array | Uint8Array | Int32Array} Numbers */
+/** @typedef {Float32Array | Float64Array | Int8Array | Uint8Array | Int32Array} Numbers */
 
 /** @typedef {{ data: Numbers, shape: number[] }} Tensor */
 
-const TYPES = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array, int32: Int32Array };
+const TYPES = { float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, int32: Int32Array };
 
 /** @type {WeakMap<object, Map<string, Tensor>>} */
 const decoded = new WeakMap();

@@ -48,8 +48,7 @@ export function createBar(frame) {
     button.setAttribute("aria-expanded", "true");
     panel.setAttribute("aria-label", heading);
     const body = el("div", { class: "dw-panel-body" });
-    refresh = () => fill(body, ...content());
-    refresh();
+    fill(body, ...content());
     const shut = el("button", { class: "dw-button", title: "Close (Esc)", "aria-label": "Close", onclick: close }, icon("close"));
     fill(panel, el("div", { class: "dw-panel-head" }, el("strong", {}, heading), shut), body);
     panel.hidden = false;
@@ -87,11 +86,25 @@ export function createBar(frame) {
   }
   tool("data", "d", "Data behind this view", "table", (button) =>
     toggle(button, "What is shown, as numbers", () => {
-      const table = filling.table();
+      let table = filling.table();
+      let shown = tableView(table);
+      let known = JSON.stringify(table.rows);
+      // The numbers follow the view; the buttons above them keep the focus.
+      refresh = () => {
+        table = filling.table();
+        const now = JSON.stringify(table.rows);
+        if (now === known) return;
+        known = now;
+        const next = tableView(table);
+        const top = shown.scrollTop;
+        shown.replaceWith(next);
+        next.scrollTop = top;
+        shown = next;
+      };
       return [
         el("p", { class: "dw-row" }, `${table.rows.length.toLocaleString("en")} rows`, copyButton("copy as CSV", () => toCsv(table)),
           textButton("save as CSV", () => saveText(`${filling.name}.csv`, toCsv(table), "text/csv"))),
-        tableView(table),
+        shown,
       ];
     }), true);
   tool("code", "c", "Code that recreates this view", "code", (button) =>
@@ -136,7 +149,7 @@ export function createBar(frame) {
     /** Bring controls and an open panel up to date. */
     update() {
       for (const { update } of controls) update();
-      if (opener && panel.querySelector("[data-live]")) refresh();
+      refresh();
     },
   };
 

@@ -9,7 +9,7 @@ export function tableView({ columns, rows }) {
   const shown = rows.slice(0, MOST_ROWS);
   return el(
     "div",
-    { class: "dw-table", tabindex: 0, "data-testid": "table", "data-live": true },
+    { class: "dw-table", tabindex: 0, "data-testid": "table" },
     el(
       "table",
       {},
