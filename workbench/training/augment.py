@@ -239,5 +239,12 @@ def _whole(n: int, reach: int, generator: torch.Generator) -> Tensor:
 
 
 def _resample(x: Tensor, affine: Tensor) -> Tensor:
-    grid = F.affine_grid(affine, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # torch's affine_grid, written out: it has no rule for vmap.
+    height, width = x.shape[-2:]
+    down = (2 * torch.arange(height, device=x.device, dtype=x.dtype) + 1) / height - 1
+    right = (2 * torch.arange(width, device=x.device, dtype=x.dtype) + 1) / width - 1
+    points = torch.stack([right.expand(height, width), down[:, None].expand(height, width)], 2)
+    grid = points.flatten(0, 1) @ affine[:, :, :2].mT + affine[:, None, :, 2]
+    return F.grid_sample(
+        x, grid.unflatten(1, (height, width)), mode="bilinear", padding_mode="border", align_corners=False
+    )
