@@ -20,19 +20,19 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lab: $(VENV)/.lab ## install what is missing and open JupyterLab on notebooks/start.ipynb
-	$(BIN)/jupyter lab notebooks/start.ipynb $(ROOT) $(ARGS)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/start.ipynb $(ROOT) $(ARGS)
 
 test: $(VENV)/.test browser ## install what is missing, a browser included, and run all tests that need no GPU
 	@status=0; \
 	$(UNITS) -m "not browser and not claims and not gpu" $(ARGS) || status=$$?; \
-	$(BIN)/python -m pytest tests/browser -m browser $(ARGS) || status=$$?; \
+	$(BIN)/python -m pytest tests/browser tests/widgets -m browser $(ARGS) || status=$$?; \
 	exit $$status
 
 test-units: $(VENV)/.test ## the tests without a browser
 	$(UNITS) -m "not browser and not claims and not gpu" $(ARGS)
 
 test-browser: $(VENV)/.test browser ## the tests in JupyterLab and Chromium
-	$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
+	$(BIN)/python -m pytest tests/browser tests/widgets -m browser $(ARGS)
 
 claims: $(VENV)/.test ## run every built paper's study and check its claims
 	$(UNITS) -m claims $(ARGS)

@@ -58,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def lab(options: argparse.Namespace) -> int:
     """Open JupyterLab on the first notebook; every further option goes to JupyterLab."""
-    start = CHECKOUT / "notebooks" / "start.ipynb"
-    where = [str(start)] if start.is_file() else []
+    start = "notebooks/start.ipynb"
+    here = [f"--ServerApp.root_dir={CHECKOUT}", f"--LabApp.default_url=/lab/tree/{start}"]
+    where = here if (CHECKOUT / start).is_file() else []
     root = ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
     return subprocess.call([sys.executable, "-m", "jupyterlab", *where, *root, *options.rest])  # noqa: S603
 

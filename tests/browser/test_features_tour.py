@@ -11,6 +11,7 @@ def selection(lab):
 
 def test_features_tour(lab, screenshot):
     lab.open("tour/features.ipynb")
+    lab.command("application:toggle-left-area")
     lab.run_all()
     (view,) = lab.views(lab.cell_with("view\n"))
 
