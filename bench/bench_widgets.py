@@ -2,9 +2,9 @@
 
     python bench/bench_widgets.py [--quick]
 
-Real mouse and key events go into a page made by ``to_html``: the module is the one that runs in JupyterLab, and there is
-no Python on this path, so a busy kernel can only matter by taking the processor. "Busy" therefore means a process that
-multiplies matrices on every core while the events arrive.
+Real mouse and key events go into a page made by ``to_html``: the module is the one that runs in JupyterLab, and no
+Python is on this path, so that a busy kernel can matter only by taking the processor. "Busy" therefore means a process
+that multiplies matrices on every core while the events arrive.
 """
 
 import argparse
@@ -142,6 +142,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     for line in rows(parser.parse_args().quick):
-        print(
-            f"{'met ' if line['met'] else 'MISSED'} {line['value']:>7} {line['unit']}  {line['target']:>6}  {line['name']}"
-        )
+        verdict = "met" if line["met"] else "MISSED"
+        print(f"{verdict:<6} {line['value']:>7} {line['unit']}  {line['target']:>6}  {line['name']}")

@@ -5,10 +5,12 @@ import { createInspector } from "./features_inspector.js";
 import { runColour } from "./parts/colours.js";
 import { el, fill, number } from "./parts/dom.js";
 import { createFrame } from "./parts/frame.js";
-import { createHeatMap } from "./parts/heatmap.js";
+import { BARE_GUTTER, createHeatMap, rowGutter } from "./parts/heatmap.js";
 import { createLegend } from "./parts/legend.js";
 import { createTimeline } from "./parts/timeline.js";
 import { facts } from "./parts/tooltip.js";
+
+const SIDE_NAMES = 120; // px for row names where maps stand side by side
 
 /** @param {{ model: import("./parts/dom.js").Model, el: HTMLElement }} view */
 function render({ model, el: host }) {
@@ -162,9 +164,11 @@ function render({ model, el: host }) {
     const tall = document.fullscreenElement === frame.root ? Math.max(300, globalThis.innerHeight - 330) : 470;
     const sameRows = pairs.length > 1 && JSON.stringify(pairs[0].layers_a) === JSON.stringify(pairs[1].layers_a);
     const stacked = frame.root.hasAttribute("data-narrow");
-    const gutter = pairs.length > 1 && !stacked ? 92 : 0;
+    const sideBySide = pairs.length > 1 && !stacked;
+    // Without row names each map is narrower by just that much, so that all cells are of one size.
+    const gutter = sideBySide && sameRows ? rowGutter(theme, pairs[0].layers_a, SIDE_NAMES) - BARE_GUTTER : 0;
     const room = stages.clientWidth;
-    const each = pairs.length > 1 && !stacked ? Math.floor((room - gutter - 24) / 3) : room;
+    const each = sideBySide ? Math.floor((room - gutter - 24) / 3) : room;
     for (const { p, map, box, note: why } of maps) {
       const view = seen(p);
       map.node.hidden = view === null;
@@ -180,8 +184,9 @@ function render({ model, el: host }) {
       };
       const pair = pairs[Math.max(0, p)];
       const hideRowNames = sameRows && p !== 0 && !stacked;
-      const width = hideRowNames || pairs.length === 1 || stacked ? each : each + gutter;
-      box.style.width = pairs.length > 1 && !stacked ? `${width}px` : "";
+      const width = hideRowNames ? each : each + gutter;
+      box.toggleAttribute("data-bare", hideRowNames);
+      box.style.width = sideBySide ? `${width}px` : "";
       const other = p === 1 ? runColour("other", 0, theme.dark) : p < 0 ? theme.quiet : runColour("student", 0, theme.dark);
       map.update(
         theme,
@@ -199,6 +204,7 @@ function render({ model, el: host }) {
           pinned: at(pinned()),
           hovered: at(hovered),
           hideRowNames,
+          rowRoom: sideBySide ? SIDE_NAMES : undefined,
         },
         width,
         tall,
@@ -217,6 +223,7 @@ function render({ model, el: host }) {
     frame.status.facts([
       `n = ${(first?.n ?? 0).toLocaleString("en")}`,
       model.get("class_name") ? `only ${model.get("class_name")}` : "",
+      ...(pairs[0].measures[model.get("measure")]?.computed ?? []),
       ...inexact.map((pair) => `${pair.title}: nearest earlier epoch, ${pair.own_epochs[pair.slices[data.position()]]}`),
       hatched(first) ? `${hatched(first)} cells have no value (hatched)` : "",
       difference && "how" in difference ? difference.how : "",

@@ -20,10 +20,16 @@ MEASURES = {
 }
 
 
+BOOKKEEPING = ("batch_size", "batches", "seed", "halves")
+"""Options that say how a measure was computed and not which one it is; the status line shows them."""
+
+
 def measure_label(record: SimilarityMap) -> str:
     """The measure as the switch names it: "CKA (linear, debiased)"."""
     details = []
     for key, value in record.options.items():
+        if key in BOOKKEEPING:
+            continue
         if value is True:
             details.append(key)
         elif isinstance(value, str):
@@ -126,6 +132,9 @@ def _pair(
                 else arrays.add(one.per_class if one.epochs else one.per_class[None], "float32"),
                 "classes": [] if one.per_class is None else list(one.classes),
                 "n": one.n,
+                "computed": [
+                    f"{key.replace('_', ' ')} {one.options[key]}" for key in BOOKKEEPING if key in one.options
+                ],
                 "masked": one.masked,
             }
             for label, index, one in held

@@ -11,7 +11,7 @@ import { at, extent, mean, tensor } from "./parts/arrays.js";
  * @property {string[]} layers_b
  * @property {number[]} slices for each position of the timeline the leading index into this pair's arrays
  * @property {number[]} own_epochs
- * @property {Record<string, { values: string, intervals: string | null, per_class: string | null, classes: string[], n: number, masked: Record<string, string> }>} measures
+ * @property {Record<string, { values: string, intervals: string | null, per_class: string | null, classes: string[], n: number, computed: string[], masked: Record<string, string> }>} measures
  * @property {Views | null} views_a
  * @property {Views | null} views_b
  */

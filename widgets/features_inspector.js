@@ -121,7 +121,7 @@ export function createInspector(frame, data) {
       legend,
       ...classes.map((name, index) => {
         if (!inUse.has(index)) return null;
-        const chip = el("button", { class: "dw-class", title: `Show only ${name}`, "aria-pressed": "false", "data-class": index }, el("i", { "aria-hidden": "true" }), name);
+        const chip = el("button", { class: "dw-class", title: `Show only ${name}`, "aria-pressed": "false", "data-class": index }, el("i", { "aria-hidden": "true" }), el("span", {}, name));
         chip.addEventListener("click", () => {
           kept = kept === index ? null : index;
           only = kept;
@@ -222,8 +222,9 @@ export function createInspector(frame, data) {
         title.title = layer;
         scatter.canvas.hidden = gram.canvas.hidden = index < 0;
         if (index < 0) continue;
-        const when = side.slices[data.position()] ?? 0;
         const stack = (/** @type {keyof import("./features_data.js").Views} */ name) => /** @type {import("./parts/arrays.js").Tensor} */ (tensor(model, side.views[name]));
+        // A network that does not change along the epochs is kept once.
+        const when = Math.min(side.slices[data.position()] ?? 0, stack("projections").shape[0] - 1);
         const [first, second] = at(stack("explained"), when, index).data;
         scatter.update(theme, {
           label: `Examples in ${layer} of ${side.name}, coloured by class`,

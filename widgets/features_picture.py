@@ -155,8 +155,10 @@ def _sides(explorer: "FeatureSimilarityExplorer") -> list[dict[str, Any]]:
             ):
                 continue
             shown.add(views["projections"])
-            at = pair["slices"][when], pair[f"layers_{which}"].index(layer)
             numbers = {name: _unpack(explorer.arrays[key]) for name, key in views.items()}
+            # A network that does not change along the epochs is kept once.
+            moment = min(pair["slices"][when], len(numbers["projections"]) - 1)
+            at = moment, pair[f"layers_{which}"].index(layer)
             labels = _unpack(explorer.arrays[explorer.content["examples"]["labels"]])
             found.append(
                 {

@@ -8,6 +8,7 @@ import pytest
 from synthetic_records import similarity_map, training_record
 
 import widgets
+from workbench.records import LayerViews
 
 pytestmark = pytest.mark.browser
 
@@ -155,6 +156,26 @@ def test_one_example_is_marked_in_both_clouds_and_previewed(show, similar):
     assert view.page.evaluate("document.querySelector('[data-testid=scatter-1]').toDataURL()") != before
     assert view.part("tooltip").locator("canvas").count() == 1
     assert "example 0" in view.part("tooltip").inner_text()
+
+
+def test_a_network_that_does_not_change_is_kept_once(show, similar, tmp_path):
+    still = similar.views_a
+    once = LayerViews(
+        projections=still.projections[:1],
+        explained=still.explained[:1],
+        grams=still.grams[:1],
+        gram_examples=still.gram_examples,
+    )
+    explorer = widgets.explore(similar.replace(views_a=once), selection={"layer_a": "conv1", "layer_b": "conv1"})
+    view = show(explorer)
+    assert not view.part("error").is_visible()
+    picture = "name => document.querySelector(`[data-testid=${name}]`).toDataURL()"
+    before = [view.page.evaluate(picture, name) for name in ("scatter-0", "scatter-1")]
+    view.part("slider").fill("3")
+    view.settle()
+    after = [view.page.evaluate(picture, name) for name in ("scatter-0", "scatter-1")]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
+    explorer.to_png(tmp_path / "still.png", dpi=40)
 
 
 def test_gram_matrices_name_the_pair_under_the_cursor(show, similar):

@@ -48,6 +48,9 @@ export function at(source, ...indices) {
   const shape = source.shape.slice(indices.length);
   const size = shape.reduce((product, length) => product * length, 1);
   let offset = 0;
+  indices.forEach((index, axis) => {
+    if (!(index >= 0 && index < source.shape[axis])) throw new RangeError(`index ${index} is outside axis ${axis} of shape ${source.shape.join(" × ")}`);
+  });
   indices.forEach((index, axis) => (offset = offset * source.shape[axis] + index));
   return { data: source.data.subarray(offset * size, (offset + 1) * size), shape };
 }

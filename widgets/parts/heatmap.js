@@ -20,6 +20,7 @@ import { el, elide, number, sharp } from "./dom.js";
  * @property {Cell | null} pinned
  * @property {Cell | null} hovered
  * @property {boolean} [hideRowNames] a neighbour on the left shows them
+ * @property {number} [rowRoom] px that row names may take; a quarter of the width when left out
  */
 
 /** What it tells.
@@ -153,21 +154,41 @@ const AXIS = 18; // px for an axis title
 
 const measure = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
 
+/** px left of the cells where a neighbour shows the row names */
+export const BARE_GUTTER = 22;
+
+/**
+ * @param {import("./theme.js").Theme} theme
+ * @param {string[]} names
+ */
+function longest(theme, names) {
+  measure.font = `11px ${theme.font}`;
+  return names.reduce((most, name) => Math.max(most, measure.measureText(name).width), 0);
+}
+
+/**
+ * px left of the cells for the names of rows that may take up to `room`.
+ * @param {import("./theme.js").Theme} theme
+ * @param {string[]} names
+ * @param {number} room
+ */
+export function rowGutter(theme, names, room) {
+  return Math.ceil(AXIS + Math.min(longest(theme, names), room) + 10);
+}
+
 /**
  * @param {import("./theme.js").Theme} theme
  * @param {Matrix} matrix
  * @param {number} width
  * @param {number} tall
  */
-function layout(theme, { rows, columns, hideRowNames }, width, tall) {
-  measure.font = `11px ${theme.font}`;
-  const longest = (/** @type {string[]} */ names) => names.reduce((most, name) => Math.max(most, measure.measureText(name).width), 0);
-  const rowNames = hideRowNames ? 0 : Math.min(longest(rows.names), Math.max(96, width * 0.26));
-  const left = hideRowNames ? 22 : AXIS + rowNames + 10;
+function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, tall) {
+  const left = hideRowNames ? BARE_GUTTER : rowGutter(theme, rows.names, rowRoom ?? Math.max(96, width * 0.26));
+  const rowNames = left - AXIS - 10;
   const room = Math.max(40, width - left - 8);
-  const cell = Math.min(76, room / columns.names.length);
-  const pitch = Math.max(5, Math.min(46, tall / rows.names.length));
-  const widest = longest(columns.names);
+  const cell = Math.min(120, room / columns.names.length);
+  const pitch = Math.max(5, Math.min(72, tall / rows.names.length));
+  const widest = longest(theme, columns.names);
   const slanted = widest > cell - 6;
   const columnNames = slanted ? Math.min(widest, 96) : 0;
   const top = 4;

@@ -1,6 +1,6 @@
 // The colour legend: what a colour is worth, where the cell under the cursor lies, and what hatching means.
 
-import { el, number, sharp } from "./dom.js";
+import { el, elide, number, sharp } from "./dom.js";
 import { table } from "./colours.js";
 
 /** @typedef {{ label: string, map: import("./colours.js").MapName, low: number, high: number, mark: number | null, clipped: boolean }} Scale */
@@ -28,7 +28,7 @@ export function createLegend() {
       context.font = `11px ${theme.font}`;
       context.fillStyle = theme.ink;
       context.textAlign = "left";
-      context.fillText(label, left, 10);
+      context.fillText(elide(context, label, span), left, 10);
       context.textAlign = "center";
       context.font = `10px ${theme.font}`;
       context.fillStyle = theme.quiet;
