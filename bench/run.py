@@ -2,9 +2,9 @@
 
     python bench/run.py [--quick] [NAME …]
 
-A benchmark is a module ``bench_NAME.py`` with ``rows(quick)``, a list of {name, value, unit, target, met}. Each runs in a
-process of its own, so that none inherits another's threads, memory or imports. `target` is text, empty where the figure
-is only reported; `met` is then None.
+A benchmark is a module ``bench_NAME.py`` with ``rows(quick)``, a list of {name, value, unit, target, met}. Each runs in
+a process of its own, so that none inherits another's threads, memory or imports. `target` is text, empty where the
+figure is only reported; `met` is then None.
 """
 
 import argparse

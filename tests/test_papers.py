@@ -49,6 +49,10 @@ def test_what_is_called_built_can_be_imported(paper):
         assert callable(importlib.import_module(paper.study).run)
 
 
+def test_a_built_paper_names_its_method():
+    assert [paper.number for paper in ALL if paper.study and not paper.method] == []
+
+
 def test_a_study_is_found_by_its_file_name():
     files = {entry.name for entry in (resources.files("workbench") / "studies").iterdir()}
     assert {paper.study.rpartition(".")[2] + ".py" for paper in ALL if paper.built} == {
