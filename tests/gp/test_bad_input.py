@@ -106,7 +106,9 @@ class Indefinite(gpytorch.kernels.Kernel):
         return self.covar_dist(x1, x2, diag=diag)
 
 
-@pytest.mark.parametrize("estimator", [SelfDistilledGPR(Indefinite(), **FIXED), SelfDistilledGPC(Indefinite(), **FIXED)])
+@pytest.mark.parametrize(
+    "estimator", [SelfDistilledGPR(Indefinite(), **FIXED), SelfDistilledGPC(Indefinite(), **FIXED)]
+)
 def test_kernel_that_is_not_positive_definite(estimator):
     with pytest.raises(ValueError, match="kernel is not positive definite"):
         estimator.fit(X, Y > 0 if isinstance(estimator, SelfDistilledGPC) else Y)

@@ -119,7 +119,7 @@ def test_a_vanishing_eigenvalue_gives_no_nan():
 
 def test_limits(golden):
     x, y, kernel, grid, _ = golden
-    build = dict(noise=0.2, steps=3, hyperparameters="fixed")
+    build = {"noise": 0.2, "steps": 3, "hyperparameters": "fixed"}
     zero = SelfDistilledGPR(kernel, **build).fit(x, y).path(grid)
     assert float(zero.limit_mean.abs().max()) == 0
     ridge = SelfDistilledGPR(kernel, noise=0.2 / 0.4, steps=1, hyperparameters="fixed").fit(x, y).predict(grid)

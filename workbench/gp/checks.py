@@ -61,9 +61,9 @@ def target_names(y: Any) -> tuple[str, ...]:
     return () if name is None else (str(name),)
 
 
-def warn_if_coarse(dtype: torch.dtype, condition: float) -> None:
-    """Warn when float32 would lose the filter: its relative error is about condition number × 1e-7."""
-    if dtype == torch.float32 and condition > COARSE_CONDITION:
+def warn_if_coarse(condition: float) -> None:
+    """Warn when float32 loses the filter: its relative error is about condition number × 1e-7."""
+    if condition > COARSE_CONDITION:
         warnings.warn(
             f"dtype='float32' with condition number {condition:.2g} leaves about "
             f"{max(0.0, 7.2 - math.log10(condition)):.0f} correct digits in the filter: use dtype='float64', or a "

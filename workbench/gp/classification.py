@@ -236,6 +236,12 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
             settings=plain_settings(self),
         )
 
+    @property
+    def fitted_kernels(self) -> list[Any]:
+        """Copies of the kernel objects with their fitted values, one per latent function, of the last step."""
+        check_is_fitted(self, "mixing_")
+        return [latent.fitted_kernel().copy().kernel for latent in self._latents]
+
     def _check_choices(self) -> None:
         checks.choice("approach", self.approach, ("data", "distribution"))
         checks.choice("mode", self.mode, ("duplicate", "scaled", "sequential"))

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ def evidence_and_slope(kernel: KernelFace, rows: Rows, noise: float) -> tuple[fl
     factor, failed = torch.linalg.cholesky_ex(gram)
     if failed or not torch.isfinite(factor.diagonal()).all():
         return -math.inf, np.zeros(len(kernel.theta) + 1)
-    solved = torch.cholesky_solve(y, factor)
+    solved = solve_factored(factor, y)
     value = -0.5 * float((y * solved).sum()) - outputs * float(factor.diagonal().log().sum())
     value -= 0.5 * y.numel() * math.log(2 * math.pi)
     sensitivity = torch.cholesky_inverse(factor).mul_(-0.5 * outputs)
@@ -65,8 +66,9 @@ def evidence_and_slope(kernel: KernelFace, rows: Rows, noise: float) -> tuple[fl
 def maximise_evidence(kernel: KernelFace, rows: Rows, noise: float, *, learn_noise: bool, seed: int = 0) -> Fitted:
     """Fit `kernel` (in place), and the noise where asked, by marginal likelihood with L-BFGS-B.
 
-    On many rows a quarter of them, drawn with `seed`, finds the neighbourhood at a sixty-fourth of the price; all rows
-    then finish the job, so the result is an optimum of the full likelihood.
+    On many rows a quarter of them, drawn with `seed`, finds the neighbourhood of the optimum and the curvature there at
+    a sixty-fourth of the price; quasi-Newton steps on all rows then finish the job, so the result is an optimum of the
+    full likelihood.
     """
     if float(rows.y.abs().max()) == 0:
         warnings.warn(
@@ -81,14 +83,19 @@ def maximise_evidence(kernel: KernelFace, rows: Rows, noise: float, *, learn_noi
     noise_bounds = np.reshape([[math.log(1e-8), math.log(1e5)]] * learn_noise, (-1, 2))
     bounds = np.vstack([kernel.bounds, noise_bounds])
     count = 0
+    kept: tuple[bytes, float, np.ndarray] | None = None
 
     def loss(point: np.ndarray, some: Rows) -> tuple[float, np.ndarray]:
-        nonlocal count
-        count += some is rows
+        nonlocal count, kept
         if len(kernel.theta):
             kernel.theta = point[: len(kernel.theta)]
+        if some is rows and kept is not None and kept[0] == point.tobytes():
+            return kept[1], kept[2]
         gamma = math.exp(point[-1]) if learn_noise else noise
         value, slope = evidence_and_slope(kernel, some, gamma)
+        if some is rows:
+            count += 1
+            kept = point.tobytes(), -value, -slope[:free]
         return -value, -slope[:free]
 
     def descend(point: np.ndarray, some: Rows, tolerance: float) -> np.ndarray:
@@ -96,14 +103,71 @@ def maximise_evidence(kernel: KernelFace, rows: Rows, noise: float, *, learn_noi
         point = np.clip(point, *bounds.T)
         return minimize(loss, point, args=(some,), jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
 
-    point = start
-    if len(rows.X) > WARM_START_ROWS:
-        warm = descend(start, rows.subset(max(WARM_START_ROWS // 2, len(rows.X) // 4), seed), 1e-6)
-        if loss(warm, rows)[0] < loss(start, rows)[0]:
-            point = warm
-    point = descend(point, rows, 1e-10)
-    value = -loss(point, rows)[0]
+    if len(rows.X) <= WARM_START_ROWS:
+        point = descend(start, rows, 1e-10)
+    else:
+        some = rows.subset(max(WARM_START_ROWS // 2, len(rows.X) // 4), seed)
+        near = descend(start, some, 1e-6)
+        curvature = _curvature(lambda p: loss(p, some)[1], near) * (len(rows.X) / len(some.X))
+        point, done = _quasi_newton(lambda p: loss(p, rows), near, curvature, bounds)
+        if not done:
+            point = descend(point, rows, 1e-10)
+    value = -loss(point, rows)[0]  # mostly kept from the last step; leaves the kernel at the optimum
     return Fitted(math.exp(point[-1]) if learn_noise else noise, value, count)
+
+
+def solve_factored(factor: Tensor, y: Tensor) -> Tensor:
+    """A⁻¹ y for A = LLᵀ, y (n, p); for a few columns two triangular solves are ten times as fast as LAPACK's potrs."""
+    if y.shape[1] > 4:
+        return torch.cholesky_solve(y, factor)
+    half = torch.linalg.solve_triangular(factor, y, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+
+
+def _curvature(slope: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> np.ndarray:
+    """Hessian by central differences of the slope, made positive definite by turning negative eigenvalues over."""
+    h = 1e-3
+    columns = [(slope(point + h * unit) - slope(point - h * unit)) / (2 * h) for unit in np.eye(len(point))]
+    values, vectors = np.linalg.eigh((np.array(columns) + np.array(columns).T) / 2)
+    values = np.maximum(np.abs(values), 1e-4 * np.abs(values).max() + 1e-12)
+    return (vectors * values) @ vectors.T
+
+
+def _quasi_newton(
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    point: np.ndarray,
+    curvature: np.ndarray,
+    bounds: np.ndarray,
+    tolerance: float = 1e-4,
+) -> tuple[np.ndarray, bool]:
+    """Minimise by BFGS from a known curvature, within bounds; the second value says whether it converged.
+
+    It has converged when the quadratic model expects less than `tolerance` (nats) from another step.
+    """
+    value, slope = loss(point)
+    for _ in range(30):
+        held = ((point <= bounds[:, 0]) & (slope > 0)) | ((point >= bounds[:, 1]) & (slope < 0))
+        free = np.flatnonzero(~held)
+        move = np.zeros(len(point))
+        if len(free):
+            move[free] = -np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
+        if -slope @ move < 2 * tolerance:
+            return point, True
+        length = 1.0
+        while True:
+            new = np.clip(point + length * move, *bounds.T)
+            new_value, new_slope = loss(new)
+            if new_value <= value + 1e-4 * slope @ (new - point):
+                break
+            length *= 0.3
+            if length < 1e-3:
+                return point, False
+        s, change = new - point, new_slope - slope
+        if s @ change > 1e-12:
+            seen = curvature @ s
+            curvature = curvature - np.outer(seen, seen) / (s @ seen) + np.outer(change, change) / (s @ change)
+        point, value, slope = new, new_value, new_slope
+    return point, False
 
 
 def log_density(y: Tensor, solved: Tensor, log_determinant: float) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.gp.evidence import log_density, merged_constant
+from workbench.gp.evidence import log_density, merged_constant, solve_factored
 from workbench.gp.kernels import KernelFace
 from workbench.gp.rows import Rows
 from workbench.gp.spectrum import Spectrum, decompose, probe_positive
@@ -62,7 +62,7 @@ class Exact:
             weights = self._spectrum.solve(noise, targets)
         else:
             factor, noise = self._factor(noise)
-            weights = torch.cholesky_solve(targets, factor)
+            weights = solve_factored(factor, targets)
         return weights, torch.add(targets, weights, alpha=-noise)
 
     def evidence(self, noise: float, targets: Tensor, weights: Tensor, spread: float) -> float:

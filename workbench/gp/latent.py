@@ -28,6 +28,7 @@ class Latent(Protocol):
     ) -> None: ...
     def moments(self, x: Tensor, step: int) -> tuple[Tensor, Tensor]: ...
     def describe(self) -> str: ...
+    def fitted_kernel(self) -> KernelFace: ...
 
 
 class ExactLatent:
@@ -106,6 +107,9 @@ class ExactLatent:
 
     def describe(self) -> str:
         return self._kernels[-1].describe()
+
+    def fitted_kernel(self) -> KernelFace:
+        return self._kernels[-1]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_factor": None}  # O(n²), and quickly made again

@@ -186,9 +186,15 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.kernel_, self.kernel_values_ = last.kernel.describe(), last.kernel.values()
         self.log_marginal_likelihood_ = np.array([step.evidence for step in self._chain])
         self.jitter_ = max(engine.jitter for engine in self._engines)
-        self.condition_number_ = last.condition_number(self._chain[-1].noise)
-        checks.warn_if_coarse(dtype, self.condition_number_)
+        if dtype == torch.float32:
+            checks.warn_if_coarse(self.condition_number_)
         return self
+
+    @property
+    def condition_number_(self) -> float:
+        """Of K + γI at the last step; computed when asked for."""
+        check_is_fitted(self, "mixing_")
+        return self._engines[-1].condition_number(self._chain[-1].noise)
 
     def predict(
         self, X: Any, return_std: bool = False, return_cov: bool = False, step: int | None = None
@@ -254,6 +260,12 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             settings=plain_settings(self),
             **self._names,
         )
+
+    @property
+    def fitted_kernel(self) -> Any:
+        """A copy of the kernel object with its fitted values (of the last step), as `kernel` takes it."""
+        check_is_fitted(self, "mixing_")
+        return self._engines[-1].kernel.copy().kernel
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -111,7 +111,10 @@ class VariationalLatent:
         return torch.cat(means), torch.cat(variances)
 
     def describe(self) -> str:
-        return GPyTorchKernel(self._models[-1].covar_module).describe()
+        return self.fitted_kernel().describe()
+
+    def fitted_kernel(self) -> GPyTorchKernel:
+        return GPyTorchKernel(self._models[-1].covar_module)
 
     def _model(self, kernel: gpytorch.kernels.Kernel, scale: float) -> SparseGP:
         kernel = copy.deepcopy(kernel)
