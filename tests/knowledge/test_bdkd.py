@@ -1,6 +1,8 @@
 """Every exact line of paper 101's card, in float64."""
 
 import copy
+import itertools
+import math
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from workbench.kernels.divergence import entropy
 from workbench.knowledge.bdkd import BALANCES, BDKD, KDCL, BalancedKL
 from workbench.knowledge.mutual import Peers
 from workbench.models import Outputs, observe
+from workbench.studies.p101_bdkd import fit_path
 
 seeds = st.integers(0, 2**31 - 1)
 deltas = st.floats(0.25, 4)
@@ -202,3 +205,15 @@ def test_bad_arguments_are_refused():
     for arguments in ({"delta": 0}, {"temperature": -1}, {"balance": "both"}, {"weight": -0.1}):
         with pytest.raises(ValueError, match=next(iter(arguments))):
             BDKD(**arguments)
+
+
+def test_mechanism_from_the_mixtures_moments_to_one_of_its_bumps():
+    """One Gaussian under KL(p ‖ q) + r KL(q ‖ p): moment matching at r = 0, ever narrower, a single bump at r = ∞."""
+    path = fit_path([0.0, 0.1, 0.3, 1.0, 3.0, 10.0, math.inf], distance=2.0, share=0.6)
+    mean, variance = 2.0 * 0.2, 0.5**2 + 2.0**2 - 0.4**2
+    assert path[0]["mean"] == pytest.approx(mean, abs=1e-3)
+    assert path[0]["width"] == pytest.approx(math.sqrt(variance), abs=1e-3)
+    widths = [step["width"] for step in path]
+    assert all(after < before for before, after in itertools.pairwise(widths))
+    assert path[-1]["mean"] == pytest.approx(2.0, abs=0.02)
+    assert path[-1]["width"] == pytest.approx(0.5, abs=0.02)

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import workbench as wb
 from workbench.knowledge.ofa import OFA, adaptive_target_loss, exit_branch, ideal_student, target_weights
-from workbench.models import Outputs
+from workbench.models import Outputs, observe
 
 seeds = st.integers(0, 2**31 - 1)
 exponents = st.floats(1, 4)
@@ -223,3 +224,47 @@ def test_many_students_branches_train_as_one(kind):
         names = [name for name, _ in module.named_parameters()]
         for name, grad in zip(names, torch.autograd.grad(alone, list(module.parameters())), strict=True):
             torch.testing.assert_close(grads[name][i], grad)
+
+
+@pytest.mark.parametrize("kind", ["convnet", "vit"])
+def test_the_deployed_student_is_bit_identical_without_its_branches(kind):
+    data = wb.data.load("digits").subset(64)
+    stages = {"convnet": "stage*", "vit": "blocks.*"}[kind]
+    student = wb.models.build(kind, data, width=8, depth=2, **({"patch": 4} if kind == "vit" else {}))
+    teacher = wb.models.build("mlp", data, width=16, seed=1)
+    names = list(student.state_dict())
+    record = wb.knowledge.distill(
+        teacher, student, data, wb.knowledge.OFA(stages), steps=4, batch_size=16, progress=False, device="cpu"
+    )
+    assert list(record.state) == names
+    assert {key for key in record.curves if key.startswith("exit ")} == {
+        f"exit {name}" for name in wb.models.layer_names(student, [stages])
+    }
+    x = data.test.inputs[:32]
+    with torch.no_grad():
+        watched = observe(student, (stages,))(x)  # as in training, where the exits read every stage
+        fresh = wb.models.from_spec(record.spec)
+        fresh.load_state_dict(record.state)
+        assert torch.equal(fresh.eval()(x), watched.logits)
+
+
+@given(seeds, st.floats(0.1, 10))
+@settings(max_examples=10, deadline=None)
+def test_cka_is_one_up_to_rotation_and_scale_symmetric_and_within_0_and_1(seed, scale):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(20, 6, generator=g, dtype=torch.float64)
+    rotation = torch.linalg.qr(torch.randn(6, 6, generator=g, dtype=torch.float64)).Q
+    plain, turned, other = (torch.nn.Linear(6, 6, bias=False).double() for _ in range(3))
+    with torch.no_grad():
+        plain.weight.copy_(torch.eye(6))
+        turned.weight.copy_(scale * rotation)
+        other.weight.copy_(torch.randn(6, 6, generator=g, dtype=torch.float64))
+    nets = [torch.nn.Sequential(layer) for layer in (plain, turned, other)]
+
+    def cka(a, b):
+        options = {"layers_a": "0", "layers_b": "0", "debiased": False, "batch_size": 20, "examples": 0}
+        return wb.analysis.cka(a, b, x, **options, progress=False).values.item()
+
+    assert cka(nets[0], nets[1]) == pytest.approx(1, abs=1e-6)
+    assert cka(nets[0], nets[2]) == pytest.approx(cka(nets[2], nets[0]), abs=1e-9)
+    assert 0 <= cka(nets[1], nets[2]) <= 1
