@@ -275,7 +275,7 @@ export function bestMatches(view) {
 }
 
 /**
- * The most similar pairs of layers, one per column at most, so that they show different things.
+ * The most similar pairs of layers, one per row and column at most, so that they show different things.
  * @param {Seen} view
  * @param {number} count
  */
@@ -284,10 +284,10 @@ export function strongest(view, count) {
   const used = new Set();
   const found = [];
   for (const k of all) {
-    const column = k % view.columns.length;
-    if (used.has(column)) continue;
-    used.add(column);
-    found.push({ a: view.rows[Math.floor(k / view.columns.length)], b: view.columns[column], value: view.values[k] });
+    const [row, column] = [Math.floor(k / view.columns.length), k % view.columns.length];
+    if (used.has(`row ${row}`) || used.has(`column ${column}`)) continue;
+    used.add(`row ${row}`).add(`column ${column}`);
+    found.push({ a: view.rows[row], b: view.columns[column], value: view.values[k] });
     if (found.length === count) break;
   }
   return found;

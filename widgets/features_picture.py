@@ -61,9 +61,9 @@ def _similarity(
         for row, line in enumerate(values):
             if not np.isnan(line).all():
                 best = int(np.nanargmax(line))
-                axes.add_patch(Rectangle((best - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6))
-                inside = Rectangle((best - 0.42, row - 0.42), 0.84, 0.84, fill=False, edgecolor="white", linewidth=0.7)
-                axes.add_patch(inside)
+                for ink, width in (("black", 2.4), ("white", 0.9)):  # white inside black shows on every colour
+                    corner = (best - 0.5, row - 0.5)
+                    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=ink, linewidth=width))
     image = _matrix(axes, values, list(record.layers_a), list(record.layers_b), explorer, limits, explorer.colour_map)
     if last:
         _bar(axes, image)

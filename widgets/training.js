@@ -142,7 +142,7 @@ function render({ model, el: host }) {
         cursor: epoch,
       },
       frame.stage.clientWidth,
-      full ? Math.max(320, globalThis.innerHeight - 300) : 500,
+      full ? Math.max(320, globalThis.innerHeight - 300) : frame.root.hasAttribute("data-narrow") ? 320 : 500,
     );
     runs.forEach((run, k) => {
       const chip = /** @type {HTMLElement} */ (legend.children[k]);
@@ -186,8 +186,8 @@ function render({ model, el: host }) {
           series: [{ kind: "line", name: "perfectly calibrated", x: [0, 1], y: [0, 1], colour: theme.quiet, dash: [4, 4], width: 1.25, quiet: true }, ...judged.flatMap((run) => calibrationSeries(run, theme.dark))],
           xTitle: "confidence",
           yTitle: "accuracy",
-          xRange: [0, 1],
-          yRange: [0, 1.02],
+          xRange: [-0.02, 1.02],
+          yRange: [-0.04, 1.05],
           percent: true,
         },
         width,

@@ -197,7 +197,7 @@ function control(frame, setting) {
   }
   const list = el("select", { "data-testid": `setting-${setting.trait}`, "aria-label": setting.label });
   let known = "";
-  frame.listen(list, "change", () => frame.save({ [setting.trait]: list.value }));
+  frame.listen(list, "change", () => (setting.save ? setting.save(list.value) : frame.save({ [setting.trait]: list.value })));
   const node = el("label", { class: "dw-setting", title: setting.help }, el("span", {}, setting.label), list);
   return {
     node,

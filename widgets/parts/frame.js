@@ -19,6 +19,7 @@ export const PROTOCOL = 1;
  * @property {() => { value: string, label: string }[]} [choices]
  * @property {boolean} [inBar] shown in the bar itself, not behind the settings button
  * @property {string} [help]
+ * @property {(value: string) => void} [save] what a choice does, where it must ask Python first
  */
 
 /** @typedef {{ columns: string[], rows: (string | number | null)[][] }} Table */

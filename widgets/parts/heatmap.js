@@ -186,7 +186,7 @@ function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, tall) {
   const left = hideRowNames ? BARE_GUTTER : rowGutter(theme, rows.names, rowRoom ?? Math.max(96, width * 0.26));
   const rowNames = left - AXIS - 10;
   const room = Math.max(40, width - left - 8);
-  const cell = Math.min(120, room / columns.names.length);
+  const cell = Math.min(180, room / columns.names.length);
   const pitch = Math.max(5, Math.min(72, tall / rows.names.length));
   const widest = longest(theme, columns.names);
   const slanted = widest > cell - 6;

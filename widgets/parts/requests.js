@@ -1,9 +1,17 @@
 // Asking Python to compute: each request has an id, shows its progress, can be stopped, and only the last one counts.
 
-/** @typedef {{ name: string, done: (result: any) => void, timer: number }} Waiting */
+/** @typedef {{ name: string, done: (result: any) => void, failed: () => void, timer: number, since: number }} Waiting */
+
+/** How a request behaves.
+ * @typedef {object} Manner
+ * @property {() => void} [failed] it was refused, stopped or lost; the reader has been told
+ * @property {boolean} [patient] quick ones pass without a word: "computing" shows after a moment only
+ */
+
+const PATIENCE = 350; // ms
 
 /** What asks Python to compute.
- * @typedef {{ ask: (name: string, details?: Record<string, any>, done?: (result: any) => void) => void }} Requests */
+ * @typedef {{ ask: (name: string, details?: Record<string, any>, done?: (result: any) => void, manner?: Manner) => void }} Requests */
 
 /**
  * @param {import("./frame.js").Frame} frame
@@ -29,16 +37,18 @@ export function createRequests(frame) {
     if (!request) return; // another view's, or overtaken by a later request
     clearTimeout(request.timer);
     if (message.type === "progress") {
-      frame.status.computing({ name: request.name, fraction: message.fraction, text: message.text, stop: () => stopRequest(message.id) });
+      if (performance.now() > request.since) frame.status.computing({ name: request.name, fraction: message.fraction, text: message.text, stop: () => stopRequest(message.id) });
     } else if (message.type === "result") {
       finish(message.id);
       frame.guard(() => request.done(message.result));
     } else if (message.type === "stopped") {
       finish(message.id);
+      frame.guard(request.failed);
       frame.say(`${request.name} stopped`);
     } else if (message.type === "failed") {
       finish(message.id);
       frame.status.fail(message.traceback);
+      frame.guard(request.failed);
     }
   }
   model.on("msg:custom", receive);
@@ -59,8 +69,9 @@ export function createRequests(frame) {
      * @param {string} name what Python is asked for
      * @param {Record<string, any>} [details]
      * @param {(result: any) => void} [done]
+     * @param {Manner} [manner]
      */
-    ask(name, details = {}, done = () => {}) {
+    ask(name, details = {}, done = () => {}, { failed = () => {}, patient = false } = {}) {
       for (const [id, request] of waiting) {
         if (request.name === name) {
           model.send({ type: "stop", id });
@@ -71,9 +82,12 @@ export function createRequests(frame) {
       const timer = setTimeout(() => {
         finish(id);
         frame.status.fail(`No answer from the kernel to "${name}": it is busy, or there is none. What needs no computing still works.`);
+        frame.guard(failed);
       }, 5000);
-      waiting.set(id, { name, done, timer: /** @type {any} */ (timer) });
-      frame.status.computing({ name, fraction: null, text: "asked", stop: () => stopRequest(id) });
+      waiting.set(id, { name, done, failed, timer: /** @type {any} */ (timer), since: patient ? performance.now() + PATIENCE : 0 });
+      const show = () => waiting.has(id) && frame.status.computing({ name, fraction: null, text: "asked", stop: () => stopRequest(id) });
+      if (patient) setTimeout(show, PATIENCE);
+      else show();
       model.send({ type: "request", id, name, details });
     },
   };
