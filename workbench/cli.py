@@ -71,8 +71,10 @@ def list_papers(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([paper.as_dict() for paper in found], ensure_ascii=False, indent=1))
         return 0
-    rows = [(f"{p.number:03d}", p.short, p.year, p.family, p.status, f"{p.source} → {p.target}") for p in found]
-    print(_aligned(("no.", "paper", "year", "family", "status", "from → to"), rows, sys.stdout))
+    rows = [
+        (f"{p.number:03d}", p.short, p.year, p.family, p.status, f"{p.source} → {p.signal} → {p.target}") for p in found
+    ]
+    print(_aligned(("no.", "paper", "year", "family", "status", "source → signal → target"), rows, sys.stdout))
     built = sum(paper.built for paper in found)
     print(f"\n{len(found)} of {len(papers.load())} papers, {built} built; `workbench run NUMBER` runs one of those.")
     return 0
