@@ -94,12 +94,17 @@ def row(name: str, times: list[float]) -> dict:
 
 
 def slider(page, count):
-    page.get_by_test_id("slider").focus()
+    """Drag the slider's thumb back and forth: each move reaches another epoch."""
+    box = page.get_by_test_id("slider").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] - 7, middle)
+    page.mouse.down()
     page.evaluate(WATCH, ["input"])
-    keys = ["ArrowLeft"] * 19 + ["ArrowRight"] * 19
     for k in range(count):
-        page.keyboard.press(keys[k % len(keys)])
+        position = abs((18 - k) % 38 - 19) / 19
+        page.mouse.move(box["x"] + 7 + position * (box["width"] - 14), middle)
         page.wait_for_timeout(20)
+    page.mouse.up()
     return collected(page, count)
 
 
