@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "explorer": ["Explorer", "versions"],
         "features": ["FeatureSimilarityExplorer"],
         "jobs": ["Job"],
+        "posterior": ["PosteriorExplorer"],
         "question": ["Question"],
         "training": ["TrainingExplorer"],
     },
@@ -26,5 +27,6 @@ if TYPE_CHECKING:
     from widgets.explorer import versions as versions
     from widgets.features import FeatureSimilarityExplorer as FeatureSimilarityExplorer
     from widgets.jobs import Job as Job
+    from widgets.posterior import PosteriorExplorer as PosteriorExplorer
     from widgets.question import Question as Question
     from widgets.training import TrainingExplorer as TrainingExplorer

@@ -1,29 +1,40 @@
-"""From a record to the explorer that draws it."""
+"""From a record, or a fitted Gaussian process, to the explorer that draws it."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from widgets.explorer import Explorer
 from widgets.features import FeatureSimilarityExplorer
 from widgets.training import TrainingExplorer
-from workbench.records import Record, SimilarityMap, StudyResult, TrainingRecord
+from workbench.records import PosteriorPath, Record, SimilarityMap, StudyResult, TrainingRecord
+
+
+def _posterior(posterior: Any, **options: Any) -> Explorer:
+    from widgets.posterior import PosteriorExplorer  # noqa: PLC0415 - gpytorch takes a second, and only this one needs it
+
+    return PosteriorExplorer(posterior, **options)
+
 
 EXPLORERS: dict[type[Record], Callable[..., Explorer]] = {
     SimilarityMap: FeatureSimilarityExplorer,
     TrainingRecord: TrainingExplorer,
+    PosteriorPath: _posterior,
 }
 
 
-def explore(record: Record | Sequence[Record], **options: Any) -> Explorer:
-    """The explorer of a record, or of several records of one type.
+def explore(record: Any, **options: Any) -> Explorer:
+    """The explorer of a record, of several records of one type, or of a fitted Gaussian process.
 
     Two similarity maps of different networks are compared cell by cell; maps of one pair of networks under several
-    measures become a switch; several training records become several curves.
+    measures become a switch; several training records become several curves. A `SelfDistilledGPR` or
+    `SelfDistilledGPC`, alone or last in a pipeline or search, opens like its path, and its kernel and points can move.
 
     Parameters
     ----------
     record
-        A `SimilarityMap` or a `TrainingRecord`, or a sequence of records of one of these types.
+        A `SimilarityMap`, a `TrainingRecord` or a `PosteriorPath`; a sequence of records of one of the first two; or a
+        fitted estimator.
     **options
         Settings of the explorer, as its ``.spec()`` writes them.
 
@@ -40,6 +51,8 @@ def explore(record: Record | Sequence[Record], **options: Any) -> Explorer:
     >>> widgets.explore(similar, diagonal=True).diagonal
     True
     """
+    if _is_process(record):
+        return _posterior(record, **options)
     records = [record] if isinstance(record, Record) else list(record) if isinstance(record, Sequence) else None
     if not records or not all(isinstance(item, Record) for item in records):
         raise TypeError(f"explore() takes a record or a list of records, not {_name(record)}; {_can()}")
@@ -60,8 +73,17 @@ def explore(record: Record | Sequence[Record], **options: Any) -> Explorer:
     raise TypeError(f"no explorer draws a {kind.__name__}; {_can()}")
 
 
+def _is_process(posterior: Any) -> bool:
+    """A fitted Gaussian process, or what has one in it: such a thing exists only once `workbench.gp` is imported."""
+    module = sys.modules.get("workbench.gp")
+    best = getattr(posterior, "best_estimator_", posterior)
+    steps = getattr(best, "steps", None)
+    last = best[-1] if isinstance(steps, list) and steps else best
+    return module is not None and isinstance(last, module.SelfDistilledGPR | module.SelfDistilledGPC)
+
+
 def _can() -> str:
-    return f"explorers exist for {', '.join(kind.__name__ for kind in EXPLORERS)}"
+    return f"explorers exist for {', '.join(kind.__name__ for kind in EXPLORERS)} and fitted self-distilled processes"
 
 
 def _name(value: object) -> str:

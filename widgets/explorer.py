@@ -245,7 +245,7 @@ class Explorer(anywidget.AnyWidget):
                     f"The browser runs version {version} of this widget, Python {PROTOCOL}: reload this browser tab."
                 )
             case {"type": "request", "id": str(identity), "name": str(name), **rest}:
-                details = rest.get("details") or {}
+                details: Any = rest.get("details")
                 self._jobs.start(identity, lambda job: self._perform(name, job), name=name, details=details)
             case {"type": "library", "name": str(name)} if name in self.libraries:
                 self.send({"type": "library", "name": name}, [script(name).encode()])

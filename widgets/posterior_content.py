@@ -1,4 +1,4 @@
-"""What a PosteriorExplorer sends to the browser: an eigensystem that sliders filter, or every step as it was computed."""
+"""What a PosteriorExplorer sends to the browser: an eigensystem that sliders filter, or every step as computed."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 
 from widgets.arrays import Arrays
 from widgets.posterior_kernels import FITTED
-from widgets.posterior_source import Look, Regression
+from widgets.posterior_source import DRAW_SEED, Look, Regression
 from workbench.gp.kernels import NAMES
 
 NEGLIGIBLE = 1e-14
@@ -54,6 +54,7 @@ def regression_content(source: Regression, look: Look) -> tuple[dict[str, Any], 
         "static": None,
         "test": None,
         "truth": None,
+        "samples": None,
     }
     tests = look.tests
     if tests is not None:
@@ -67,6 +68,8 @@ def regression_content(source: Regression, look: Look) -> tuple[dict[str, Any], 
         content["eigen"] = _eigen(look, arrays)
         if look.truth is not None:
             content["truth"] = _truth(look, arrays)
+        if look.draws is not None:
+            content["samples"] = _samples(look, arrays)
     else:
         content["static"] = _static(look, arrays)
     return content, arrays.packed
@@ -106,7 +109,25 @@ def _truth(look: Look, arrays: Arrays) -> dict[str, Any]:
     residual = path.train_targets - truth[path.groups]
     return {
         "coefficients": arrays.add(coefficients, "float64"),
+        "tests": None if look.true_tests is None else arrays.add(look.true_tests, "float32"),
         "noise": residual.square().mean(0).tolist(),
+    }
+
+
+def _samples(look: Look, arrays: Arrays) -> dict[str, Any]:
+    """Prior draws along the axis and as the eigen-directions see them, with unit noise: the browser conditions them."""
+    path, draws = look.path, look.draws
+    assert draws is not None
+    assert path.directions is not None
+    assert path.eigenvalues is not None
+    weight = torch.bincount(path.groups).double()
+    noise = torch.randn(
+        len(draws), len(path.eigenvalues), dtype=draws.dtype, generator=torch.Generator().manual_seed(DRAW_SEED + 1)
+    )
+    return {
+        "grid": arrays.add(draws[:, : look.grid], "float32"),
+        "values": arrays.add((draws[:, look.grid :] * weight) @ path.directions, "float64"),
+        "noise": arrays.add(noise, "float64"),
     }
 
 

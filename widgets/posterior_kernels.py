@@ -25,7 +25,7 @@ def named(name: str, *, length_scale: float, amplitude: float, span: float) -> g
     """
     kernel = gpytorch.kernels.ScaleKernel(NAMES[name]()).double()
     if name == "periodic":
-        kernel.base_kernel.period_length = span
+        kernel.base_kernel.initialize(period_length=span)
     return rescaled(kernel, length_scale=length_scale, amplitude=amplitude)
 
 

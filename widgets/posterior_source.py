@@ -1,4 +1,4 @@
-"""What a PosteriorExplorer can be opened on, and what it can be asked again: a regression with its kernel and points."""
+"""What a PosteriorExplorer can be opened on, and what it can be asked again: a regression, its kernel, its points."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from widgets.posterior_kernels import FITTED, named, read, rescaled
 from workbench.gp import SelfDistilledGPC, SelfDistilledGPR
+from workbench.gp.kernels import wrap
 from workbench.records import PosteriorPath
 
 GRID = 201
 MOST_POINTS = 500
 MARGIN = 0.06
+DRAW_SEED = 0
 Truth = Callable[[np.ndarray], Any]
 
 
@@ -40,6 +42,7 @@ class Ask:
     feature: str = ""
     feature_y: str = ""
     held: dict[str, float] = field(default_factory=dict)
+    samples: int = 0
     approach: str = "data"
     mode: str = "duplicate"
 
@@ -48,7 +51,8 @@ class Ask:
 class Look:
     """A path whose leading `grid` rows lie along the axis, in order; `tests` are the rows with known targets.
 
-    `axis` is the number of the feature on the axis; `truth` holds the noise-free targets at the merged training rows.
+    `axis` is the number of the feature on the axis; `truth` holds the noise-free targets at the merged training rows,
+    `true_tests` at the test rows; `draws` are functions of the normalised prior at the grid, then the merged rows.
     """
 
     path: PosteriorPath
@@ -56,7 +60,10 @@ class Look:
     grid: int
     tests: slice | None = None
     truth: Tensor | None = None
+    true_tests: Tensor | None = None
     kernel: tuple[float | None, float | None] = (None, None)
+    draws: Tensor | None = None
+    model: Any = None
 
 
 def opened(posterior: Any) -> tuple[Any, Any, PosteriorPath | None]:
@@ -130,7 +137,9 @@ class Regression:
         self.tested = self._test is not None
         self.features = features_of(self.base.train_inputs.numpy(), self.base.feature_names)
         outputs = self.base.mean.shape[2]
-        self.outputs = self.base.target_names or (("y",) if outputs == 1 else tuple(f"y{i + 1}" for i in range(outputs)))
+        self.outputs = self.base.target_names or (
+            ("y",) if outputs == 1 else tuple(f"y{i + 1}" for i in range(outputs))
+        )
         self.interactive = self.base.interactive
         self.live = self.model is not None and self.interactive
         counted = self.base.evidence_terms.get("weight", 0.0) == len(self.base.train_inputs)
@@ -198,7 +207,9 @@ class Regression:
             path = path.replace(test_targets=torch.from_numpy(known))
         kernel = self.scales if model is self.model else read(model.fitted_kernel) if self.live else (None, None)
         behind = slice(GRID, len(everything)) if tests is not None else None
-        return Look(path, axis, GRID, behind, self._truth_at_rows(path), kernel)
+        true = None if tests is None or self._truth is None else torch.from_numpy(self._true(tests))
+        draws = self._draws(model, path, ask.samples) if ask.samples else None
+        return Look(path, axis, GRID, behind, self._truth_at_rows(path), true, kernel, draws, model)
 
     def _estimator(self, ask: Ask) -> Any:
         """The estimator with the kernel and points of `ask`; the last one is kept."""
@@ -230,6 +241,23 @@ class Regression:
         self._fitted = key, model
         return model
 
+    def _draws(self, model: Any, path: PosteriorPath, count: int) -> Tensor:
+        """Functions of the prior at the grid and the merged rows, shape (count, grid + n); the same each time."""
+        assert path.directions is not None
+        rows = torch.zeros(len(path.directions), path.train_inputs.shape[1], dtype=torch.float64)
+        rows[path.groups] = path.train_inputs
+        places = torch.cat([path.inputs[:GRID], rows])
+        gram = wrap(model.fitted_kernel, places).gram(places)
+        normal = torch.randn(
+            len(places), count, dtype=torch.float64, generator=torch.Generator().manual_seed(DRAW_SEED)
+        )
+        jitter = 1e-9 * float(gram.diagonal().mean())
+        while True:  # a Cholesky factor, not an eigensystem: draws then move smoothly with the kernel
+            factor, failed = torch.linalg.cholesky_ex(gram + jitter * torch.eye(len(gram), dtype=gram.dtype))
+            if not failed:
+                return (factor @ normal).T
+            jitter *= 10
+
     def _recorded(self, axis: int) -> Look:
         path = self.base
         order = path.inputs[:, axis].argsort(stable=True)
@@ -241,13 +269,16 @@ class Regression:
                 changes[name] = getattr(path, name)[order]
         found = path.replace(**changes)
         everything = slice(0, len(order)) if path.test_targets is not None else None
-        return Look(found, axis, len(order), everything, self._truth_at_rows(found))
+        true = None if self._truth is None else torch.from_numpy(self._true(found.inputs.numpy()))
+        return Look(found, axis, len(order), everything, self._truth_at_rows(found), true)
 
     def _true(self, X: np.ndarray) -> np.ndarray:
         assert self._truth is not None
         values = matrix(self._truth(X), "truth(X)")
         if values.shape != (len(X), len(self.outputs)):
-            raise ValueError(f"truth(X) has shape {values.shape}; for {len(X)} inputs it must be {(len(X), len(self.outputs))}")
+            raise ValueError(
+                f"truth(X) has shape {values.shape}; for {len(X)} inputs it must be {(len(X), len(self.outputs))}"
+            )
         return values
 
     def _truth_at_rows(self, path: PosteriorPath) -> Tensor | None:
