@@ -1,4 +1,4 @@
-"""Pictures of every explorer, light and dark, into gallery/: `make gallery`.
+"""Pictures of every explorer in its states into gallery/: `make gallery`.
 
 The records come from short runs on the bundled digits; each explorer is written as a page and photographed in headless
 Chromium, pinned to something worth seeing.
@@ -7,10 +7,11 @@ Chromium, pinned to something worth seeing.
 import argparse
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 import widgets
 import workbench as wb
@@ -40,11 +41,67 @@ def explorers() -> dict[str, widgets.Explorer]:
 
     one, other = similar(alone), similar(told)
     pinned = {"layer_a": "layer2.2", "layer_b": "hidden.3", "epoch": 60}
+    hole = other.values.clone()
+    hole[:, 4] = torch.nan
+    masked = other.replace(values=hole, masked={f"4,{j}": "constant features" for j in range(len(other.layers_b))})
+    broken = widgets.explore(masked)
+    broken.error = "Traceback (most recent call last):\n  …\nValueError: what an observer raised is shown here"
     return {
         "features": widgets.explore(other, selection=pinned),
-        "features-two-students": widgets.explore([one, other], selection=pinned),
+        "features-empty": widgets.explore(other),
+        "features-numbers": widgets.explore(other, selection=pinned, numbers=True, stretch=True),
+        "features-masked-and-error": broken,
+        "compared": widgets.explore([one, other], selection=pinned),
         "training": widgets.explore([teacher, alone, told]),
     }
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture: which explorer, how wide, in which theme, and the key that opens a panel first."""
+
+    name: str
+    explorer: str
+    width: int = 1280
+    dark: bool = False
+    key: str = ""
+
+
+SHOTS = [
+    Shot("features", "features"),
+    Shot("features-dark", "features", dark=True),
+    Shot("features-narrow", "features", width=620),
+    Shot("features-data", "features", key="d"),
+    Shot("features-code", "features", key="c"),
+    Shot("features-keys", "features-empty", key="?"),
+    Shot("features-empty", "features-empty"),
+    Shot("features-numbers", "features-numbers"),
+    Shot("features-masked-and-error", "features-masked-and-error"),
+    Shot("compared", "compared"),
+    Shot("compared-dark", "compared", dark=True),
+    Shot("training", "training"),
+    Shot("training-dark", "training", dark=True),
+    Shot("training-narrow", "training", width=620),
+]
+
+
+def photograph(browser: Browser, page_of: Path, shot: Shot, path: Path) -> None:
+    """One picture of an explorer written as a page."""
+    context = browser.new_context(viewport={"width": shot.width, "height": 1000}, device_scale_factor=2)
+    page = context.new_page()
+    if shot.dark:
+        dark = "document.body.dataset.jpThemeLight = 'false'"
+        page.add_init_script(f"document.addEventListener('DOMContentLoaded', () => {{ {dark}; }})")
+    page.goto(page_of.as_uri())
+    shown = page.locator("[data-testid=explorer][data-ready]")
+    shown.wait_for()
+    if shot.key:
+        shown.focus()
+        page.keyboard.press(shot.key)
+        page.get_by_test_id("panel").wait_for()
+    page.wait_for_timeout(500)  # a chart that a library draws takes a moment longer
+    shown.screenshot(path=path)
+    context.close()
 
 
 def main() -> int:
@@ -52,26 +109,15 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "gallery", help="where the pictures go")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(2)
-    with tempfile.TemporaryDirectory() as pages, sync_playwright() as driver:
+    views = explorers()
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
-        for name, explorer in explorers().items():
-            file = explorer.to_html(Path(pages) / f"{name}.html")
-            for scheme in ("light", "dark"):
-                context = browser.new_context(
-                    viewport={"width": 1280, "height": 900}, color_scheme=scheme, device_scale_factor=2
-                )
-                page = context.new_page()
-                page.goto(file.as_uri())
-                if scheme == "dark":
-                    page.evaluate("() => { document.body.dataset.jpThemeLight = 'false'; }")
-                shown = page.locator("[data-testid=explorer][data-ready]")
-                shown.wait_for()
-                page.wait_for_timeout(500)  # a chart drawn by a library takes a moment longer
-                path = folder / f"{name}-{scheme}.png"
-                shown.screenshot(path=path)
-                context.close()
-                print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+        for name, explorer in views.items():
+            page = explorer.to_html(Path(home) / f"{name}.html")
+            explorer.to_png(folder / f"{name}-static.png")  # what a reader without JavaScript sees
+            for shot in (shot for shot in SHOTS if shot.explorer == name):
+                photograph(browser, page, shot, folder / f"{shot.name}.png")
+                print(folder / f"{shot.name}.png")
         browser.close()
     return 0
 
