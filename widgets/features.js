@@ -117,8 +117,7 @@ function render({ model, el: host }) {
       });
       const note = el("p", { class: "dw-empty", hidden: true });
       const full = p < 0 ? `${pairs[1].title} − ${pairs[0].title}` : pairs[p].title;
-      const caption = p < 0 ? "second − first" : full;
-      const box = el("figure", { class: "dw-figure" }, pairs.length > 1 && el("figcaption", { title: full }, caption), map.node, note);
+      const box = el("figure", { class: "dw-figure" }, pairs.length > 1 && el("figcaption", { title: full }, full), map.node, note);
       return { p, map, box, note };
     });
     fill(stages, ...maps.map(({ box }) => box));

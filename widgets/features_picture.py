@@ -44,7 +44,7 @@ def draw(explorer: "FeatureSimilarityExplorer") -> Figure:
             axes, shift.to_numpy(), list(shift.index), list(shift.columns), explorer, (-limit, limit), "RdBu_r"
         )
         _bar(axes, image)
-        axes.set_title("second − first", fontsize=10)
+        axes.set_title(_plain(f"{shown[1].title} − {shown[0].title}"), fontsize=10)
     for column, side in enumerate(sides):
         _cloud(figure.add_subplot(grid[0, maps + column]), side)
         _gram(figure.add_subplot(grid[1, maps + column]), side)
