@@ -109,7 +109,7 @@ class SimilarityMap(Record):
     examples: Examples | None = None
 
     def __post_init__(self) -> None:
-        shape = (len(self.layers_a), len(self.layers_b))
+        shape: tuple[int, ...] = (len(self.layers_a), len(self.layers_b))
         if self.epochs:
             shape = (len(self.epochs), *shape)
         if tuple(self.values.shape) != shape:
