@@ -147,8 +147,9 @@ def test_slope_of_laplaces_evidence_is_its_derivative(table, sklearn_rbf, family
         assert slope[i] == pytest.approx((ends[0] - ends[1]) / (2 * h), abs=1e-5)
 
 
-@pytest.mark.parametrize(("approach", "mode"), [("data", "duplicate"), ("distribution", "scaled"),
-                                                ("distribution", "sequential")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("approach", "mode"), [("data", "duplicate"), ("distribution", "scaled"), ("distribution", "sequential")]
+)
 def test_weights_are_repeats(table, sklearn_rbf, approach, mode):
     X, _, y, new = table
     X, y = np.vstack([X, X[:5]]), np.append(y, 1 - y[:5])  # the same inputs with the other label
@@ -159,8 +160,10 @@ def test_weights_are_repeats(table, sklearn_rbf, approach, mode):
     assert repeated.predict_proba(new) == pytest.approx(weighted)
 
 
-@pytest.mark.parametrize(("approach", "mode"), [("data", "duplicate"), ("distribution", "duplicate"),
-                                                ("distribution", "scaled"), ("distribution", "sequential")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("approach", "mode"),
+    [("data", "duplicate"), ("distribution", "duplicate"), ("distribution", "scaled"), ("distribution", "sequential")],
+)
 def test_kernels_of_every_step(table, approach, mode):
     X, _, y, new = table
     model = SelfDistilledGPC(approach=approach, mode=mode, steps=3, hyperparameters="all").fit(X, y)

@@ -15,7 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 from workbench import records
 from workbench.gp import SelfDistilledGPR, redistill
+from workbench.gp.chain import best_mixing
 from workbench.gp.evidence import evidence_and_slope
+from workbench.gp.exact import Exact
 from workbench.gp.kernels import wrap
 from workbench.gp.rows import merge
 
@@ -190,16 +192,29 @@ def test_several_outputs_are_each_their_own(table, rbf):
 
 def test_best_mixing_is_the_minimum_on_the_validation_rows(table, rbf):
     X, y, *_ = table
-    model = SelfDistilledGPR(rbf, steps=2, mixing="best", noise=0.5, hyperparameters="fixed").fit(X, y)
+    y = y + 0.8 * np.random.default_rng(5).normal(size=40)  # so much noise that self-distillation helps
+    build = {"steps": 2, "noise": 0.05, "hyperparameters": "fixed"}
+    model = SelfDistilledGPR(rbf, mixing="best", **build).fit(X, y)
     order = np.random.default_rng(np.random.RandomState(0).randint(2**31 - 1)).permutation(len(X))
     valid, train = order[:8], order[8:]
 
     def error(alpha):
-        part = SelfDistilledGPR(rbf, steps=2, mixing=[0, alpha], noise=0.5, hyperparameters="fixed")
-        return np.mean((part.fit(X[train], y[train]).predict(X[valid]) - y[valid]) ** 2)
+        part = SelfDistilledGPR(rbf, mixing=[0, alpha], **build).fit(X[train], y[train])
+        return np.mean((part.predict(X[valid]) - y[valid]) ** 2)
 
-    best = min(np.linspace(0, 1, 201), key=error)
-    assert model.mixing_[1] == pytest.approx(best, abs=5e-3)
+    at0, half, at1 = (error(alpha) for alpha in (0.0, 0.5, 1.0))  # the error is a parabola in α: three points are it
+    vertex = 0.5 - (at1 - at0) / (4 * (at0 - 2 * half + at1))
+    engine = model._engines[0]
+    free = best_mixing(
+        Exact(engine.kernel, merge(X[train], y[train, None], None, engine.rows.X)),
+        np.full(2, 0.05),
+        torch.from_numpy(X[valid]),
+        torch.from_numpy(y[valid, None]),
+        clip=False,
+    )
+    assert free[1] == pytest.approx(vertex, abs=1e-6)
+    assert model.mixing_[1] == pytest.approx(np.clip(vertex, 0, 1), abs=1e-6)
+    assert model.mixing_[0] == 1
 
 
 @pytest.mark.parametrize("approach", ["data", "distribution"])

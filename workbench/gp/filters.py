@@ -47,16 +47,16 @@ def data_filters(eigenvalues: Tensor, noise: Tensor, mixing: Tensor) -> Filters:
     tensor([[0.8000, 0.5000],
             [0.6400, 0.2500]], dtype=torch.float64)
     """
-    weights, kept, effective = [], [], []
+    shifted = eigenvalues + noise[:, None]
+    keep = eigenvalues / shifted
+    seen = torch.empty_like(keep)  # the targets' share of y in each direction
     last = torch.ones_like(eigenvalues)
-    for gamma, alpha in zip(noise, mixing, strict=True):
-        seen = alpha + (1 - alpha) * last  # the target's share of y in each direction
-        weights.append(seen / (eigenvalues + gamma))
-        last = eigenvalues * weights[-1]
-        kept.append(last)
-        effective.append((gamma + eigenvalues * (1 - seen)) / seen)
-    reduction = 1 / (eigenvalues + noise[:, None])
-    return Filters(torch.stack(weights), torch.stack(kept), reduction, torch.stack(effective))
+    for t, alpha in enumerate(mixing.tolist()):
+        torch.add(last * (1 - alpha), alpha, out=seen[t])
+        last = keep[t] * seen[t]
+    weights = seen / shifted
+    effective = (noise[:, None] + eigenvalues * (1 - seen)) / seen
+    return Filters(weights, eigenvalues * weights, 1 / shifted, effective)
 
 
 def distribution_filters(eigenvalues: Tensor, noise: Tensor) -> Filters:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workbench.gp.chain import Engine, Step
 from workbench.gp.checks import choice, mixing_schedule, noise_schedule, step_count
-from workbench.gp.filters import filters, harmonic_noise, limit_filters
+from workbench.gp.filters import Filters, filters, harmonic_noise, limit_filters
 from workbench.records import PosteriorPath
 
 KEPT_DIRECTIONS = 1_000
@@ -91,7 +91,9 @@ def evaluate(path: PosteriorPath, approach: str, noise: Tensor, mixing: Tensor) 
         "filters": step.kept,
         "effective_noise": step.effective_noise,
         "limit_filter": limit.kept,
-        "log_marginal_likelihood": evidence(approach, d, c, noise=noise, mixing=mixing, terms=path.evidence_terms),
+        "log_marginal_likelihood": evidence(
+            approach, d, c, noise=noise, mixing=mixing, terms=path.evidence_terms, step=step
+        ),
         "targets": None,
         "fitted": None,
     }
@@ -183,9 +185,21 @@ def plain_settings(estimator: BaseEstimator) -> dict[str, Any]:
     }
 
 
-def evidence(approach: str, d: Tensor, c: Tensor, *, noise: Tensor, mixing: Tensor, terms: dict[str, float]) -> Tensor:
-    """Log density of each step's targets under its own prior, in nats, shape (T,); `terms` as in `PosteriorPath`."""
-    step = filters(approach, d, noise, mixing)
+def evidence(
+    approach: str,
+    d: Tensor,
+    c: Tensor,
+    *,
+    noise: Tensor,
+    mixing: Tensor,
+    terms: dict[str, float],
+    step: Filters | None = None,
+) -> Tensor:
+    """Log density of each step's targets under its own prior, in nats, shape (T,).
+
+    `terms` as in `PosteriorPath`; `step` are the filters, where they are known already.
+    """
+    step = filters(approach, d, noise, mixing) if step is None else step
     power = c.square().sum(1)
     outputs, rows, weight = c.shape[1], terms["rows"], terms["weight"]
     total = noise if approach == "data" else harmonic_noise(noise)
