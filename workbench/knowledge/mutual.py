@@ -45,6 +45,10 @@ class Peers(nn.Module):
         """Logits (n, classes) of the first network; all networks run."""
         return [network(inputs) for network in self.networks][0]  # noqa: RUF015 - the others are observed
 
+    def first(self) -> nn.Module:
+        """The network whose logits these are."""
+        return self.networks[0]
+
 
 @dataclass(frozen=True)
 class Mutual(Signal):
@@ -147,7 +151,8 @@ def _record_of(
             scored.load_state_dict({key: stack[index] for key, stack in stacks.items()})
             logits.append(logits_of(scored, split.inputs))
     scores = score(torch.stack(logits), split.labels.expand(len(logits), -1), len(split.classes))
-    curves: dict[str, Tensor] = {key: whole.curves[key] for key in ("train_loss", "learning_rate") if key in whole.curves}
+    shared = ("train_loss", "learning_rate")
+    curves: dict[str, Tensor] = {key: whole.curves[key] for key in shared if key in whole.curves}
     curves["test_loss"] = scores.loss
     if scores.accuracy is not None:
         curves["test_accuracy"] = scores.accuracy

@@ -58,7 +58,7 @@ class Method:
     signal: Signal
     teacher: nn.Module | None = None
     student: Callable[[int], nn.Module] | None = None
-    deploy: Callable[[nn.Module], nn.Module] | None = None
+    deploy: Callable[[Any], nn.Module] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
