@@ -71,6 +71,7 @@ def test_one_step_is_gpytorchs_exact_gp(table, rbf):
         "matern", "periodic", "linear", "rational-quadratic",
         gpytorch.kernels.RBFKernel(ard_num_dims=2) * gpytorch.kernels.LinearKernel(active_dims=[0])
         + gpytorch.kernels.ScaleKernel(gpytorch.kernels.MaternKernel(nu=1.5, active_dims=[1])),
+        gpytorch.kernels.RBFKernel(lengthscale_prior=gpytorch.priors.GammaPrior(3.0, 6.0)),
         ConstantKernel(1.0) * RBF([1.0, 2.0]) + WhiteKernel(0.2),
     ],
 )  # fmt: skip

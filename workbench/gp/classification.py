@@ -20,7 +20,7 @@ from workbench.gp.paths import plain_settings
 from workbench.gp.rows import check_weights, merge
 from workbench.gp.spectrum import probe_positive
 from workbench.gp.variational import VariationalLatent
-from workbench.records import PosteriorPath
+from workbench.records import PosteriorPath, Provenance
 
 
 class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
@@ -234,6 +234,7 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
             feature_names=tuple(getattr(self, "feature_names_in_", ())),
             kernel="; ".join(dict.fromkeys(self.kernels_)),
             settings=plain_settings(self),
+            provenance=Provenance.capture(seed=self.random_state or 0, device=x.device),
         )
 
     @property

@@ -16,7 +16,7 @@ from workbench.gp.fitting import Recipe
 from workbench.gp.kernels import KernelFace, wrap
 from workbench.gp.paths import plain_settings, regression_path
 from workbench.gp.rows import Rows, check_weights, merge, normalisation, refuse_conflicts
-from workbench.records import PosteriorPath
+from workbench.records import PosteriorPath, Provenance
 
 
 class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -258,6 +258,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             train_targets=torch.from_numpy(targets * self._scale + self._offset),
             test_targets=None if y is None else torch.from_numpy(np.array(y, dtype=float).reshape(len(x), -1)),
             settings=plain_settings(self),
+            provenance=Provenance.capture(seed=self.random_state or 0, device=x.device),
             **self._names,
         )
 

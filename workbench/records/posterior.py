@@ -46,7 +46,7 @@ class PosteriorPath(Record):
     train_inputs, train_targets
         The training rows as given, shapes (N, features) and (N, p); for classification class numbers, (N, 1).
     groups
-        Which of the n merged rows each given row is, shape (N,), int64.
+        Which of the n merged rows each given row is, shape (N,), int64; −1 for a row of weight 0.
     test_targets
         True targets at `inputs`, shape (m, p) (class numbers (m, 1)); None when unknown.
     filters
