@@ -147,8 +147,10 @@ def test_ensemble_nll_is_at_most_the_mean_of_its_members(problem):
 # Card 001: the 11-point data of Mobahi and Borup, kernel exp(−80 (x − x')²), λ = 0.2, targets sin 2πx on 0, 0.01, …, 1.
 POINTS = torch.arange(11, dtype=torch.float64) / 10
 VALUES = torch.tensor(
-    [0.38476637, 1.23339677, 1.33232242, 0.69201595, -0.29756146, -0.24189291, -0.79644858, -0.96164802]
-    + [-0.49672510, -0.34696660, 0.55895127],
+    [
+        *(0.38476637, 1.23339677, 1.33232242, 0.69201595, -0.29756146, -0.24189291),
+        *(-0.79644858, -0.96164802, -0.49672510, -0.34696660, 0.55895127),
+    ],
     dtype=torch.float64,
 )
 GRID = torch.arange(101, dtype=torch.float64) / 100

@@ -41,7 +41,7 @@ def run(
     family = runs.generations(noisy, LENGTH, noise=NOISE)
     runs.one_step(noisy, family[0], noise=NOISE)
     starts = [family[0], *(runs.labels(noisy, LENGTH, start=start) for start in range(1, GENERATIONS + 1))]
-    runs.ensemble(STARTS, starts, noise=NOISE)
+    runs.ensemble(STARTS, starts, LENGTH, noise=NOISE)
     runs.judge(LONGER, runs.labels(noisy, FOUR_TIMES), FOUR_TIMES, noise=NOISE)
     runs.one_step(clean, runs.generations(clean, LENGTH, noise=0.0)[0], noise=0.0)
     runs.generations(clean, UNDER_TRAINED, noise=0.0)
@@ -78,7 +78,7 @@ class _Runs:
             teachers = [record.model for record in family[-1]] if family else None
             family.append(self._train(teachers, data, BornAgain() if family else CrossEntropy(), length, k))
             self.judge(f"{CHAIN} {k}", family[-1], length, noise=noise)
-        self.ensemble(FAMILY, family, noise=noise, length=length)
+        self.ensemble(FAMILY, family, length, noise=noise)
         return family
 
     def one_step(self, data: list[Dataset], teachers: Students, *, noise: float) -> None:
@@ -87,7 +87,7 @@ class _Runs:
             told = self._train([record.model for record in teachers], data, signal, LENGTH, 1)
             self.judge(name, told, LENGTH, noise=noise)
 
-    def ensemble(self, name: str, members: list[Students], *, noise: float, length: Length = LENGTH) -> None:
+    def ensemble(self, name: str, members: list[Students], length: Length, *, noise: float) -> None:
         """Committees of one member of each list, seed by seed."""
         committees = [Committee([record.model for record in group]) for group in zip(*members, strict=True)]
         self._keep(name, committees, length, noise)
