@@ -23,7 +23,7 @@ def test_studies_are_found_by_number_without_importing_them():
     code = "import sys; from workbench import studies; print(studies.discover()[92] in sys.modules)"
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "False"
-    with pytest.raises(ValueError, match="paper 1000 has no study yet; there are .*37.*92"):
+    with pytest.raises(ValueError, match=r"paper 1000 has no study yet; there are .*37.*92"):
         studies.run(1000)
 
 
