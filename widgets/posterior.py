@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import traitlets
@@ -10,14 +10,38 @@ from matplotlib.figure import Figure
 
 from widgets.explorer import Explorer, name_in_notebook
 from widgets.jobs import Job
+from widgets.posterior_classes import ClassificationView
 from widgets.posterior_kernels import FITTED
 from widgets.posterior_regression import RegressionView
-from widgets.posterior_source import Ask, opened
+from widgets.posterior_source import Ask, Feature, opened
+from workbench.gp import SelfDistilledGPC
+from workbench.records import PosteriorPath
 
 LIMIT = "limit"
-MOST_STEPS = 60
-ASKED = ("kernel", "length_scale", "amplitude", "points", "feature", "feature_y", "held", "samples")
-"""Settings that only Python can answer; all others are evaluated where they are drawn."""
+
+
+class View(Protocol):
+    """What the explorer asks of a regression or a classification.
+
+    `asked` names the settings that only Python can answer; all others are evaluated where they are drawn.
+    """
+
+    asked: tuple[str, ...]
+    has_limit: bool
+    base: PosteriorPath
+    features: list[Feature]
+    outputs: tuple[str, ...]
+
+    def first(self) -> tuple[dict[str, Any], dict[str, Any]]: ...
+    def look(self, ask: Ask, job: Job | None = None) -> tuple[dict[str, Any], dict[str, Any]]: ...
+    def rows(self) -> int: ...
+    def second_feature(self) -> str: ...
+    def title(self) -> str: ...
+    def checked(self, name: str, value: Any) -> Any: ...
+    def check(self, explorer: Any) -> list[dict[str, Any]]: ...
+    def data(self, explorer: Any) -> pd.DataFrame: ...
+    def summary(self, explorer: Any) -> str: ...
+    def figure(self, explorer: Any) -> Figure: ...
 
 
 class PosteriorExplorer(Explorer):
@@ -126,8 +150,14 @@ class PosteriorExplorer(Explorer):
         actions: Mapping[str, Callable[[Job], Any]] | None = None,
         **options: Any,
     ) -> None:
-        _, _, record = opened(posterior)
-        self._view = RegressionView(posterior, test, truth)
+        model, _, record = opened(posterior)
+        self._view: View
+        if isinstance(model, SelfDistilledGPC) or (record is not None and record.task == "classification"):
+            if truth is not None:
+                raise ValueError("truth is a function that a regression estimates; classification has test=(X, y)")
+            self._view = ClassificationView(posterior, test)
+        else:
+            self._view = RegressionView(posterior, test, truth)
         self._turn = threading.Lock()
         content, arrays = self._view.first()
         super().__init__(
@@ -201,7 +231,7 @@ class PosteriorExplorer(Explorer):
 
     # Asking the estimator -------------------------------------------------------------------------------------------
 
-    @traitlets.observe(*ASKED, "approach", "mode")
+    @traitlets.observe(*settings)
     def _asked(self, change: Any) -> None:
         if not self._listening or change.name not in self._view.asked:
             return

@@ -1,6 +1,5 @@
 """What a PosteriorExplorer shows of a regression: the settings it takes, its numbers, its table."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from widgets.posterior_check import largest_difference
 from widgets.posterior_content import regression_content
 from widgets.posterior_kernels import FITTED
 from widgets.posterior_picture import draw_regression
+from widgets.posterior_settings import held_values, positive, share
 from widgets.posterior_source import Ask, Regression, Truth
 from workbench.gp import redistill
 from workbench.gp.kernels import NAMES
@@ -28,7 +28,7 @@ MOST_SAMPLES = 12
 class RegressionView:
     """A regression as the explorer sees it; `source` computes, `now` is what is looked at."""
 
-    asked = ("kernel", "length_scale", "amplitude", "points", "feature", "held", "samples")
+    asked: tuple[str, ...] = ("kernel", "length_scale", "amplitude", "points", "feature", "held", "samples")
 
     def __init__(self, posterior: Any, test: Any, truth: Truth | None) -> None:
         self.source = Regression(posterior, test, truth)
@@ -69,18 +69,16 @@ class RegressionView:
     def _noise(self, value: Any) -> float:
         if not self.source.interactive:
             raise traitlets.TraitError(f"noise cannot change here: {self.source.why_not}")
-        return _positive("noise", value)
+        return positive("noise", value)
 
     def _length_scale(self, value: Any) -> float:
-        return _positive("length_scale", value)
+        return positive("length_scale", value)
 
     def _amplitude(self, value: Any) -> float:
-        return _positive("amplitude", value)
+        return positive("amplitude", value)
 
     def _mixing(self, value: Any) -> float:
-        if not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise traitlets.TraitError(f"mixing is {value!r}; the weight of the true targets lies in 0..1")
-        return float(value)
+        return share("mixing", value)
 
     def _steps(self, value: Any) -> int:
         most = MOST_STEPS if self.source.interactive else self.base.steps
@@ -102,13 +100,9 @@ class RegressionView:
         return value
 
     def _held(self, value: Any) -> dict[str, float]:
-        require_known("held feature", list(value), [feature.name for feature in self.features])
         if value and self.source.model is None:
             raise traitlets.TraitError(f"held values cannot change here: {self.source.why_not}")
-        for name, number in value.items():
-            if not (isinstance(number, int | float) and math.isfinite(number)):
-                raise traitlets.TraitError(f"held[{name!r}] is {number!r}; it must be a finite number")
-        return {name: float(number) for name, number in value.items()}
+        return held_values(value, [feature.name for feature in self.features])
 
     def _output(self, value: Any) -> str:
         require_known("output", [value], list(self.outputs))
@@ -216,12 +210,6 @@ class RegressionView:
 
     def figure(self, explorer: Any) -> Figure:
         return draw_regression(self, explorer)
-
-
-def _positive(name: str, value: Any) -> float:
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-        raise traitlets.TraitError(f"{name} is {value!r}; it must be a positive number, or None for as fitted")
-    return float(value)
 
 
 def _schedule(value: float | None, given: Tensor, steps: int) -> list[float]:

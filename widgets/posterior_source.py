@@ -43,6 +43,8 @@ class Ask:
     feature_y: str = ""
     held: dict[str, float] = field(default_factory=dict)
     samples: int = 0
+    steps: int | None = None
+    mixing: float | None = None
     approach: str = "data"
     mode: str = "duplicate"
 
