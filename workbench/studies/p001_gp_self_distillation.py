@@ -197,9 +197,9 @@ def _table_claims(errors: Errors) -> list[Claim]:
     claims = []
     for noise in MULTIPLES:
         data, distribution = errors["data", noise], errors["distribution", noise]
-        gain = _paired(data[:, 0] - data[:, 1:].min(1))
+        gain = _paired(data[:, 0] - data[:, 1])  # a step fixed beforehand: the best of eight always looks good
         claims += [
-            reported(f"at {noise:g} × the fitted noise some data-centric step beats the first", gain, ">", 0.0),
+            reported(f"at {noise:g} × the fitted noise two data-centric steps beat one", gain, ">", 0.0),
             reported(
                 f"at {noise:g} × the fitted noise {STEPS} distribution-centric steps are worse than one",
                 _paired(distribution[:, -1] - distribution[:, 0]),
