@@ -15,18 +15,14 @@ from workbench.training import augment as augmentations
 from workbench.training import distributed, evaluating, losses, optimizers, plan, randomness
 from workbench.training.evaluating import Scores
 from workbench.training.fit import assemble, checkpoint, plain, resumable, splits, stopped
+from workbench.training.grouping import Grouped, Threads, group_count, keep_memory
 from workbench.training.guide import GuideFunction
 from workbench.training.history import History
 from workbench.training.loop import Failure, TrainingError, progress_bar, run
-from workbench.training.stacked_learner import (
-    Stacked,
-    StackedBatches,
-    StackedSplits,
-    StackedStep,
-    outputs,
-    stacked_guide,
-)
+from workbench.training.stacked_batches import StackedBatches, StackedSplits, join, one_at_a_time, stacked_guide
+from workbench.training.stacked_learner import Stacked
 from workbench.training.stacked_optimizer import StackedOptimizer
+from workbench.training.stacked_step import StackedStep, outputs
 from workbench.training.stacking import Stack
 
 
@@ -74,14 +70,16 @@ class Ensemble:
             models = [networks_by_name.build(models, data, seed=seed, **options) for seed in seeds]
         elif data is not None or seeds is not None or options:
             raise ValueError("data, seeds and other options build networks from a name; models already holds networks")
-        self._stack = Stack(list(models))
-        self._step: StackedStep | None = None
-        self._optimizer: StackedOptimizer | None = None
+        self._models = list(models)
+        self._stacks = [Stack(self._models)]
+        self._wanted: dict[str, Any] = {}
+        self._steps: list[StackedStep] = []
+        self._optimizers: list[StackedOptimizer] = []
         spec = getattr(models[0], "spec", None)
         self._axes: int | None = None if spec is None else len(spec["shape"])
 
     def __len__(self) -> int:
-        return len(self._stack.modules)
+        return len(self._models)
 
     def fit(
         self,
@@ -179,43 +177,56 @@ class Ensemble:
             "examples": course.examples,
         }
         settings = [shared_settings | {"lr": rate, "seed": seed} for rate, seed in zip(rates, seeds, strict=True)]
-        self._stack.to(place)
+        keep_memory()
+        self._place(place)
         train, tests = _placed(each, place, self._dtype)
-        with randomness.fenced(place):
-            batches = StackedBatches(StackedSplits(train), course, augmentations.resolve(augment), seeds)
-            self._axes = batches.splits.inputs.ndim - 1
-            self.prepare(
-                loss=loss if isinstance(loss, Sequence) else losses.resolve(loss, train[0].task),
-                layers=layers,
-                optimizer=optimizer,
-                lr=rates,
-                weight_decay=weight_decay,
-                momentum=momentum,
-            )
-            assert self._step is not None
-            assert self._optimizer is not None
-            learner = Stacked(
-                self._step,
-                batches,
-                tests,
-                guide=stacked_guide(guide, batches.splits, augmented=augment is not None),
-                optimizer=self._optimizer,
-                amp=amp,
-                device=place,
-            )
+        self._axes = train[0].inputs.ndim - 1
+        apart = 1 if hasattr(loss, "logged") else group_count(self._models, train[0].inputs[0], batch_size, place)
+        self.prepare(
+            loss=loss if isinstance(loss, Sequence) else losses.resolve(loss, train[0].task),
+            layers=layers,
+            optimizer=optimizer,
+            lr=rates,
+            weight_decay=weight_decay,
+            momentum=momentum,
+        )
+        self._regroup(apart)
+        chosen = augmentations.resolve(augment)
+        guides = _one_each("guide", guide, len(self), None)
+        with randomness.fenced(place), Threads(apart) as threads:
+            parts = []
+            for stack, step, stepper, members in zip(
+                self._stacks, self._steps, self._optimizers, self._slices(), strict=True
+            ):
+                batches = StackedBatches(StackedSplits(train[members]), course, chosen, seeds[members])
+                told = stacked_guide(guides[members], batches.splits, augmented=chosen is not None)
+                parts.append(
+                    Stacked(
+                        step,
+                        batches,
+                        None if tests is None else tests[members],
+                        guide=told if told is None or apart == 1 else one_at_a_time(told),
+                        optimizer=stepper,
+                        amp=amp,
+                        device=place,
+                    )
+                )
+            learner = Grouped(parts, threads)
             history = History(len(self)) if resume is None else _continued(learner, resume, settings)
 
             def records(history: History, scores: Scores | None, *, interrupted: bool) -> list[TrainingRecord]:
-                self._stack.write_back()
+                for stack in self._stacks:
+                    stack.write_back()
                 states = learner.states()
+                kept = learner.checkpoints()
                 return [
                     assemble(
                         history,
                         member,
                         scores,
                         state=states[member],
-                        checkpoint=checkpoint(history, learner.checkpoint_of(member), member),
-                        model=self._stack.modules[member],
+                        checkpoint=checkpoint(history, kept[member], member),
+                        model=self._models[member],
                         name=titles[member],
                         classes=train[0].classes,
                         settings=settings[member],
@@ -249,16 +260,50 @@ class Ensemble:
         momentum: float = 0.9,
     ) -> None:
         """Set loss and optimizer for `step`, forgetting the optimizer's state; arguments as for `fit`."""
-        self._step = StackedStep(self._stack, losses.cross_entropy if loss is None else loss, layers)
-        if self._step.loss_stack is not None:
-            self._step.loss_stack.to(self.device)
-        self._optimizer = StackedOptimizer(
-            optimizer,
-            self._step.parameters,
-            lr=_one_each("lr", lr, len(self), float),
-            weight_decay=weight_decay,
-            momentum=momentum,
-        )
+        self._wanted = {
+            "loss": losses.cross_entropy if loss is None else loss,
+            "layers": layers,
+            "optimizer": optimizer,
+            "lr": _one_each("lr", lr, len(self), float),
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+        }
+        if isinstance(loss, Sequence) and len(loss) != len(self):
+            raise ValueError(f"loss has {len(loss)} entries for {len(self)} networks: give one for all, or one each")
+        self._steps, self._optimizers = [], []
+
+    def _regroup(self, count: int) -> None:
+        """Part the members into `count` groups and make what `prepare` asked for in each."""
+        if count != len(self._stacks):
+            device = self.device
+            for stack in self._stacks:
+                stack.write_back()
+            self._stacks = [Stack(self._models[members]) for members in _even(len(self), count)]
+            self._place(device)
+        wanted = self._wanted
+        self._steps, self._optimizers = [], []
+        for stack, members in zip(self._stacks, self._slices(), strict=True):
+            loss = wanted["loss"]
+            step = StackedStep(stack, loss[members] if isinstance(loss, Sequence) else loss, wanted["layers"])
+            if step.loss_stack is not None:
+                step.loss_stack.to(self.device)
+            self._steps.append(step)
+            self._optimizers.append(
+                StackedOptimizer(
+                    wanted["optimizer"],
+                    step.parameters,
+                    lr=wanted["lr"][members],
+                    weight_decay=wanted["weight_decay"],
+                    momentum=wanted["momentum"],
+                )
+            )
+
+    def _slices(self) -> list[slice]:
+        return _even(len(self), len(self._stacks))
+
+    def _place(self, device: torch.device) -> None:
+        for stack in self._stacks:
+            stack.to(device)
 
     def step(self, inputs: Tensor, labels: Tensor, guide: Outputs | None = None, *, factor: float = 1.0) -> Tensor:
         """One optimizer step of every member, for loops of one's own; `prepare` sets loss and optimizer.
@@ -277,17 +322,17 @@ class Ensemble:
         Tensor
             Loss of each member before the step, shape (N,).
         """
-        if self._step is None or self._optimizer is None:
-            self.prepare()
-        assert self._step is not None
-        assert self._optimizer is not None
         if len(inputs) != len(self) or len(labels) != len(self):
             raise ValueError(f"inputs and labels have {len(inputs)} and {len(labels)} members, not {len(self)}")
+        if not self._wanted:
+            self.prepare()
+        if not self._steps:
+            self._regroup(1)
         self._axes = inputs.ndim - 2
-        loss, _, _ = self._step(inputs, labels, guide)
-        self._optimizer.zero_grad()
+        loss, _, _ = self._steps[0](inputs, labels, guide)
+        self._optimizers[0].zero_grad()
         loss.sum().backward()
-        self._optimizer.step(factor)
+        self._optimizers[0].step(factor)
         return loss.detach()
 
     def outputs(
@@ -315,7 +360,11 @@ class Ensemble:
                     "per_member must be given: networks that build did not make can take any number of axes"
                 )
             per_member = inputs.ndim == self._axes + 2
-        return outputs(self._stack, inputs, layers, per_member=per_member, training=training)
+        parts = [
+            outputs(stack, inputs[members] if per_member else inputs, layers, per_member=per_member, training=training)
+            for stack, members in zip(self._stacks, self._slices(), strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else join(parts, torch.cat)
 
     def evaluate(self, split: Split) -> dict[str, Tensor]:
         """What `workbench.training.evaluate` gives, each value a tensor of shape (N,), float64."""
@@ -329,18 +378,25 @@ class Ensemble:
 
     def member(self, index: int) -> nn.Module:
         """The network given at `index`, with its weights as they are now, in eval mode."""
-        module = self._stack.modules[index]
-        module.load_state_dict(self._stack.state_of(range(len(self))[index]))
-        return module.eval()
+        index = range(len(self))[index]
+        for stack, members in zip(self._stacks, self._slices(), strict=True):
+            if members.start <= index < members.stop:
+                self._models[index].load_state_dict(stack.state_of(index - members.start))
+        return self._models[index].eval()
 
     @property
     def device(self) -> torch.device:
         """Where the stacked weights are."""
-        return next(iter(self._stack.state.values())).device
+        return self._stacks[0].tensors[0].device
 
     @property
     def _dtype(self) -> torch.dtype | None:
-        return next((value.dtype for value in self._stack.state.values() if value.is_floating_point()), None)
+        return next((value.dtype for value in self._stacks[0].tensors if value.is_floating_point()), None)
+
+
+def _even(members: int, groups: int) -> list[slice]:
+    """`members` in `groups` runs of nearly equal length."""
+    return [slice(g * members // groups, (g + 1) * members // groups) for g in range(groups)]
 
 
 def _one_each(name: str, value: Any, members: int, kind: Any) -> list[Any]:
@@ -376,17 +432,15 @@ def _placed(
     return train, tests if len(tests) == len(each) else None
 
 
-def _continued(learner: Stacked, resume: Sequence[TrainingRecord], settings: Sequence[dict[str, Any]]) -> History:
+def _continued(learner: Grouped, resume: Sequence[TrainingRecord], settings: Sequence[dict[str, Any]]) -> History:
     """Set the learner to where the runs that `resume` records stopped."""
     if len(resume) != learner.members:
         raise ValueError(f"resume has {len(resume)} records for {learner.members} networks")
     parts = [resumable(record, wanted, learner.device) for record, wanted in zip(resume, settings, strict=True)]
     if len({part.step for part in parts}) > 1:
         raise ValueError("resume has records that stopped at different steps: continue them one by one with fit")
-    for member, record in enumerate(resume):
-        learner.networks.load(member, record.state)
-        if learner.body.loss_stack is not None:
-            learner.body.loss_stack.load(member, record.checkpoint["loss"])
-    learner.optimizer.load([record.checkpoint["optimizer"] for record in resume])
+    records = iter(resume)
+    for part in learner.parts:
+        part.continue_from([next(records) for _ in range(part.members)])
     learner.done = parts[0].step
     return History.joined(parts)

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,8 +139,8 @@ class Single:
             means[name] = value.view(1)
         return means, len(rows)
 
-    def rates(self) -> Tensor:
-        return torch.tensor([float(self.optimizer.param_groups[0]["lr"])], dtype=torch.float64)
+    def rates(self, factor: float) -> Tensor:
+        return torch.tensor([self.schedule.base[0] * factor], dtype=torch.float64)
 
     def score(self) -> Scores | None:
         if self.test is None:
@@ -213,8 +213,3 @@ def copied(value: Any, device: str | None = None) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(copied(item, device) for item in value)
     return copy.copy(value)
-
-
-def needs_gradient(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """Parameters to train."""
-    return [p for module in modules for p in module.parameters() if p.requires_grad]

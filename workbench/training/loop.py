@@ -1,6 +1,7 @@
 """The training loop, the same for one network and for a stack of them: steps, points of the curves, stops and failures."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -41,8 +42,8 @@ class Learner(Protocol):
     def step(self, at: int, factor: float) -> tuple[dict[str, Tensor], int]:
         """Take optimizer step `at`: means over the batch by curve name, each (N,) (``train_loss`` among them), and its size."""
 
-    def rates(self) -> Tensor:
-        """Current learning rates, shape (N,)."""
+    def rates(self, factor: float) -> Tensor:
+        """Learning rates at `factor` times the base rates, shape (N,)."""
 
     def score(self) -> Scores | None:
         """Scores on the test split; None where there is none."""
@@ -93,7 +94,7 @@ def run(learner: Learner, plan: Plan, history: History, bar: "tqdm[Any]") -> tup
         _snapshot(learner, history, 0)
     sound = history.copy(), learner.capture()
     scores: Scores | None = None
-    pending: list[tuple[int, Tensor, Tensor]] = []
+    pending: list[tuple[int, Tensor]] = []
     every = 1 if learner.device.type == "cpu" else CHECK_EVERY
     interrupted = False
     with Interruptible() as stop:
@@ -101,12 +102,12 @@ def run(learner: Learner, plan: Plan, history: History, bar: "tqdm[Any]") -> tup
             while history.step < plan.steps and not stop.requested:
                 at = history.step
                 means, count = learner.step(at, plan.factor(at))
-                pending.append((at, means["train_loss"], learner.rates()))
+                pending.append((at, means["train_loss"]))
                 history.add(means, count)
                 bar.update()
                 point = plan.closes_point(history.step)
                 if len(pending) >= every or point is not None:
-                    _check(pending, learner, sound)
+                    _check(pending, learner, plan, sound)
                 if point is not None:
                     scores = _close(learner, plan, history, point)
                     _tell(bar, history)
@@ -119,7 +120,7 @@ def run(learner: Learner, plan: Plan, history: History, bar: "tqdm[Any]") -> tup
                 learner.restore(sound[1])
                 pending.clear()
         if pending:
-            _check(pending, learner, sound)
+            _check(pending, learner, plan, sound)
         if interrupted or scores is None:
             with contextlib.suppress(KeyboardInterrupt):  # then without scores: no time was given for them
                 scores = learner.score()
@@ -136,7 +137,7 @@ def _close(learner: Learner, plan: Plan, history: History, point: int) -> Scores
         if scores.accuracy is not None:
             extra["test_accuracy"] = scores.accuracy
             per_class = scores.per_class
-    extra["learning_rate"] = learner.rates()
+    extra["learning_rate"] = learner.rates(plan.factor(history.step - 1))
     history.close(extra, per_class)
     if point in plan.snapshot_points:
         _snapshot(learner, history, point)
@@ -148,16 +149,20 @@ def _snapshot(learner: Learner, history: History, point: int) -> None:
     history.snapshot_epochs.append(point)
 
 
-def _check(pending: list[tuple[int, Tensor, Tensor]], learner: Learner, sound: tuple[History, Any]) -> None:
-    losses = torch.stack([loss for _, loss, _ in pending])
-    finite = losses.isfinite()
-    if bool(finite.all()):
+def _check(pending: list[tuple[int, Tensor]], learner: Learner, plan: Plan, sound: tuple[History, Any]) -> None:
+    losses = pending[0][1][None] if len(pending) == 1 else torch.stack([loss for _, loss in pending])
+    if math.isfinite(losses.sum().item()):
         pending.clear()
         return
-    row, member = (int(i) for i in (~finite).nonzero()[0])
-    step, _, rates = pending[row]
+    wrong = (~losses.isfinite()).nonzero()
+    if len(wrong) == 0:  # only their sum is too large
+        pending.clear()
+        return
+    row, member = wrong[0].tolist()
+    step = pending[row][0]
+    rate = float(learner.rates(plan.factor(step))[member])
     learner.restore(sound[1])
-    raise Failure(sound[0], step, float(rates[member]), member, float(losses[row, member]))
+    raise Failure(sound[0], step, rate, member, float(losses[row, member]))
 
 
 def _tell(bar: "tqdm[Any]", history: History) -> None:

@@ -1,190 +1,25 @@
 """Many networks as the loop trains them: one ``vmap`` over their stacked state per step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench.data import Split
-from workbench.models import Outputs, observe
-from workbench.training import evaluating, losses, randomness
-from workbench.training.augment import Augment, Augmentation
+from workbench.records import TrainingRecord
+from workbench.training import evaluating, randomness
 from workbench.training.evaluating import Scores
-from workbench.training.guide import Guide, GuideFunction
+from workbench.training.guide import GuideFunction
 from workbench.training.history import State
-from workbench.training.learner import CURVES, Precision
-from workbench.training.plan import Plan
+from workbench.training.learner import Precision
+from workbench.training.stacked_batches import StackedBatches
 from workbench.training.stacked_optimizer import StackedOptimizer
-from workbench.training.stacking import Stack
-
-
-class StackedSplits:
-    """One split for all members, or one each of equal size; `gather` cuts each member's rows out."""
-
-    def __init__(self, splits: Sequence[Split]) -> None:
-        first = splits[0]
-        sizes = sorted({len(split) for split in splits})
-        if len(sizes) > 1:
-            raise ValueError(
-                f"data has training splits of {sizes[0]} to {sizes[-1]} examples: they must be of equal size"
-            )
-        self.splits = list(splits)
-        self.size = len(first)
-        self.inputs = self._joined([split.inputs for split in splits])
-        self.labels = self._joined([split.labels for split in splits])
-        self.offsets = torch.arange(len(splits), device=first.inputs.device)[:, None] * self.size
-
-    @staticmethod
-    def _joined(tensors: list[Tensor]) -> Tensor:
-        """Shape (n, ...) when all are one tensor, else (N · n, ...)."""
-        return tensors[0] if all(tensor is tensors[0] for tensor in tensors) else torch.cat(tensors)
-
-    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (N, B, ...) and labels (N, B) at each member's own `rows`, shape (N, B)."""
-        placed = rows + self.offsets if len(self.inputs) != self.size or len(self.labels) != self.size else rows
-        return (
-            self.inputs[placed if len(self.inputs) != self.size else rows],
-            self.labels[placed if len(self.labels) != self.size else rows],
-        )
-
-
-class StackedBatches:
-    """Every member's batch of a step, side by side, as each would have it by itself."""
-
-    def __init__(self, splits: StackedSplits, plan: Plan, augment: Augment | None, seeds: Sequence[int]) -> None:
-        self.splits, self.plan, self.augment, self.seeds = splits, plan, augment, list(seeds)
-        self._sweep = -1
-        self._orders: Tensor = torch.empty(0)
-
-    def __call__(self, at: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs (N, B, ...), labels (N, B) and rows (N, B) of step `at`."""
-        sweep = at // self.plan.pass_steps
-        if sweep != self._sweep:
-            orders = torch.stack([self.plan.order(seed, sweep) for seed in self.seeds])
-            self._orders, self._sweep = orders.to(self.splits.inputs.device), sweep
-        start, stop = self.plan.bounds(at)
-        rows = self._orders[:, start:stop]
-        inputs, labels = self.splits.gather(rows)
-        return self._augmented(inputs, at), labels, rows
-
-    def _augmented(self, inputs: Tensor, at: int) -> Tensor:
-        if self.augment is None:
-            return inputs
-        generators = [randomness.generator(seed, randomness.AUGMENT, at, inputs.device) for seed in self.seeds]
-        if not isinstance(self.augment, Augmentation):
-            return torch.stack([self.augment(x, g) for x, g in zip(inputs, generators, strict=True)])
-        draws = [self.augment.draw(inputs.shape[1:], generator) for generator in generators]
-        if not self.augment.separable:
-            return torch.vmap(self.augment.apply)(inputs, *map(torch.stack, zip(*draws, strict=True)))
-        return self.augment.apply(inputs.flatten(0, 1), *map(torch.cat, zip(*draws, strict=True))).view(inputs.shape)
-
-
-def stacked_guide(
-    guide: GuideFunction | Sequence[GuideFunction] | None, splits: StackedSplits, *, augmented: bool
-) -> GuideFunction | None:
-    """Guides of all members as one: from inputs (N, B, ...) and rows (N, B) to outputs with the leading axis N."""
-    members = len(splits.splits)
-    if guide is None:
-        return None
-    if isinstance(guide, Sequence):
-        if len(guide) != members:
-            raise ValueError(f"guide has {len(guide)} entries for {members} networks: give one for all, or one each")
-        each: list[GuideFunction] = list(guide)
-    else:
-        each = [guide] * members
-    tables = None
-    if not augmented and all(isinstance(one, Guide) for one in each):
-        tables = [one.table(split) for one, split in zip(each, splits.splits, strict=True)]  # type: ignore[attr-defined]
-    if tables is not None and all(table is not None for table in tables):
-        if all(table is tables[0] for table in tables):
-            return lambda inputs, rows: tables[0].map(lambda table: table[rows])  # type: ignore[union-attr]  # noqa: ARG005
-        joined = join([table for table in tables if table is not None], torch.cat)
-        return lambda inputs, rows: joined.map(lambda table: table[rows + splits.offsets])  # noqa: ARG005
-    live: list[Callable[[Tensor, Tensor], Outputs]] = [
-        one.on(split, augmented=augmented) if isinstance(one, Guide) else one
-        for one, split in zip(each, splits.splits, strict=True)
-    ]
-    if all(one is each[0] for one in each) and isinstance(each[0], Guide):
-        shared = each[0]
-        return (
-            lambda inputs, rows: shared.live(inputs.flatten(0, 1)).map(  # noqa: ARG005
-                lambda tensor: tensor.unflatten(0, inputs.shape[:2])
-            )
-        )
-    return lambda inputs, rows: join([one(x, r) for one, x, r in zip(live, inputs, rows, strict=True)], torch.stack)
-
-
-def join(outputs: Sequence[Outputs], how: Callable[[list[Tensor]], Tensor]) -> Outputs:
-    """Outputs of several networks as one, each tensor joined by `how` (``torch.stack`` or ``torch.cat``)."""
-    return Outputs(
-        how([one.logits for one in outputs]),
-        {name: how([one.features[name] for one in outputs]) for name in outputs[0].features},
-    )
-
-
-class StackedStep:
-    """Losses of N networks on their batches, under ``vmap``; gradients come from ordinary autograd outside of it.
-
-    Differentiating the sum of the members' losses once gives every member its own gradient, because no member's loss
-    depends on another's parameters; that is cheaper per step than a ``grad`` transform inside.
-    """
-
-    def __init__(self, networks: Stack, loss: losses.Loss | Sequence[nn.Module], layers: str | Sequence[str]) -> None:
-        self.networks = networks
-        self.observer = observe(networks.template, layers)
-        self.loss_stack = _loss_stack(loss, len(networks.modules))
-        self.loss: losses.Loss = self.loss_stack.template if self.loss_stack is not None else loss  # type: ignore[assignment]
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """Stacked parameters of the networks, then of the losses, in the order that one by one has them."""
-        own = list(self.networks.trained.values())
-        return own if self.loss_stack is None else [*own, *self.loss_stack.trained.values()]
-
-    def __call__(
-        self, inputs: Tensor, labels: Tensor, guide: Outputs | None
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Losses (N,), logits (N, B, outputs) and what the losses log, each (N,)."""
-        self.networks.template.train()
-        loss_state: dict[str, Tensor] = {}
-        if self.loss_stack is not None:
-            self.loss_stack.template.train()
-            loss_state = self.loss_stack.state
-        told = {} if guide is None else {"logits": guide.logits, **{f"layer {k}": v for k, v in guide.features.items()}}
-        run = torch.vmap(self._one, randomness="different")
-        return run(self.networks.state, loss_state, inputs, labels, told)  # type: ignore[no-any-return]
-
-    def _one(
-        self, state: State, loss_state: State, inputs: Tensor, labels: Tensor, told: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        outputs = self.observer(inputs, state)
-        guide = None
-        if told:
-            guide = Outputs(
-                told["logits"], {k.removeprefix("layer "): v for k, v in told.items() if k.startswith("layer ")}
-            )
-        if loss_state:
-            value = torch.func.functional_call(self.loss, loss_state, (outputs, guide, labels))  # type: ignore[arg-type]
-        else:
-            value = self.loss(outputs, guide, labels)
-        return losses.reduced(value), outputs.logits.detach(), losses.logged(self.loss, CURVES)
-
-
-def _loss_stack(loss: losses.Loss | Sequence[nn.Module], members: int) -> Stack | None:
-    if isinstance(loss, Sequence):
-        if len(loss) != members:
-            raise ValueError(f"loss has {len(loss)} entries for {members} networks: give one for all, or one each")
-        if not all(isinstance(one, nn.Module) for one in loss):
-            raise TypeError("loss is a list, so each entry must be an nn.Module; a plain function is given once")
-        return Stack(loss, "loss")
-    if isinstance(loss, nn.Module) and any(True for _ in (*loss.parameters(), *loss.buffers())):
-        return Stack([loss] * members, "loss")
-    return None
+from workbench.training.stacked_step import StackedStep, outputs
 
 
 class Stacked:
-    """Trains N networks; see `workbench.training.loop.Learner`."""
+    """Trains N networks; `workbench.training.grouping.Grouped` presents one or several of these to the loop."""
 
     def __init__(
         self,
@@ -231,8 +66,8 @@ class Stacked:
         means.update(logged)
         return means, rows.shape[1]
 
-    def rates(self) -> Tensor:
-        return self.optimizer.rates()
+    def rates(self, factor: float) -> Tensor:
+        return self.optimizer.rates(factor)
 
     def score(self) -> Scores | None:
         if self.tests is None:
@@ -277,35 +112,17 @@ class Stacked:
             found["loss"] = self.body.loss_stack.state_of(member)
         return found
 
-    def reduce(self, sums: dict[str, Tensor], count: int) -> tuple[dict[str, Tensor], int]:
-        return sums, count
+    def continue_from(self, records: Sequence[TrainingRecord]) -> None:
+        """Set every member to where its record stopped."""
+        for member, record in enumerate(records):
+            self.networks.load(member, record.state)
+            if self.body.loss_stack is not None:
+                self.body.loss_stack.load(member, record.checkpoint["loss"])
+        self.optimizer.load([record.checkpoint["optimizer"] for record in records])
+        self.done = records[0].checkpoint["step"]
 
 
 def _copied(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone()
     return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-@torch.no_grad()
-def outputs(
-    networks: Stack,
-    inputs: Tensor,
-    layers: str | Sequence[str] = (),
-    *,
-    per_member: bool,
-    training: bool = False,
-    batch_size: int = 512,
-) -> Outputs:
-    """Outputs of all members with a leading axis N; inputs are shared, (B, ...), or per member, (N, B, ...)."""
-    networks.template.train(training)
-    observer = observe(networks.template, layers)
-
-    def one(state: State, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        seen = observer(x, state)
-        return seen.logits, dict(seen.features)
-
-    run = torch.vmap(one, in_dims=(0, 0 if per_member else None), randomness="different")
-    axis = 1 if per_member else 0
-    parts = [Outputs(*run(networks.state, part)) for part in inputs.split(batch_size, axis)]
-    return parts[0] if len(parts) == 1 else join(parts, lambda tensors: torch.cat(tensors, 1))

@@ -42,10 +42,10 @@ class StackedOptimizer:
         ]
         self.schedules = [optimizers.Rates(one) for one in self.each]
 
-    def rates(self) -> Tensor:
-        """Learning rates in use, shape (N,)."""
-        rates = [float(one.param_groups[0]["lr"]) for one in self.each]
-        return torch.tensor(rates * self.members if self.whole else rates, dtype=torch.float64)
+    def rates(self, factor: float) -> Tensor:
+        """Learning rates at `factor` times the base rates, shape (N,)."""
+        base = [schedule.base[0] for schedule in self.schedules]
+        return torch.tensor(base * self.members if self.whole else base, dtype=torch.float64) * factor
 
     def zero_grad(self) -> None:
         for parameter in self.stacked:

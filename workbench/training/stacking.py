@@ -41,23 +41,29 @@ class Stack:
                 self.fixed[name] = stacked
         for name in buffers[0]:
             self.fixed[name] = torch.stack([each[name].detach() for each in buffers])
-
-    def slots(self) -> list[tuple[dict[str, Any], str, str]]:
-        """Where the template keeps each tensor: (its module's dict, key there, name here)."""
-        names = self._entries()
-        found = []
-        for prefix, module in self.template.named_modules():
-            for store in (module._parameters, module._buffers):  # noqa: SLF001 - what functional_call changes too
-                for key, value in store.items():
-                    if value is not None:
-                        full = f"{prefix}.{key}" if prefix else key
-                        found.append((store, key, names.get(full, full)))
-        return found
+        self.slots = self._slots()
 
     @property
     def state(self) -> dict[str, Tensor]:
         """Everything by name, each with the leading axis N."""
         return {**self.trained, **self.fixed}
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The values of `state`, in its order."""
+        return [*self.trained.values(), *self.fixed.values()]
+
+    def _slots(self) -> list[tuple[dict[str, Any], str, int]]:
+        """Where the template keeps each tensor: its module's dict, the key there, and the position in `tensors`."""
+        position = {name: i for i, name in enumerate(self.state)}
+        names = {id(v): k for k, v in (*self.template.named_parameters(), *self.template.named_buffers())}
+        return [
+            (store, key, position[names[id(value)]])
+            for module in self.template.modules()
+            for store in (module._parameters, module._buffers)  # noqa: SLF001 - as torch.func.functional_call does
+            for key, value in store.items()
+            if value is not None
+        ]
 
     def to(self, device: torch.device) -> None:
         """Move everything to `device`."""
@@ -68,6 +74,7 @@ class Stack:
             for name, value in self.trained.items()
         }
         self.fixed = {name: value.to(device) for name, value in self.fixed.items()}
+        self.slots = self._slots()
 
     def state_of(self, member: int, device: str | None = None) -> dict[str, Tensor]:
         """A copy of one member's ``state_dict``, in its order."""
