@@ -43,16 +43,17 @@ bench: $(VENV)/.bench browser ## measure, print the table and write BENCHMARKS.m
 gallery: $(VENV)/.test browser ## screenshots of every explorer into gallery/
 	$(BIN)/python scripts/gallery.py $(ARGS)
 
-lint: $(VENV)/.test node_modules/.stamp ## style, types, layers
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	@if [ -x node_modules/.bin/tsc ]; then \
-		echo node_modules/.bin/tsc --project tsconfig.json; node_modules/.bin/tsc --project tsconfig.json; \
+lint: $(VENV)/.test node_modules/.stamp ## style, types, layers; every check runs, whatever the others find
+	@status=0; \
+	for check in "ruff check ." "ruff format --check ." "mypy" "lint-imports"; do \
+		echo "── $$check"; $(BIN)/$$check || status=1; \
+	done; \
+	if [ -x node_modules/.bin/tsc ]; then \
+		echo "── tsc"; node_modules/.bin/tsc --project tsconfig.json || status=1; \
 	else \
-		echo "types of the JavaScript halves not checked: that needs npm"; \
-	fi
+		echo "── tsc: the types of the JavaScript halves are not checked, that needs npm"; \
+	fi; \
+	exit $$status
 
 format: $(VENV)/.test ## put the code into the project's format
 	$(BIN)/ruff check --fix .
