@@ -22,7 +22,7 @@ from workbench.training.loop import Failure, TrainingError, progress_bar, run
 from workbench.training.stacked_batches import StackedBatches, StackedSplits, join, one_at_a_time, stacked_guide
 from workbench.training.stacked_learner import Stacked
 from workbench.training.stacked_optimizer import StackedOptimizer
-from workbench.training.stacked_step import StackedStep, outputs
+from workbench.training.stacked_step import StackedStep, outputs, settle
 from workbench.training.stacking import Stack
 
 
@@ -198,6 +198,7 @@ class Ensemble:
             for stack, step, stepper, members in zip(
                 self._stacks, self._steps, self._optimizers, self._slices(), strict=True
             ):
+                settle(stack, torch.stack([split.inputs[:3] for split in train[members]]))
                 batches = StackedBatches(StackedSplits(train[members]), course, chosen, seeds[members])
                 told = stacked_guide(guides[members], batches.splits, augmented=chosen is not None)
                 parts.append(

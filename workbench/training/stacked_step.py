@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from workbench.models import Outputs, observe
+from workbench.models import Observer, Outputs, observe
 from workbench.training import losses
 from workbench.training.learner import CURVES
 from workbench.training.stacked_batches import join
@@ -27,8 +26,10 @@ class StackedStep:
         self.loss_stack = loss_stack(loss, len(networks.modules))
         self.loss: losses.Loss = self.loss_stack.template if self.loss_stack is not None else loss  # type: ignore[assignment]
         # The default losses need no vmap: all members' examples make one long batch.
-        self.flat = self.loss in (losses.cross_entropy, losses.mean_squared_error) and not layers
-        self.run = torch.vmap(self._logits if self.flat else self._loss, randomness="different")
+        self.flat = self.loss in (losses.cross_entropy, losses.mean_squared_error)
+        self._vmapped = torch.vmap(self._loss, randomness="different")
+        self._layers: tuple[str, ...] = ()
+        self._told: tuple[str, ...] | None = None
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -41,40 +42,74 @@ class StackedStep:
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Losses (N,), logits (N, B, outputs) and what the losses log, each (N,)."""
         self.networks.template.train()
+        seen = forward(self.networks, self.observer, inputs, per_member=True)
         if self.flat:
-            logits = self.run(self.networks.tensors, inputs)
-            each = self.loss(Outputs(logits.flatten(0, 1)), None, labels.flatten())
-            return each.view(labels.shape).mean(1), logits.detach(), {}
-        loss_tensors: list[Tensor] = []
+            each = self.loss(Outputs(seen.logits.flatten(0, 1)), None, labels.flatten())
+            return each.view(labels.shape[:2]).mean(1), seen.logits.detach(), {}
+        tensors: list[Tensor] = []
         if self.loss_stack is not None:
             self.loss_stack.template.train()
-            loss_tensors = self.loss_stack.tensors
+            tensors = self.loss_stack.tensors
+        self._layers = tuple(seen.features)
+        self._told = None if guide is None else tuple(guide.features)
         told = [] if guide is None else [guide.logits, *guide.features.values()]
-        names = () if guide is None else tuple(guide.features)
-        self._names = names
-        return self.run(self.networks.tensors, loss_tensors, inputs, labels, told)  # type: ignore[no-any-return]
-
-    def _logits(self, tensors: list[Tensor], inputs: Tensor) -> Tensor:
-        with lent(self.networks, tensors):
-            return self.observer(inputs).logits
+        loss, logged = self._vmapped(tensors, seen.logits, [*seen.features.values()], labels, told)
+        return loss, seen.logits.detach(), logged
 
     def _loss(
-        self,
-        tensors: list[Tensor],
-        loss_tensors: list[Tensor],
-        inputs: Tensor,
-        labels: Tensor,
-        told: list[Tensor],
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        with lent(self.networks, tensors):
-            outputs = self.observer(inputs)
-        guide = Outputs(told[0], dict(zip(self._names, told[1:], strict=True))) if told else None
+        self, tensors: list[Tensor], logits: Tensor, features: list[Tensor], labels: Tensor, told: list[Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs = Outputs(logits, dict(zip(self._layers, features, strict=True)))
+        guide = None if self._told is None else Outputs(told[0], dict(zip(self._told, told[1:], strict=True)))
         if self.loss_stack is None:
             value = self.loss(outputs, guide, labels)
         else:
-            with lent(self.loss_stack, loss_tensors):
+            with lent(self.loss_stack, tensors):
                 value = self.loss(outputs, guide, labels)
-        return losses.reduced(value), outputs.logits.detach(), losses.logged(self.loss, CURVES)
+        return losses.reduced(value), losses.logged(self.loss, CURVES)
+
+
+def forward(networks: Stack, observer: Observer, inputs: Tensor, *, per_member: bool) -> Outputs:
+    """Outputs of all members with a leading axis N, on inputs (N, B, ...), or (B, ...) for all.
+
+    `observer` looks at ``networks.template``.
+    """
+    if networks.direct:
+        with lent(networks, networks.tensors):
+            seen = observer(inputs if per_member else inputs[None])
+        members = len(networks.modules)
+        return seen if per_member else seen.map(lambda x: x.expand(members, *x.shape[1:]))
+
+    def one(tensors: list[Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with lent(networks, tensors):
+            seen = observer(x)
+        return seen.logits, dict(seen.features)
+
+    run = torch.vmap(one, in_dims=(0, 0 if per_member else None), randomness="different")
+    return Outputs(*run(networks.tensors, inputs))
+
+
+def settle(networks: Stack, inputs: Tensor) -> None:
+    """Find out whether the networks run without ``vmap``, on examples (N, B, ...), and let them if so.
+
+    That spares most of the time between operations. It works where the network's own code only calls layers (as MLP and
+    ConvNet do) and fails where it indexes or reshapes; so it is tried, and kept only if it gives what ``vmap`` gives.
+    """
+    device = inputs.device
+    networks.set_direct(direct=False)
+    if device.type != "cpu" or networks.fixed:
+        return
+    networks.template.train()
+    with torch.no_grad():
+        observer = observe(networks.template)
+        sure = forward(networks, observer, inputs, per_member=True).logits
+        networks.set_direct(direct=True)
+        try:
+            tried = forward(networks, observer, inputs, per_member=True).logits
+            same = tried.shape == sure.shape and torch.allclose(tried, sure, rtol=1e-3, atol=1e-4)
+        except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+            same = False
+    networks.set_direct(direct=same)
 
 
 @contextmanager
@@ -116,13 +151,8 @@ def outputs(
     """Outputs of all members with a leading axis N; inputs are shared, (B, ...), or per member, (N, B, ...)."""
     networks.template.train(training)
     observer = observe(networks.template, layers)
-
-    def one(tensors: list[Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        with lent(networks, tensors):
-            seen = observer(x)
-        return seen.logits, dict(seen.features)
-
-    run: Any = torch.vmap(one, in_dims=(0, 0 if per_member else None), randomness="different")
-    axis = 1 if per_member else 0
-    parts = [Outputs(*run(networks.tensors, part)) for part in inputs.split(batch_size, axis)]
+    parts = [
+        forward(networks, observer, part, per_member=per_member)
+        for part in inputs.split(batch_size, 1 if per_member else 0)
+    ]
     return parts[0] if len(parts) == 1 else join(parts, lambda tensors: torch.cat(tensors, 1))

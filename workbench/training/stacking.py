@@ -42,6 +42,12 @@ class Stack:
         for name in buffers[0]:
             self.fixed[name] = torch.stack([each[name].detach() for each in buffers])
         self.slots = self._slots()
+        self.direct = False
+
+    def set_direct(self, *, direct: bool) -> None:
+        """Let the template run on stacked tensors as they are, or under ``vmap``; see `stacked_step.settle`."""
+        self.direct = direct
+        lower(self.template, self.tensors[0].device, direct=direct)
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -68,7 +74,7 @@ class Stack:
     def to(self, device: torch.device) -> None:
         """Move everything to `device`."""
         self.template.to(device)
-        lower(self.template, device)
+        lower(self.template, device, direct=self.direct)
         self.trained = {
             name: value if value.device == device else nn.Parameter(value.detach().to(device))
             for name, value in self.trained.items()
