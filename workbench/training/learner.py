@@ -109,7 +109,8 @@ class Single:
         self.call: nn.Module = distributed.wrap(self.body, self.world)
 
     def step(self, at: int, factor: float) -> tuple[dict[str, Tensor], int]:
-        self.call.train()
+        if not self.call.training or not self.model.training:
+            self.call.train()
         randomness.seed_layers(self.batches.seed, at, self.device)
         inputs, labels, rows = self.batches(at)
         total = len(rows)

@@ -24,6 +24,8 @@ class StackedStep:
         self.networks = networks
         self.observer = observe(networks.template, layers)
         self.loss_stack = loss_stack(loss, len(networks.modules))
+        if self.loss_stack is not None:
+            self.loss_stack.template.train()
         self.loss: losses.Loss = self.loss_stack.template if self.loss_stack is not None else loss  # type: ignore[assignment]
         # The default losses need no vmap: all members' examples make one long batch.
         self.flat = self.loss in (losses.cross_entropy, losses.mean_squared_error)
@@ -41,14 +43,14 @@ class StackedStep:
         self, inputs: Tensor, labels: Tensor, guide: Outputs | None
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Losses (N,), logits (N, B, outputs) and what the losses log, each (N,)."""
-        self.networks.template.train()
+        if not self.networks.template.training:
+            self.networks.template.train()
         seen = forward(self.networks, self.observer, inputs, per_member=True)
         if self.flat:
             each = self.loss(Outputs(seen.logits.flatten(0, 1)), None, labels.flatten())
             return each.view(labels.shape[:2]).mean(1), seen.logits.detach(), {}
         tensors: list[Tensor] = []
         if self.loss_stack is not None:
-            self.loss_stack.template.train()
             tensors = self.loss_stack.tensors
         self._layers = tuple(seen.features)
         self._told = None if guide is None else tuple(guide.features)
