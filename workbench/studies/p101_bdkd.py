@@ -66,7 +66,8 @@ def run(
         progress=False,
     )
     records: dict[str, Record] = {
-        f"{name} (pair)": table.records[name, _size(dataset), lengths[0].steps] for name in ("alone", "DML")
+        f"{name} (student)": _student_of(table.records[name, _size(dataset), lengths[0].steps])
+        for name in ("alone", "DML")
     }
     records |= dict(zip(("BD-KD (student)", "BD-KD (teacher)"), together, strict=True))
     return setting.result(
@@ -257,6 +258,13 @@ def _teacher(data: Dataset, seed: int) -> nn.Module:
 
 def _pair(data: Dataset, seed: int) -> Peers:
     return Peers([_student(data, seed), _teacher(data, seed)])
+
+
+def _student_of(record: TrainingRecord) -> TrainingRecord:
+    """The record of the pair's student by itself; a pair's curves and calibration are its student's already."""
+    network, prefix = record.model.get_submodule("networks.0"), "networks.0."
+    state = {name.removeprefix(prefix): value for name, value in record.state.items() if name.startswith(prefix)}
+    return record.replace(state=state, spec=getattr(network, "spec", None)).with_model(network)
 
 
 def _networks(pair: nn.Module) -> list[nn.Module]:
