@@ -14,6 +14,7 @@ from workbench.gp.kernels import KernelFace
 from workbench.gp.rows import Rows
 
 WARM_START_ROWS = 600
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 class Fitted(NamedTuple):
@@ -66,9 +67,9 @@ def evidence_and_slope(kernel: KernelFace, rows: Rows, noise: float) -> tuple[fl
 def maximise_evidence(kernel: KernelFace, rows: Rows, noise: float, *, learn_noise: bool, seed: int = 0) -> Fitted:
     """Fit `kernel` (in place), and the noise where asked, by marginal likelihood with L-BFGS-B.
 
-    On many rows a quarter of them, drawn with `seed`, finds the neighbourhood of the optimum and the curvature there at
-    a sixty-fourth of the price; quasi-Newton steps on all rows then finish the job, so the result is an optimum of the
-    full likelihood.
+    On many rows a few hundred of them, drawn with `seed`, find the neighbourhood of the optimum and the curvature there
+    at a hundredth of the price; quasi-Newton steps on twice as many, and so on, then finish the job on all rows, so the
+    result is an optimum of the full likelihood.
     """
     if float(rows.y.abs().max()) == 0:
         warnings.warn(
@@ -98,6 +99,9 @@ def maximise_evidence(kernel: KernelFace, rows: Rows, noise: float, *, learn_noi
             kept = point.tobytes(), -value, -slope[:free]
         return -value, -slope[:free]
 
+    def on(some: Rows) -> Objective:
+        return lambda point: loss(point, some)
+
     def descend(point: np.ndarray, some: Rows, tolerance: float) -> np.ndarray:
         options = {"ftol": tolerance, "gtol": 1e-5, "maxiter": 200}
         point = np.clip(point, *bounds.T)
@@ -106,10 +110,15 @@ def maximise_evidence(kernel: KernelFace, rows: Rows, noise: float, *, learn_noi
     if len(rows.X) <= WARM_START_ROWS:
         point = descend(start, rows, 1e-10)
     else:
-        some = rows.subset(max(WARM_START_ROWS // 2, len(rows.X) // 4), seed)
-        near = descend(start, some, 1e-6)
-        curvature = _curvature(lambda p: loss(p, some)[1], near) * (len(rows.X) / len(some.X))
-        point, done = _quasi_newton(lambda p: loss(p, rows), near, curvature, bounds)
+        levels = [rows]
+        while len(levels[-1].X) > WARM_START_ROWS:
+            levels.append(rows.subset(len(levels[-1].X) // 2, seed))
+        some = levels[-1]
+        point = descend(start, some, 1e-6)
+        curvature = _curvature(on(some), point)
+        for some in reversed(levels[:-1]):
+            curvature = curvature * 2
+            point, curvature, done = _quasi_newton(on(some), point, curvature, bounds)
         if not done:
             point = descend(point, rows, 1e-10)
     value = -loss(point, rows)[0]  # mostly kept from the last step; leaves the kernel at the optimum
@@ -124,23 +133,23 @@ def solve_factored(factor: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factor.mT, half, upper=True)
 
 
-def _curvature(slope: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> np.ndarray:
+def _curvature(loss: Objective, point: np.ndarray) -> np.ndarray:
     """Hessian by central differences of the slope, made positive definite by turning negative eigenvalues over."""
     h = 1e-3
-    columns = [(slope(point + h * unit) - slope(point - h * unit)) / (2 * h) for unit in np.eye(len(point))]
+    columns = [(loss(point + h * unit)[1] - loss(point - h * unit)[1]) / (2 * h) for unit in np.eye(len(point))]
     values, vectors = np.linalg.eigh((np.array(columns) + np.array(columns).T) / 2)
     values = np.maximum(np.abs(values), 1e-4 * np.abs(values).max() + 1e-12)
     return (vectors * values) @ vectors.T
 
 
 def _quasi_newton(
-    loss: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    loss: Objective,
     point: np.ndarray,
     curvature: np.ndarray,
     bounds: np.ndarray,
     tolerance: float = 1e-4,
-) -> tuple[np.ndarray, bool]:
-    """Minimise by BFGS from a known curvature, within bounds; the second value says whether it converged.
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Minimise by BFGS from a known curvature, within bounds: the point, the curvature there, whether it converged.
 
     It has converged when the quadratic model expects less than `tolerance` (nats) from another step.
     """
@@ -152,7 +161,7 @@ def _quasi_newton(
         if len(free):
             move[free] = -np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
         if -slope @ move < 2 * tolerance:
-            return point, True
+            return point, curvature, True
         length = 1.0
         while True:
             new = np.clip(point + length * move, *bounds.T)
@@ -161,13 +170,13 @@ def _quasi_newton(
                 break
             length *= 0.3
             if length < 1e-3:
-                return point, False
+                return point, curvature, False
         s, change = new - point, new_slope - slope
         if s @ change > 1e-12:
             seen = curvature @ s
             curvature = curvature - np.outer(seen, seen) / (s @ seen) + np.outer(change, change) / (s @ change)
         point, value, slope = new, new_value, new_slope
-    return point, False
+    return point, curvature, False
 
 
 def log_density(y: Tensor, solved: Tensor, log_determinant: float) -> float:
