@@ -124,8 +124,8 @@ def run(
         settings={"length": str(length), "shrinkage of whitening": SHRINKAGE},
         notes="The paper distils RegNetY-160 into DeiT on ImageNet for 300 epochs. The student's features are those "
         "its head reads. “projector share” is the part of the feature loss's decrease that the projector reaches by "
-        "itself, on a student frozen at its start; batches are smaller than the teacher is wide, so whitening shrinks the "
-        "covariance. Generation, image GANs in the paper, is a GAN on points of the plane here.",
+        "itself, on a student frozen at its start; batches are smaller than the teacher is wide, so whitening shrinks "
+        "the covariance. Generation, image GANs in the paper, is a GAN on points of the plane here.",
     )  # fmt: skip
 
 
