@@ -126,9 +126,7 @@ def test_rankings_have_probabilities_that_sum_to_one(seed):
 def test_list_mle_is_the_ranking_likelihood_and_pld_of_an_even_teacher(problem):
     student, teacher, labels = problem
     order = label_first_order(teacher, labels)
-    torch.testing.assert_close(
-        loss(ListMLE(), *problem), choice_losses(student, order).sum(1) / student.shape[1]
-    )
+    torch.testing.assert_close(loss(ListMLE(), *problem), choice_losses(student, order).sum(1) / student.shape[1])
     torch.testing.assert_close(loss(PLD(1e9), *problem), loss(ListMLE(), *problem), rtol=1e-6, atol=1e-8)
 
 

@@ -11,7 +11,8 @@ from workbench.knowledge import KL, CrossEntropy, Hint, LogitRegression, Mutual,
 from workbench.knowledge.distill import bind
 from workbench.studies.balance import balanced
 from workbench.studies.claims import Estimate, asserted, estimate, rank_correlation, reported, resampled
-from workbench.studies.compare import Comparison, Length, Method, compare, with_label_noise
+from workbench.studies.compare import Comparison, Length, Method, compare
+from workbench.studies.noise import with_label_noise
 
 SHORT = Length(10, 1e-2)
 
@@ -83,6 +84,14 @@ def test_metrics_are_those_of_the_student(table, data, teacher):
     assert row["agreement"] == pytest.approx((s.argmax(1) == t.argmax(1)).float().mean().item())
     p = t.softmax(1)
     assert row["kl to teacher"] == pytest.approx((p * (p / s.softmax(1)).log()).sum(1).mean().item(), rel=1e-4)
+
+
+def test_the_record_of_a_network_trained_in_company_is_its_own(table, tmp_path):
+    record = table.records["pair", 40, 10]
+    again = wb.records.open(record.save(tmp_path / "one.safetensors"))
+    assert again.model.spec == record.model.spec
+    inputs = torch.ones(1, 1, 8, 8)
+    torch.testing.assert_close(again.model(inputs), record.model(inputs))
 
 
 def test_paired_differences_are_averaged_within_seeds_first():

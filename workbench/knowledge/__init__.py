@@ -6,8 +6,11 @@ Feature        `Hint` `AttentionTransfer` `NST` `Adversarial` `VKD`
 Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `CRD`
 Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnTeacher`
 Teachers       `Committee` (several as one), `assistants` (a chain), `OldClasses` (the network of yesterday)
+
+`taxonomy` is the survey's map of them: what knowledge, when, how, and which changes each signal does not see.
 """
 
+from workbench.knowledge import taxonomy
 from workbench.knowledge.adversarial import Adversarial
 from workbench.knowledge.attention_transfer import AttentionTransfer
 from workbench.knowledge.augmentation import AugmentedKD, CutMixPick, OnViews, Views, risk_variance, teacher_stddev
@@ -81,6 +84,7 @@ __all__ = [
     "generations",
     "ideal_student",
     "risk_variance",
+    "taxonomy",
     "teacher_stddev",
     "train_together",
 ]

@@ -215,9 +215,7 @@ def _network(teacher: nn.Module | TrainingRecord | None) -> nn.Module | None:
 
 def _check(teacher: nn.Module | None, student: nn.Module, loss: Signal) -> None:
     if teacher is student:
-        raise ValueError(
-            "student is the teacher itself and has nothing to learn from it: build a fresh one"
-        )
+        raise ValueError("student is the teacher itself and has nothing to learn from it: build a fresh one")
     if teacher is None and loss.needs_teacher:
         raise ValueError(f"teacher is None, but {loss} needs one")
 

@@ -45,7 +45,8 @@ class Entry:
     knowledge
         What is passed on.
     scheme
-        When the teacher is trained: before (``"offline"``), together (``"online"``), or within the student (``"self"``).
+        When the teacher is trained: before (``"offline"``), together with the student (``"online"``), or as a copy or
+        part of the student (``"self"``).
     algorithm
         How it is passed on; empty for plain matching.
     formula
@@ -78,9 +79,9 @@ METHODS: tuple[Entry, ...] = (
         AttentionTransfer(LATE, LATE),
     ),
     Entry("NST", "feature", "offline", "", "MMD² of channels, k(x, y) = (xᵀy)²", NST(LATE, LATE)),
-    Entry("Adversarial", "feature", "offline", "adversarial", "−log D(F_t) − log(1 − D(r(F_s)))", Adversarial(LATE, LATE)),
+    Entry("Adversarial", "feature", "offline", "adversarial", "−log D(F_t) − log(1 − D(F_s))", Adversarial(LATE, LATE)),
     Entry("FSP", "relation", "offline", "", "‖G_s − G_t‖², G = F₁F₂ᵀ / hw", FSP((EARLY, LATE), (EARLY, LATE))),
-    Entry("RKD distance", "relation", "offline", "graph", "huber(ψ_s − ψ_t), ψ relative distance", RKDDistance(LATE, LATE)),
+    Entry("RKD distance", "relation", "offline", "graph", "huber(ψ_s − ψ_t), ψ distance", RKDDistance(LATE, LATE)),
     Entry("RKD angle", "relation", "offline", "graph", "huber(cos∠_s − cos∠_t)", RKDAngle(LATE, LATE)),
     Entry(
         "Similarity preserving",

@@ -6,24 +6,19 @@ initial weights and the same batch order, so that differences are paired.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
-from workbench.analysis.calibration import calibration
-from workbench.data import Dataset, Split, load
-from workbench.kernels import divergence
+from workbench.data import Dataset
 from workbench.knowledge.distill import bind, distill_many, training_loss
 from workbench.knowledge.signal import Signal
 from workbench.records import TrainingRecord
 from workbench.studies.claims import Estimate, estimate
-from workbench.training.evaluating import logits_of
+from workbench.studies.judge import Judge, Measure
 from workbench.training.learner import CURVES
-
-Measure = Callable[[nn.Module, nn.Module | None, Split], float]
 
 
 @dataclass(frozen=True)
@@ -239,9 +234,11 @@ def compare(
                 fresh = (method.student or student)(seeds[0])
                 bound = bind(training_loss(method.signal, labels_weight), its_teacher, fresh, subsets[0])
                 extra = _count(fresh) + _count(bound) - _count(method.deploy(fresh) if method.deploy else fresh)
-                records[name, size, length.steps] = trained[0]
-                for seed, record in zip(seeds, trained, strict=True):
-                    network = method.deploy(record.model) if method.deploy else record.model
+                kept = [
+                    _deployed(record, method.deploy(record.model)) if method.deploy else record for record in trained
+                ]
+                records[name, size, length.steps] = kept[0]
+                for seed, record in zip(seeds, kept, strict=True):
                     rows.append(
                         {
                             "method": name,
@@ -249,7 +246,7 @@ def compare(
                             "steps": length.steps,
                             "lr": length.lr,
                             "seed": seed,
-                            **judge(network, its_teacher),
+                            **judge(record.model, its_teacher),
                             "seconds": seconds,
                             "extra parameters": extra,
                             **{key: curve[-1].item() for key, curve in record.curves.items() if key not in CURVES},
@@ -259,68 +256,28 @@ def compare(
     return Comparison(tuple(rows), records)
 
 
-def resolve(data: Any, default: str, root: Any = None, seed: int = 0) -> Dataset:
-    """The data of a study: what was passed, a `Dataset` or anything `workbench.data.load` takes, else the default."""
-    return data if isinstance(data, Dataset) else load(default if data is None else data, root, seed=seed)
-
-
-def with_label_noise(data: Dataset, share: float, seed: int = 0) -> Dataset:
-    """The data with a share of its training labels replaced, each by another class drawn evenly.
-
-    Examples
-    --------
-    >>> import workbench as wb
-    >>> data = wb.data.load("digits").subset(200)
-    >>> noisy = with_label_noise(data, 0.2, seed=1)
-    >>> int((noisy.train.labels != data.train.labels).sum())
-    40
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}; it must lie in 0..1")
-    generator = torch.Generator().manual_seed(seed)
-    n, classes = len(data.train), len(data.classes)
-    changed = torch.randperm(n, generator=generator)[: round(share * n)]
-    shift = torch.randint(1, classes, (len(changed),), generator=generator)
-    labels = data.train.labels.cpu().clone()
-    labels[changed] = (labels[changed] + shift) % classes
-    return replace(data, train=replace(data.train, labels=labels.to(data.train.labels.device)))
-
-
-class Judge:
-    """Metrics of a student on the test split, as columns of a `Comparison`; the teacher's logits are computed once."""
-
-    def __init__(self, test: Split, measures: Mapping[str, Measure] | None = None) -> None:
-        self.test = test.to("cpu")
-        self.measures = dict(measures or {})
-        self._teachers: dict[int, Tensor] = {}
-
-    def __call__(self, student: nn.Module, teacher: nn.Module | None) -> dict[str, float]:
-        s = logits_of(student.cpu(), self.test.inputs)
-        shape = calibration(s, self.test.labels)
-        accuracy = (s.argmax(1) == self.test.labels).float().mean().item()
-        scores = {
-            "accuracy": accuracy,
-            "nll": shape.nll,
-            "ece": shape.ece,
-            "confidence gap": s.softmax(1).amax(1).mean().item() - accuracy,
-        }
-        if teacher is not None:
-            if id(teacher) not in self._teachers:
-                self._teachers[id(teacher)] = logits_of(teacher.cpu(), self.test.inputs)
-            t = self._teachers[id(teacher)]
-            scores |= {
-                "agreement": (s.argmax(1) == t.argmax(1)).float().mean().item(),
-                "kl to teacher": divergence.forward_kl(s, t).mean().item(),
-            }
-        return scores | {name: measure(student, teacher, self.test) for name, measure in self.measures.items()}
-
-
 def _fitting(sizes: Sequence[int | None], available: int) -> list[int]:
     fitting = list(dict.fromkeys(size or available for size in sizes if (size or 0) <= available))
     if not fitting:
         smallest = min(size or 0 for size in sizes)
         raise ValueError(f"data has {available} training examples; the comparison needs at least {smallest}")
     return fitting
+
+
+def _deployed(record: TrainingRecord, network: nn.Module) -> TrainingRecord:
+    """The record of the part of a network that is kept, by itself; its curves stay those of the run."""
+    name = next(name for name, module in record.model.named_modules() if module is network)
+    prefix = f"{name}." if name else ""
+
+    def own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    return record.replace(
+        state=own(record.state),
+        snapshots=own(record.snapshots),
+        spec=getattr(network, "spec", None),
+        checkpoint={},
+    ).with_model(network)
 
 
 def _count(module: nn.Module) -> int:

@@ -223,7 +223,13 @@ def _on_methods(conv: Comparison, dense: Comparison, few: Sequence[int], seeds: 
     judged = [name for name in conv.methods if name not in (THREE, ASSISTANT)]  # all by the same teacher
     together = resampled(lambda s: rank_correlation(means(conv, judged, s), means(conv, judged, s, "agreement")), few)
     return [
-        asserted(f"Soft labels are among the best three methods, {CONV}", rank(conv, few), "<=", 3),
+        reported(
+            f"Soft labels are among the best three methods, {CONV}",
+            rank(conv, few),
+            "<=",
+            3,
+            "Five seeds do not settle a rank among eleven methods that lie within two points.",
+        ),
         asserted(f"Soft labels are among the best three methods, {DENSE}", rank(dense, seeds), "<=", 3),
         asserted(
             "No order of feature and relation methods holds on both pairs (rank correlation of accuracies)",

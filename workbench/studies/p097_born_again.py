@@ -10,7 +10,9 @@ from workbench.data import Dataset
 from workbench.knowledge import CWTM, DKPP, BornAgain, Committee, CrossEntropy, Signal, distill_many
 from workbench.records import Claim, StudyResult, TrainingRecord
 from workbench.studies.claims import asserted, reported
-from workbench.studies.compare import Comparison, Judge, Length, with_label_noise
+from workbench.studies.compare import Comparison, Length
+from workbench.studies.judge import Judge
+from workbench.studies.noise import with_label_noise
 from workbench.studies.setting import Setting
 
 LENGTH, UNDER_TRAINED, FOUR_TIMES = Length(1200, 4e-3), Length(100, 4e-3), Length(4800, 4e-3)

@@ -20,7 +20,8 @@ from workbench.kernels import divergence
 from workbench.knowledge import BDKD, KDCL, Mutual, Peers, train_together
 from workbench.records import Calibration, Record, StudyResult, TrainingRecord
 from workbench.studies.claims import Estimate, asserted, reported
-from workbench.studies.compare import Comparison, Length, Method, compare, with_label_noise
+from workbench.studies.compare import Comparison, Length, Method, compare
+from workbench.studies.noise import with_label_noise
 from workbench.studies.setting import Setting
 from workbench.training import Ensemble
 from workbench.training.evaluating import logits_of
@@ -66,8 +67,7 @@ def run(
         progress=False,
     )
     records: dict[str, Record] = {
-        f"{name} (student)": _student_of(table.records[name, _size(dataset), lengths[0].steps])
-        for name in ("alone", "DML")
+        f"{name} (student)": table.records[name, _size(dataset), lengths[0].steps] for name in ("alone", "DML")
     }
     records |= dict(zip(("BD-KD (student)", "BD-KD (teacher)"), together, strict=True))
     return setting.result(
@@ -258,13 +258,6 @@ def _teacher(data: Dataset, seed: int) -> nn.Module:
 
 def _pair(data: Dataset, seed: int) -> Peers:
     return Peers([_student(data, seed), _teacher(data, seed)])
-
-
-def _student_of(record: TrainingRecord) -> TrainingRecord:
-    """The record of the pair's student by itself; a pair's curves and calibration are its student's already."""
-    network, prefix = record.model.get_submodule("networks.0"), "networks.0."
-    state = {name.removeprefix(prefix): value for name, value in record.state.items() if name.startswith(prefix)}
-    return record.replace(state=state, spec=getattr(network, "spec", None)).with_model(network)
 
 
 def _networks(pair: nn.Module) -> list[nn.Module]:

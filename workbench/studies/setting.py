@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from workbench.data import Dataset
+from workbench.data import Dataset, load
 from workbench.records import Claim, Record, StudyResult, TrainingRecord
-from workbench.studies.compare import resolve
 
 
 @dataclass(frozen=True)
@@ -116,3 +115,8 @@ class Setting:
             notes=notes,
             provenance=replace(teacher.provenance, seed=self.seeds[0], wall_time=time.perf_counter() - self.started),
         )
+
+
+def resolve(data: Any, default: str, root: Any = None, seed: int = 0) -> Dataset:
+    """The data of a study: what was passed, a `Dataset` or anything `workbench.data.load` takes, else the default."""
+    return data if isinstance(data, Dataset) else load(default if data is None else data, root, seed=seed)
