@@ -41,7 +41,7 @@ def run(
 ) -> StudyResult:
     """Nine signals at three train sizes and two training lengths, for a student of 12 hidden units.
 
-    Arguments as for `workbench.studies.run`; the data need at least 60 training examples. On the default data, also a
+    Arguments as for `workbench.studies.run`; the data need at least 100 training examples. On the default data, also a
     hundred classes of two-digit images.
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=8, seeds_full=20)
