@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import traitlets
@@ -13,35 +13,11 @@ from widgets.jobs import Job
 from widgets.posterior_classes import ClassificationView
 from widgets.posterior_kernels import FITTED
 from widgets.posterior_regression import RegressionView
-from widgets.posterior_source import Ask, Feature, opened
+from widgets.posterior_source import Ask, opened
+from widgets.posterior_view import View
 from workbench.gp import SelfDistilledGPC
-from workbench.records import PosteriorPath
 
 LIMIT = "limit"
-
-
-class View(Protocol):
-    """What the explorer asks of a regression or a classification.
-
-    `asked` names the settings that only Python can answer; all others are evaluated where they are drawn.
-    """
-
-    asked: tuple[str, ...]
-    has_limit: bool
-    base: PosteriorPath
-    features: list[Feature]
-    outputs: tuple[str, ...]
-
-    def first(self) -> tuple[dict[str, Any], dict[str, Any]]: ...
-    def look(self, ask: Ask, job: Job | None = None) -> tuple[dict[str, Any], dict[str, Any]]: ...
-    def rows(self) -> int: ...
-    def second_feature(self) -> str: ...
-    def title(self) -> str: ...
-    def checked(self, name: str, value: Any) -> Any: ...
-    def check(self, explorer: Any) -> list[dict[str, Any]]: ...
-    def data(self, explorer: Any) -> pd.DataFrame: ...
-    def summary(self, explorer: Any) -> str: ...
-    def figure(self, explorer: Any) -> Figure: ...
 
 
 class PosteriorExplorer(Explorer):
@@ -159,6 +135,7 @@ class PosteriorExplorer(Explorer):
         else:
             self._view = RegressionView(posterior, test, truth)
         self._turn = threading.Lock()
+        self._revision = 0
         content, arrays = self._view.first()
         super().__init__(
             content=content, arrays=arrays, start={"step": self.steps, "point": None}, actions=actions, **options
@@ -266,8 +243,9 @@ class PosteriorExplorer(Explorer):
                 job.progress()
             self._listening = False
             try:
+                self._revision += 1
                 with self.hold_sync():
-                    self.arrays, self.content = arrays, content
+                    self.arrays, self.content = arrays, content | {"revision": self._revision}
                     for name in changes:
                         setattr(self, name, asked[name])
                     point = self.selection.get("point")

@@ -4,11 +4,12 @@ import { el, fill, write } from "./parts/dom.js";
 import { at } from "./parts/arrays.js";
 import { createPlot, short } from "./parts/plot.js";
 import { runColour } from "./parts/colours.js";
+import { approachColour } from "./posterior_stage.js";
 import { swatch } from "./parts/timeline.js";
 
 /**
  * @param {import("./parts/frame.js").Frame} frame
- * @param {() => import("./posterior_classification.js").Content} content
+ * @param {() => import("./posterior_class_data.js").Content} content
  * @param {(name: string) => import("./parts/arrays.js").Tensor} numbers
  */
 export function createStepInspector(frame, content, numbers) {
@@ -21,7 +22,8 @@ export function createStepInspector(frame, content, numbers) {
   };
   const quality = createPlot(frame, "calibration", { pick: goTo });
   const key = el("div", { class: "dw-key" });
-  const qualityBlock = block("Calibration over the steps", quality.node, key);
+  const shares = createPlot(frame, "shares", { pick: goTo });
+  const qualityBlock = block("Calibration over the steps", quality.node, shares.node, key);
   const reliability = createPlot(frame, "reliability");
   const reliabilityBlock = block("Reliability", reliability.node);
   const rowPlot = createPlot(frame, "row-targets", { pick: goTo });
@@ -40,7 +42,7 @@ export function createStepInspector(frame, content, numbers) {
       const width = frame.inspector.clientWidth - (frame.root.hasAttribute("data-narrow") ? 0 : 18);
       const { variants, tested, classes } = content();
       const both = variants.length > 1;
-      const ink = (/** @type {number} */ k) => (both ? runColour("other", k, theme.dark) : theme.focus);
+      const ink = (/** @type {number} */ k) => (both ? approachColour(variants[k].approach, theme.dark) : theme.focus);
       const dash = (/** @type {number} */ k) => (k ? [5, 3] : []);
       const T = model.get("steps");
       const x = Array.from({ length: T }, (_, t) => t + 1);
@@ -54,14 +56,29 @@ export function createStepInspector(frame, content, numbers) {
           const of = both ? `, ${variant.approach}` : "";
           const found = /** @type {NonNullable<typeof variant.judged>} */ (variant.judged);
           return [
-            { name: `NLL${of}`, values: found.nll, colour: theme.focus, dash: dash(k) },
-            { name: `ECE${of}`, values: found.ece, colour: runColour("other", 1, theme.dark), dash: dash(k) },
-            { name: `share wrong${of}`, values: found.error, colour: theme.quiet, dash: dash(k) },
+            { name: `NLL${of}`, values: found.nll, colour: theme.focus, dash: dash(k), share: false },
+            { name: `ECE${of}`, values: found.ece, colour: runColour("other", 1, theme.dark), dash: dash(k), share: true },
+            { name: `share wrong${of}`, values: found.error, colour: theme.quiet, dash: dash(k), share: true },
           ];
         });
-        const best = curves[0].values.indexOf(Math.min(...curves[0].values));
-        write(qualityBlock.beside, `${where}; NLL in nats`);
-        quality.update(theme, { label: `Calibration over the steps, on ${where}. ${curves.map(({ name, values }) => `${name}: ${values.map((value) => short(value)).join(", ")}`).join("; ")}`, x: along, y: { low: 0, high: 1.12 * Math.max(...curves.flatMap(({ values }) => values)) || 1, title: "" }, layers: curves.flatMap(({ name, values, colour, dash: line }) => /** @type {import("./parts/plot.js").Layer[]} */ ([{ kind: "line", x, y: values, colour, dash: line, width: 1.75 }, { kind: "points", x, y: values, colour, width: 4.5, name }])), cursor: index + 1, ring: { x: best + 1, y: curves[0].values[best], text: "best", colour: theme.focus } }, width, 150);
+        write(qualityBlock.beside, where);
+        for (const [plot, share, title] of /** @type {const} */ ([[quality, false, "NLL (nats)"], [shares, true, "ECE, share wrong"]])) {
+          const some = curves.filter((curve) => curve.share === share);
+          const best = some[0].values.indexOf(Math.min(...some[0].values));
+          plot.update(
+            theme,
+            {
+              label: `Over the steps, on ${where}. ${some.map(({ name, values }) => `${name}: ${values.map((value) => short(value)).join(", ")}`).join("; ")}`,
+              x: { ...along, title: share ? along.title : "" },
+              y: { low: 0, high: 1.15 * Math.max(...some.flatMap(({ values }) => values)) || 1, title },
+              layers: some.flatMap(({ name, values, colour, dash: line }) => /** @type {import("./parts/plot.js").Layer[]} */ ([{ kind: "line", x, y: values, colour, dash: line, width: 1.75 }, { kind: "points", x, y: values, colour, width: 4.5, name }])),
+              cursor: index + 1,
+              ring: { x: best + 1, y: some[0].values[best], text: `best ${share ? "ECE" : "NLL"}: step ${best + 1}`, colour: some[0].colour },
+            },
+            width,
+            share ? 124 : 106,
+          );
+        }
         fill(key, ...curves.map(({ name, colour, dash: line }) => el("span", {}, swatch({ colour, dash: line }), name)));
       }
       if (judged.length) {

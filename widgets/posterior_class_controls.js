@@ -1,22 +1,26 @@
 // The sliders under a classification: each asks Python, since no eigensystem answers for a classifier.
 
 import { el, fill, write } from "./parts/dom.js";
+import { lawFormulas, lightUp } from "./posterior_formula.js";
 import { createSlider } from "./parts/slider.js";
 import { short } from "./parts/plot.js";
 
 /**
  * @param {import("./parts/frame.js").Frame} frame
- * @param {() => import("./posterior_classification.js").Content} content
+ * @param {() => import("./posterior_class_data.js").Content} content
  * @param {ReturnType<typeof import("./posterior_refits.js").createRefits>} refits
  */
 export function createClassControls(frame, content, refits) {
   const { model } = frame;
+  const law = el("div", { class: "dw-formula dw-law", "data-testid": "formula" });
+  /** @param {string} term */
+  const touch = (term) => (/** @type {boolean} */ on) => lightUp(law, on ? term : null);
   /** @param {string} name @param {string} symbol @param {string} label @param {string} help */
-  const slider = (name, symbol, label, help) => createSlider(frame, { name, symbol, label, help: `${help}; asks Python`, move: (value) => refits.ask({ [name]: value }), reset: () => refits.ask({ [name]: null }) });
-  const steps = createSlider(frame, { name: "steps", symbol: "τ", label: "steps", help: "How many times the classifier is fitted; asks Python", move: (value) => refits.ask({ steps: value }) });
+  const slider = (name, symbol, label, help) => createSlider(frame, { name, symbol, label, help: `${help}; asks Python`, move: (value) => refits.ask({ [name]: value }), reset: () => refits.ask({ [name]: null }), touch: touch(name === "mixing" ? "mixing" : "kernel") });
+  const steps = createSlider(frame, { name: "steps", symbol: "τ", label: "steps", help: "How many times the classifier is fitted; asks Python", move: (value) => refits.ask({ steps: value }), touch: touch("step") });
   const mixing = slider("mixing", "α", "mixing", "Weight of the true labels in what a data-centric step is fitted to");
   const length = slider("length_scale", "ℓ", "length-scale", "Length-scale of the kernel");
-  const amplitude = slider("amplitude", "σ", "amplitude", "Amplitude of the kernel");
+  const amplitude = slider("amplitude", "a", "amplitude", "Amplitude of the kernel");
   const kernel = el("select", { "data-testid": "setting-kernel", "aria-label": "kernel" });
   frame.listen(kernel, "change", () => refits.ask({ kernel: kernel.value }));
   const kernelText = el("span", { class: "dw-quiet dw-kernel-text", "data-testid": "kernel-text" });
@@ -25,7 +29,6 @@ export function createClassControls(frame, content, refits) {
   const heldTitle = el("summary", {});
   const heldSliders = el("div", { class: "dw-sliders" });
   const others = el("details", { class: "dw-others", "data-testid": "held", hidden: true }, heldTitle, heldSliders);
-  const law = el("div", { class: "dw-formula dw-law", "data-testid": "formula" });
   const node = el("div", { class: "dw-controls", "data-testid": "controls" }, sliders, others, law);
   /** @type {{ feature: import("./posterior_data.js").Feature, slider: ReturnType<typeof createSlider> }[]} */
   let held = [];
@@ -69,15 +72,15 @@ export function createClassControls(frame, content, refits) {
       const forms = content().variants.map(({ approach, mode }) => `${approach} ${mode}`).join();
       if (forms !== lawful) {
         lawful = forms;
-        fill(law, ...content().variants.map((variant) => el("p", {}, el("b", {}, `${variant.approach}-centric. `), LAWS[variant.approach === "data" ? "data" : /** @type {keyof typeof LAWS} */ (variant.mode)])));
+        fill(law, ...content().variants.map((variant) => el("div", {}, el("div", { class: "dw-formula-row" }, ...lawFormulas(variant.approach, variant.mode)), el("p", {}, el("b", {}, `${variant.approach}-centric. `), LAWS[variant.approach === "data" ? "data" : /** @type {keyof typeof LAWS} */ (variant.mode)]))));
       }
     },
   };
 }
 
 const LAWS = {
-  data: "Step 1 is the ordinary classifier. Each later step is fitted to the last probabilities π ∈ (0, 1) with the continuous Bernoulli likelihood, log p(π | f) = π f − A(f), A(f) = log((eᶠ − 1)/f). Its mean is flatter than the sigmoid, so |f| grows from step to step: where data-centric regression shrinks, data-centric classification sharpens.",
-  duplicate: "The posterior is the next prior and the labels are seen again: p(f) Π p(yᵢ | fᵢ)^τ, every label counted τ times. Exact up to Laplace's approximation.",
+  data: "Step 1 is the ordinary classifier. Each later step is fitted to the last probabilities π, with the continuous Bernoulli likelihood. Its mean is flatter than the sigmoid, so |f| grows from step to step: where data-centric regression shrinks, data-centric classification sharpens.",
+  duplicate: "The posterior is the next prior and the labels are seen again: every label counts τ times. Exact up to Laplace's approximation.",
   scaled: "Ordinary classification with the kernel τ·k, as in the paper's code. Same mode and latent mean as counting every label τ times, but τ times its latent variance: probabilities stay closer to ½.",
   sequential: "Each step's Laplace posterior is the Gaussian prior of the next: a further approximation, close to counting every label τ times.",
 };

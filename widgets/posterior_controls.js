@@ -20,7 +20,7 @@ export function createControls(frame, data, refits, light) {
   const noise = createSlider(frame, { name: "noise", symbol: "γ", label: "noise", help: "Noise variance of every step, in squared units of the normalised targets", move: (value) => frame.save({ noise: value }), reset: () => frame.save({ noise: null }), touch: touch("noise") });
   const mixing = createSlider(frame, { name: "mixing", symbol: "α", label: "mixing", help: "Weight of the true targets in what the next step is fitted to (data-centric)", move: (value) => frame.save({ mixing: value }), reset: () => frame.save({ mixing: null }), touch: touch("mixing") });
   const length = createSlider(frame, { name: "length_scale", symbol: "ℓ", label: "length-scale", help: "Length-scale of the kernel; asks Python", move: (value) => refits.ask({ length_scale: value }), reset: () => refits.ask({ length_scale: null }), touch: touch("kernel") });
-  const amplitude = createSlider(frame, { name: "amplitude", symbol: "σ", label: "amplitude", help: "Amplitude of the kernel; asks Python", move: (value) => refits.ask({ amplitude: value }), reset: () => refits.ask({ amplitude: null }), touch: touch("kernel") });
+  const amplitude = createSlider(frame, { name: "amplitude", symbol: "a", label: "amplitude", help: "Amplitude of the kernel; asks Python", move: (value) => refits.ask({ amplitude: value }), reset: () => refits.ask({ amplitude: null }), touch: touch("kernel") });
   const kernel = el("select", { "data-testid": "setting-kernel", "aria-label": "kernel" });
   frame.listen(kernel, "change", () => refits.ask({ kernel: kernel.value }));
   const kernelText = el("span", { class: "dw-quiet dw-kernel-text", "data-testid": "kernel-text" });

@@ -48,6 +48,37 @@ function varianceFormula({ approach, limit, constant }) {
   return formula(sup("σ", "2"), "(", sub("x", "∗"), ")", "=", term("kernel", sub("k", "∗∗")), "−", near(), inside, term("kernel", sub("k", "∗")));
 }
 
+/**
+ * What a step of a classification is, by approach and mode: there is no closed form, but there is a posterior.
+ * @param {string} approach
+ * @param {string} mode
+ * @returns {Element[]}
+ */
+export function lawFormulas(approach, mode) {
+  const at = (/** @type {string} */ symbol) => sub(symbol, "i");
+  const likelihood = () => row("p", "(", sub(y(), "i"), "|", at("f"), ")");
+  const product = () => sub("∏", "i");
+  if (approach === "data") {
+    const targets = formula(sup(y(), row("(", tau(), ")")), "=", alpha(), y(), "+", "(", "1", "−", alpha(), ")", sup("π", row("(", tau(), "−", "1", ")")));
+    const density = formula("log", "p", "(", y(), "|", "f", ")", "=", y(), "f", "−", "log", fraction(row(sup("e", "f"), "−", "1"), "f"));
+    return [targets, density];
+  }
+  const prior = (/** @type {import("./parts/math.js").Part} */ gram) => row("N", "(", "f", ";", "0", ",", gram, ")");
+  const posterior = row(sub("p", tau()), "(", "f", "|", y(), ")", "∝");
+  if (mode === "scaled") return [formula(posterior, prior(row(tau(), K())), product(), likelihood())];
+  if (mode === "sequential") return [formula(sub("q", tau()), "(", "f", ")", "≈", sub("q", row(tau(), "−", "1")), "(", "f", ")", product(), likelihood())];
+  return [formula(posterior, prior(K()), product(), sup(likelihood(), tau()))];
+}
+
+/**
+ * Light all terms of one name below a node, and no others.
+ * @param {Element} node
+ * @param {string | null} name
+ */
+export function lightUp(node, name) {
+  for (const part of node.querySelectorAll("[data-term]")) part.classList.toggle("dw-lit", part.getAttribute("data-term") === name);
+}
+
 export function createFormula() {
   const body = el("div", { class: "dw-formula", "data-testid": "formula" });
   let shown = "";
@@ -69,7 +100,7 @@ export function createFormula() {
           el("p", { class: "dw-quiet dw-formula-values" }),
         );
       }
-      for (const node of body.querySelectorAll("[data-term]")) node.classList.toggle("dw-lit", node.getAttribute("data-term") === lit);
+      lightUp(body, lit);
       const [{ noise, mixing, step, limit }] = forms;
       const values = [`τ = ${limit ? "∞" : step}`, `γ = ${short(noise)}`, forms.some(({ approach }) => approach === "data") ? `α = ${short(mixing)}` : "", "K = V diag(d) Vᵀ"];
       const line = body.querySelector(".dw-formula-values");

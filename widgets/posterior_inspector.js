@@ -3,7 +3,7 @@
 import { el, fill, write } from "./parts/dom.js";
 import { createPlot, short } from "./parts/plot.js";
 import { runColour } from "./parts/colours.js";
-import { stepColour } from "./posterior_stage.js";
+import { approachColour, stepColour } from "./posterior_stage.js";
 import { swatch } from "./parts/timeline.js";
 
 const BARS = 40; // eigen-directions that fit side by side
@@ -17,6 +17,25 @@ function block(title, ...children) {
   const beside = el("span", {});
   const node = el("section", { class: "dw-why" }, el("div", { class: "dw-heading-small" }, el("span", {}, title), beside), ...children);
   return { node, beside };
+}
+
+/**
+ * The range of curves over the steps. A limit far outside does not flatten what the steps do: it lies beyond the edge.
+ * @param {number[][]} curves
+ * @param {number} steps
+ * @param {number} [floor]
+ * @returns {[number, number]}
+ */
+export function spread(curves, steps, floor) {
+  const within = curves.flatMap((values) => values.slice(0, steps)).filter(Number.isFinite);
+  let [low, high] = [Math.min(...within), Math.max(...within)];
+  const span = Math.max(high - low, 0.02 * Math.abs(high), 1e-12);
+  for (const values of curves) {
+    const end = values[steps];
+    if (end !== undefined && Math.abs(end - (low + high) / 2) < 2 * span) [low, high] = [Math.min(low, end), Math.max(high, end)];
+  }
+  const pad = 0.14 * Math.max(high - low, span);
+  return [floor ?? Math.max(0, low - pad), high + pad];
 }
 
 /**
@@ -49,9 +68,11 @@ export function createInspector(frame, data, check) {
   const ask = el("button", { class: "dw-button dw-outlined", "data-testid": "check", title: "Fits every step one after another and the ordinary process once, by Cholesky, in Python" }, "check by Cholesky");
   frame.listen(ask, "click", check);
   const sameBlock = block("The same thing", what, difference, el("div", { class: "dw-row" }, el("label", { class: "dw-setting" }, overlay, el("span", {}, "overlay it (dashed)")), ask));
-  frame.inspector.append(filterBlock.node, noiseBlock.node, errorBlock.node, evidenceBlock.node, sameBlock.node);
+  frame.inspector.append(filterBlock.node, noiseBlock.node, errorBlock.node, evidenceBlock.node);
 
   return {
+    /** The block that stands beside the formula. */
+    same: sameBlock.node,
     /**
      * @param {import("./parts/theme.js").Theme} theme
      * @param {number} index
@@ -66,7 +87,7 @@ export function createInspector(frame, data, check) {
       const limit = all[0].means.length > T;
       const when = index === T ? "the limit" : `step ${index + 1}`;
       const dash = (/** @type {number} */ k) => (k ? [5, 3] : []);
-      const ink = (/** @type {number} */ k) => (all.length > 1 ? runColour(k ? "other" : "teacher", k, theme.dark) : stepColour(index, T, theme.dark));
+      const ink = (/** @type {number} */ k) => (all.length > 1 ? approachColour(all[k].approach, theme.dark) : stepColour(index, T, theme.dark));
       for (const { node } of [filterBlock, noiseBlock]) node.hidden = !all[0].filter;
       if (all[0].filter) {
         const r = Math.min(BARS, all[0].filter.kept[0].length);
@@ -190,15 +211,14 @@ export function createInspector(frame, data, check) {
     const main = curves.filter(({ name }) => (shown ? name.startsWith("sum") : /test|truth/.test(name)));
     const judged = main[0] ?? null;
     const best = judged ? judged.values.slice(0, T).reduce((b, value, t) => (value < judged.values[b] ? t : b), 0) : 0;
-    const known = curves.flatMap(({ values }) => values.slice(0, count)).filter(Number.isFinite);
-    const top = Math.max(...known);
+    const range = shown ? spread(curves.map(({ values }) => values), T, 0) : spread(curves.map(({ values }) => values), T);
     write(errorBlock.beside, shown ? (plugIn ? "truth unknown: the process as fitted stands in" : "mean over the test inputs") : judged ? `best at step ${best + 1}` : "no test set");
     errors.update(
       theme,
       {
         label: `Errors over the steps. ${curves.map(({ name, values }) => `${name}: ${values.slice(0, count).map((value) => short(value)).join(", ")}`).join("; ")}${judged ? `. Smallest at step ${best + 1}` : ""}`,
         x: { low: 0.7, high: count + 0.3, title: "step τ", whole: true, names: ["", ...names] },
-        y: { low: 0, high: top * 1.12 || 1, title: shown ? "squared error" : "RMSE" },
+        y: { low: range[0], high: range[1], title: shown ? "squared error" : "RMSE" },
         layers: curves.flatMap(({ name, values, colour, dash: line }) => /** @type {import("./parts/plot.js").Layer[]} */ ([{ kind: "line", x, y: values.slice(0, count), colour, dash: line, width: 1.75 }, { kind: "points", x, y: values.slice(0, count), colour, width: 4.5, name }])),
         cursor: index + 1,
         ring: judged && { x: best + 1, y: judged.values[best], text: `best: ${short(judged.values[best])}`, colour: judged.colour },

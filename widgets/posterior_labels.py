@@ -10,7 +10,7 @@ from torch import Tensor
 
 from widgets.jobs import Job
 from widgets.posterior_kernels import FITTED, named, read, rescaled
-from widgets.posterior_source import MARGIN, Ask, features_of, matrix, opened
+from widgets.posterior_source import MARGIN, Ask, as_fitted, features_of, matrix, opened
 from workbench.analysis import calibration
 from workbench.records import Calibration, PosteriorPath
 
@@ -56,7 +56,7 @@ class Labels:
             if test is not None:
                 X, y = test
                 self._test = matrix(X if before is None else before.transform(X), "the test inputs"), np.asarray(y)
-            self.base = self.model.path(np.zeros((1, self.model.n_features_in_)))
+            self.base = self.model.path(as_fitted(self.model, np.zeros((1, self.model.n_features_in_))))
             if before is not None and hasattr(before, "get_feature_names_out"):
                 self.base = self.base.replace(feature_names=tuple(before.get_feature_names_out()))
         self.features = features_of(self.base.train_inputs.numpy(), self.base.feature_names)
@@ -97,7 +97,7 @@ class Labels:
             if job is not None:
                 job.progress(k / len(approaches), approach)
             model = self._estimator(ask, approach)
-            path = model.path(np.vstack([rows, X])).replace(feature_names=self.base.feature_names)
+            path = model.path(as_fitted(model, np.vstack([rows, X]))).replace(feature_names=self.base.feature_names)
             assert path.probabilities is not None
             judged = [_judge(step[len(rows) :], labels) for step in path.probabilities]
             variants.append(Variant(approach, ask.mode, path, len(rows), judged))
@@ -126,8 +126,9 @@ class Labels:
             changes = {"approach": approach, "mode": ask.mode, "steps": steps, "mixing": mixing}
             if self.kernel is not None:  # as fitted at the first step; several latent functions fit their own again
                 changes |= {"kernel": self._kernel(ask), "hyperparameters": "fixed"}
+            inputs = as_fitted(self.model, self.base.train_inputs.numpy())
             classes = self.model.classes_[self.base.train_targets[:, 0].numpy()]
-            model = clone(self.model).set_params(**changes).fit(self.base.train_inputs.numpy(), classes)
+            model = clone(self.model).set_params(**changes).fit(inputs, classes)
             self._fitted = dict(list(self._fitted.items())[-7:]) | {key: model}
         return self._fitted[key]
 

@@ -2,17 +2,17 @@
 
 import { createControls } from "./posterior_controls.js";
 import { createData } from "./posterior_data.js";
-import { products, taken } from "./posterior_filters.js";
+import { equivalentOf } from "./posterior_equivalent.js";
 import { createFormula } from "./posterior_formula.js";
-import { createInspector } from "./posterior_inspector.js";
+import { createInspector, spread } from "./posterior_inspector.js";
 import { createRefits } from "./posterior_refits.js";
-import { createStage, stepColour } from "./posterior_stage.js";
+import { approachColour, createStage } from "./posterior_stage.js";
+import { createWords, tableOf } from "./posterior_words.js";
 import { extent } from "./parts/arrays.js";
-import { runColour } from "./parts/colours.js";
 import { el, fill, write } from "./parts/dom.js";
 import { short } from "./parts/plot.js";
 import { createFrame } from "./parts/frame.js";
-import { createTimeline, swatch } from "./parts/timeline.js";
+import { createTimeline } from "./parts/timeline.js";
 
 /** @param {{ model: import("./parts/dom.js").Model, el: HTMLElement }} view */
 export function renderRegression({ model, el: host }) {
@@ -22,7 +22,7 @@ export function renderRegression({ model, el: host }) {
     { model, el: host },
     {
       name: "posterior",
-      table,
+      table: () => tableOf(data),
       settings: [
         { trait: "approach", label: "Approach", kind: "choice", inBar: true, choices: () => (content().eigen ? [["data", "data-centric"], ["distribution", "distribution-centric"], ["both", "both, side by side"]].map(([value, label]) => ({ value, label })) : []) },
         { trait: "feature", label: "Axis", kind: "choice", inBar: true, choices: () => (frame.standalone ? [] : content().features.map(({ name }) => ({ value: name, label: name }))), save: (value) => refits.ask({ feature: value }) },
@@ -77,7 +77,7 @@ export function renderRegression({ model, el: host }) {
     frame.invalidate();
   }));
   const panels = el("div", { class: "dw-panels" }, ...stages.map(({ node }) => node));
-  const key = el("div", { class: "dw-key", "data-testid": "key" });
+  const words = createWords(model, data);
   const edit = el("div", { class: "dw-edit", "data-testid": "edit" });
   const hint = el("span", {});
   const tool = (/** @type {string} */ id, /** @type {string} */ label, /** @type {string} */ help, /** @type {() => void} */ run) => {
@@ -96,13 +96,14 @@ export function renderRegression({ model, el: host }) {
   fill(edit, drawButton, addButton, removeButton, resetButton, hint);
   const controls = createControls(frame, data, refits, light);
   const formula = createFormula();
-  frame.stage.append(key, panels, edit, controls.node, formula.node);
   const inspector = createInspector(frame, data, () =>
     frame.requests.ask("check", {}, (found) => {
       checked = { found, state: state(), content: content() };
       frame.invalidate();
     }),
   );
+
+  frame.stage.append(words.node, panels, edit, controls.node, formula.node, inspector.same);
 
   const state = () => JSON.stringify(["selection", "approach", "steps", "noise", "mixing"].map((name) => model.get(name)));
   const round = (/** @type {number} */ value) => Number(value.toPrecision(6));
@@ -128,17 +129,28 @@ export function renderRegression({ model, el: host }) {
     positions,
     get: data.position,
     set: (index) => frame.select({ step: index === data.steps() ? "limit" : index + 1 }),
-    curves: (theme) =>
-      data.approaches().flatMap((approach, k) => {
-        const seen = data.seen(approach);
-        const of = data.approaches().length > 1 ? `, ${approach}` : "";
-        const dash = k ? [5, 3] : [];
-        return [
-          ...(seen.trainError ? [{ name: `training RMSE${of}`, values: seen.trainError, colour: theme.quiet, dash }] : []),
-          ...(seen.testError ? [{ name: `${content().test?.true ? "RMSE to truth" : "test RMSE"}${of}`, values: seen.testError, colour: data.approaches().length > 1 ? runColour(k ? "other" : "teacher", 0, theme.dark) : theme.focus, dash }] : []),
-        ];
-      }),
+    curves,
+    /** @returns {[number, number]} */
+    get range() {
+      const found = curves(frame.theme).map(({ values }) => values);
+      return found.length ? spread(found, data.steps()) : [0, 1];
+    },
   });
+
+  /** @param {import("./parts/theme.js").Theme} theme */
+  function curves(theme) {
+    return data.approaches().flatMap((approach, k) => {
+      const seen = data.seen(approach);
+      const both = data.approaches().length > 1;
+      const of = both ? `, ${approach}` : "";
+      const dash = k ? [5, 3] : [];
+      const what = content().test?.true ? "RMSE to truth" : "test RMSE";
+      return [
+        ...(seen.trainError ? [{ name: `training RMSE${of}`, values: seen.trainError, colour: theme.quiet, dash }] : []),
+        ...(seen.testError ? [{ name: `${what}${of}`, values: seen.testError, colour: both ? approachColour(approach, theme.dark) : theme.focus, dash }] : []),
+      ];
+    });
+  }
   frame.bar.onDismiss(() => frame.select({ point: null }));
   frame.keys.add([], "walk through the points when the plot has the focus", null, "← / →");
   frame.keys.add([], "move the pinned point", null, "↑ / ↓ / Shift+← / Shift+→");
@@ -193,31 +205,6 @@ export function renderRegression({ model, el: host }) {
     return range;
   }
 
-  /**
-   * The ordinary process with the same mean: its mean by one formula, not by steps, and its own bands.
-   * @param {import("./posterior_data.js").Seen} seen
-   * @param {number} index
-   */
-  function equivalentOf(seen, index) {
-    const { eigen, offset, scale } = content();
-    if (!eigen || !seen.filter) return null;
-    return data.once(`same ${seen.approach} ${index}`, () => {
-      const d = data.numbers(eigen.values).data.subarray(0, eigen.kept);
-      const c = data.column(eigen.coefficients);
-      const along = data.numbers(eigen.projections);
-      const m = along.shape[0];
-      const noise = /** @type {NonNullable<typeof seen.filter>} */ (seen.filter).effective[index];
-      const k = data.output();
-      const inverse = Float64Array.from(d, (value, i) => (Number.isFinite(noise[i]) && value + noise[i] > d[0] * Number.EPSILON * 10 ? 1 / (value + noise[i]) : 0));
-      const mean = products(along.data, m, [inverse.map((value, i) => value * c[i])])[0].map((value) => value * scale[k] + offset[k]);
-      const prior = data.numbers(eigen.prior).data;
-      const std = taken(along.data, m, (i) => inverse[i]).map((value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * scale[k]);
-      const wide = seen.std(index);
-      const largest = (/** @type {Float64Array} */ a, /** @type {Float64Array} */ b) => a.reduce((most, value, j) => Math.max(most, Math.abs(value - b[j])), 0);
-      return { mean, std, difference: { mean: largest(mean, seen.means[index]), std: largest(std, wide) } };
-    });
-  }
-
   frame.onDraw((theme) => {
     const index = data.position();
     const approaches = data.approaches();
@@ -228,7 +215,7 @@ export function renderRegression({ model, el: host }) {
     const narrow = frame.root.hasAttribute("data-narrow");
     const room = panels.clientWidth;
     const width = both && !narrow ? Math.floor((room - 12) / 2) : room;
-    const height = document.fullscreenElement === frame.root ? Math.max(320, globalThis.innerHeight - 420) : both || narrow ? 330 : 390;
+    const height = document.fullscreenElement === frame.root ? Math.max(320, globalThis.innerHeight - 420) : both ? 380 : narrow ? 330 : 460;
     const limits = fit(all, index);
     const partial = features.length > 1 && content().curve;
     const tests = test && !(partial && !test.true) ? { x: data.numbers(test.x).data, y: data.column(test.y), true: test.true } : null;
@@ -238,7 +225,7 @@ export function renderRegression({ model, el: host }) {
       const seen = all[k];
       stage.node.hidden = !seen;
       if (!seen) return;
-      const equal = equivalentOf(seen, index);
+      const equal = equivalentOf(data, seen, index);
       if (equal) same[seen.approach] = equal.difference;
       stage.update(
         theme,
@@ -254,7 +241,7 @@ export function renderRegression({ model, el: host }) {
           xTitle: features[axis].name,
           yTitle: partial ? `${outputs[data.output()]} (partial residuals)` : outputs[data.output()],
           fan: model.get("fan"),
-          targets: model.get("targets") && !partial,
+          targets: model.get("targets") && !partial && content().curve,
           curve: content().curve,
           limit: hasLimit(),
           equivalent: model.get("equivalent") && equal ? equal : null,
@@ -266,7 +253,7 @@ export function renderRegression({ model, el: host }) {
         height,
       );
     });
-    legend(theme, all, index, partial);
+    words.legend(theme, all, index, partial);
     const editable = content().editable && !frame.standalone;
     for (const node of [addButton, removeButton, resetButton]) node.hidden = !editable;
     drawButton.hidden = frame.standalone || !content().live;
@@ -281,84 +268,11 @@ export function renderRegression({ model, el: host }) {
     if (checked && (checked.content !== content() || checked.state !== state())) checked = null;
     inspector.update(theme, index, same, checked?.found ?? []);
     frame.bar.update();
+    frame.root.dataset.revision = String(model.get("content").revision ?? 0);
     const n = data.train().x.length;
     frame.status.facts([`n = ${n.toLocaleString("en")}`, content().train.rows < n ? `${content().train.rows.toLocaleString("en")} distinct inputs` : "", test ? (test.true ? "errors against the true function" : `${data.numbers(test.y).shape[0].toLocaleString("en")} test rows`) : "no test rows", content().method === "exact" ? "exact" : `method ${content().method}`, `kernel ${content().kernel.text}`]);
-    frame.bar.describe(model.get("title"), caption(all, index));
+    frame.bar.describe(model.get("title"), words.caption(all, index));
   });
-
-  let shownKey = "";
-  /**
-   * @param {import("./parts/theme.js").Theme} theme
-   * @param {import("./posterior_data.js").Seen[]} all
-   * @param {number} index
-   * @param {boolean} partial
-   */
-  function legend(theme, all, index, partial) {
-    const T = data.steps();
-    const ink = stepColour(index, T, theme.dark);
-    const parts = [partial ? "partial residuals" : "data", index === T ? "limit" : `step ${index + 1}`, model.get("fan"), model.get("targets") && !partial && index > 0 && all.some(({ approach }) => approach === "data"), model.get("equivalent"), content().test && (content().test?.true || !partial), hasLimit(), theme.dark, T, content().test?.true];
-    const now_ = JSON.stringify(parts);
-    if (now_ === shownKey) return;
-    shownKey = now_;
-    const dot = (/** @type {string} */ colour, hollow = false) => {
-      const node = el("i", { class: "dw-mark" });
-      node.style.borderColor = colour;
-      node.style.background = hollow ? "transparent" : colour;
-      return node;
-    };
-    const ramp = el("i", { class: "dw-ramp" });
-    ramp.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((share) => stepColour(share * T, T, theme.dark)).join(", ")})`;
-    fill(
-      key,
-      el("span", {}, dot(theme.ink), String(parts[0])),
-      el("span", {}, swatch({ colour: ink }), `mean of ${parts[1] === "limit" ? "the limit" : parts[1]}, bands ±1 σ and ±2 σ`),
-      Boolean(parts[2]) && T > 1 && content().curve && el("span", {}, ramp, `f₁ … f${sub(T)}${hasLimit() ? ", f∞ dotted" : ""}`),
-      Boolean(parts[3]) && el("span", {}, dot(ink, true), "what this step was fitted to"),
-      Boolean(parts[5]) && (content().test?.true ? el("span", {}, swatch({ colour: theme.quiet, dash: [6, 4] }), "truth") : el("span", {}, dot(theme.quiet), "test rows")),
-      Boolean(parts[4]) && el("span", {}, swatch({ colour: theme.ink, dash: [7, 5] }), "ordinary process with the same mean"),
-    );
-  }
-
-  const sub = (/** @type {number} */ value) => [...String(value)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[Number(digit)]).join("");
-
-  /**
-   * @param {import("./posterior_data.js").Seen[]} all
-   * @param {number} index
-   */
-  function caption(all, index) {
-    const T = data.steps();
-    const when = index === T ? "In the limit" : `Step ${index + 1} of ${T}`;
-    const parts = all.map((seen) => {
-      const name = `${seen.approach}-centric`;
-      const bits = [];
-      if (seen.testError) {
-        const inside = seen.testError.slice(0, T);
-        const best = inside.indexOf(Math.min(...inside));
-        bits.push(`${content().test?.true ? "RMSE to the truth" : "test RMSE"} ${short(seen.testError[index])}, smallest at step ${best + 1} (${short(inside[best])})`);
-      } else if (seen.trainError) bits.push(`training RMSE ${short(seen.trainError[index])}`);
-      if (seen.filter) {
-        const alive = seen.filter.kept[index].reduce((count, value) => count + Number(value > 0.01), 0);
-        bits.push(`${alive} direction${alive === 1 ? "" : "s"} keep${alive === 1 ? "s" : ""} more than 1 %`);
-      }
-      return `${name}: ${bits.join("; ")}`;
-    });
-    return `${when}. ${parts.join(" · ")}`;
-  }
-
-  /** What is seen, as numbers; the same columns as `.data()` in Python.
-   * @returns {import("./parts/frame.js").Table} */
-  function table() {
-    const index = data.position();
-    const grid = data.numbers(content().grid).data;
-    return {
-      columns: ["approach", content().features[content().axis].name, "mean", "std"],
-      rows: data.approaches().flatMap((approach) => {
-        const seen = data.seen(approach);
-        const std = seen.std(index);
-        return Array.from(grid, (x, j) => [approach, x, seen.means[index][j], std[j]]);
-      }),
-    };
-  }
 
   frame.watch(["content", "arrays", "selection", "approach", "steps", "noise", "mixing", "kernel", "length_scale", "amplitude", "points", "feature", "held", "output", "fan", "targets", "samples", "equivalent", "resampled", "title"], () => frame.invalidate());
   frame.invalidate();

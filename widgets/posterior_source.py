@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import clone
 from torch import Tensor
@@ -110,6 +111,12 @@ def matrix(values: Any, what: str) -> np.ndarray:
     return found.reshape(len(found), -1)
 
 
+def as_fitted(model: Any, X: np.ndarray) -> Any:
+    """X (m, features) with the column names that the estimator was fitted with, if there were any."""
+    names = getattr(model, "feature_names_in_", None)
+    return X if names is None else pd.DataFrame(X, columns=names)
+
+
 class Regression:
     """A fitted regression, or the record of one, from which the explorer asks for looks.
 
@@ -133,7 +140,7 @@ class Regression:
         else:
             self._test = self._checked_test(test, before)
             here = np.zeros((1, self.model.n_features_in_)) if self._test is None else self._test[0]
-            self.base = self.model.path(here)
+            self.base = self.model.path(as_fitted(self.model, here))
             if before is not None and hasattr(before, "get_feature_names_out"):
                 self.base = self.base.replace(feature_names=tuple(before.get_feature_names_out()))
         self.tested = self._test is not None
@@ -203,7 +210,7 @@ class Regression:
         elif self._truth is not None:
             tests, targets = rows, self._true(rows)
         everything = rows if tests is None else np.vstack([rows, tests])
-        path = model.path(everything).replace(feature_names=self.base.feature_names)
+        path = model.path(as_fitted(model, everything)).replace(feature_names=self.base.feature_names)
         if targets is not None:
             known = np.vstack([np.full((GRID, targets.shape[1]), np.nan), targets])
             path = path.replace(test_targets=torch.from_numpy(known))
@@ -239,7 +246,7 @@ class Regression:
         # The eigensystem does not depend on noise and steps: the browser, and `redistill`, put in what is asked for.
         cheap = {"kernel": kernel, "hyperparameters": "fixed", "learn_noise": False, "steps": 1, "noise": 1.0}
         model = clone(self.model).set_params(**cheap, mixing=0.0, method=self.model.method_)
-        model.fit(X, y[:, 0] if y.shape[1] == 1 else y)
+        model.fit(as_fitted(self.model, X), y[:, 0] if y.shape[1] == 1 else y)
         self._fitted = key, model
         return model
 

@@ -1,6 +1,6 @@
 // The stage of a regression: data, mean, bands, the fan of steps; points that can be dragged where Python listens.
 
-import { colour } from "./parts/colours.js";
+import { colour, runColour } from "./parts/colours.js";
 import { el } from "./parts/dom.js";
 import { createPlot, short } from "./parts/plot.js";
 import { facts } from "./parts/tooltip.js";
@@ -38,6 +38,15 @@ import { facts } from "./parts/tooltip.js";
 export function stepColour(index, steps, dark) {
   const share = steps > 0 ? index / steps : 0;
   return colour("viridis", dark ? 0.28 + 0.72 * share : 0.86 * share, 0, 1);
+}
+
+/**
+ * The colour of an approach where two are compared.
+ * @param {string} approach
+ * @param {boolean} dark
+ */
+export function approachColour(approach, dark) {
+  return runColour("other", approach === "data" ? 0 : 1, dark);
 }
 
 const REACH = 12; // px; farther away is no point
@@ -242,8 +251,8 @@ function layers(theme, panel) {
     found.push({ kind: "segments", x: points.x, y: goals, low: points.y, colour: theme.quiet, width: 1, opacity: 0.8 });
     found.push({ kind: "points", x: points.x, y: goals, colour: ink, width: 7, hollow: true });
   }
-  const many = points.x.length > 120;
-  found.push({ kind: "points", x: points.x, y: points.y, colour: theme.ink, width: many ? 4.5 : 8, opacity: many ? 0.6 : 1 });
+  const many = points.x.length > 120 || !panel.curve;
+  found.push({ kind: "points", x: points.x, y: points.y, colour: theme.ink, width: many ? 4.5 : 8, opacity: panel.curve ? (many ? 0.6 : 1) : 0.4 });
   if (panel.pinned !== null && panel.pinned < points.x.length) found.push({ kind: "points", x: [points.x[panel.pinned]], y: [points.y[panel.pinned]], colour: theme.focus, width: 15, hollow: true });
   return found;
 }

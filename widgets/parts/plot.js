@@ -171,7 +171,7 @@ function axes(context, theme, { x: along, y: up, note }, width, height) {
   const top = note ? 18 : 9;
   const bottom = height - (along.title ? 36 : 20);
   const across = (/** @type {Axis} */ axis, /** @type {number} */ count) => (axis.log ? { at: powers(axis.low, axis.high, count), digits: 0 } : ticks(axis.low, axis.high, count, axis.whole));
-  const vertical = across(up, Math.max(2, Math.min(7, Math.floor((bottom - top) / 34))));
+  const vertical = across(up, Math.max(2, Math.min(7, Math.floor((bottom - top) / (up.log ? 20 : 34)))));
   const name = (/** @type {Axis} */ axis, /** @type {number} */ value, /** @type {number} */ digits) => axis.names?.[Math.round(value)] ?? (axis.log ? powerName(value) : Math.abs(value) >= 1e5 ? short(value, 2) : number(value, digits));
   const labels = vertical.at.map((value) => name(up, value, vertical.digits));
   const widest = Math.max(14, ...labels.map((text) => context.measureText(text).width));

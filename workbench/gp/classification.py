@@ -260,7 +260,7 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "mixing_")
         checks.numeric_columns(X)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return torch.as_tensor(X).to(self._latents[0].rows.X), checks.step_index(step, len(self.mixing_))
+        return torch.tensor(X).to(self._latents[0].rows.X), checks.step_index(step, len(self.mixing_))
 
     def _probabilities(self, sigmoids: Tensor) -> Tensor:
         """Class probabilities (…, classes) from one averaged sigmoid per latent function (…, latents)."""

@@ -301,4 +301,4 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         index = checks.step_index(step, len(self._chain))
         engine = self._engines[min(index, len(self._engines) - 1)]
-        return torch.as_tensor(X).to(engine.rows.X), engine, self._chain[index]
+        return torch.tensor(X).to(engine.rows.X), engine, self._chain[index]
