@@ -78,7 +78,7 @@ def test_trainable_loss_is_trained_and_not_kept(tiny, make):
 
         def forward(self, outputs, guide, labels):
             self.logged = {"scale": self.scale}
-            assert set(outputs.features) == {"hidden.0"}
+            assert set(outputs.features) == {"hidden.0", "hidden.1"}
             return losses.cross_entropy(Outputs(outputs.logits * self.scale), None, labels)
 
     loss = Scaled()

@@ -48,7 +48,9 @@ def test_continues_bit_identically_from_a_file(tiny, make, same_bits, tmp_path, 
     assert rest.snapshot_epochs == whole.snapshot_epochs
     for position, state in whole.checkpoint["optimizer"]["state"].items():
         for key, value in state.items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(rest.checkpoint["optimizer"]["state"][position][key]))
+            assert torch.equal(
+                torch.as_tensor(value), torch.as_tensor(rest.checkpoint["optimizer"]["state"][position][key])
+            )
 
 
 @pytest.mark.parametrize("at", [1, 4, 5])

@@ -96,7 +96,7 @@ class History:
                 for name, points in self.curves.items()
             },
             "per_class_accuracy": (
-                torch.stack([point[member] for point in self.per_class]).float() if self.per_class else None
+                torch.stack([point[member] for point in self.per_class]) if self.per_class else None
             ),
             "snapshots": {
                 name: torch.stack([moment[member][name] for moment in self.snapshots])
