@@ -26,8 +26,31 @@ export function equivalentOf(data, seen, index) {
     const mean = products(along.data, m, [inverse.map((value, i) => value * c[i])])[0].map((value) => value * scale[k] + offset[k]);
     const prior = data.numbers(eigen.prior).data;
     const std = taken(along.data, m, (i) => inverse[i]).map((value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * scale[k]);
-    return { mean, std, difference: { mean: largest(mean, seen.means[index]), std: largest(std, seen.std(index)) } };
+    // What is compared is the steps taken one by one, never the formula with itself.
+    const steps = seen.approach === "distribution" && index < data.steps() ? conditioned(d, data.schedule("noise").slice(0, index + 1)) : null;
+    const stepwise = steps ? products(along.data, m, [steps.weights.map((w, i) => w * c[i])])[0].map((value) => value * scale[k] + offset[k]) : seen.means[index];
+    const wide = steps ? taken(along.data, m, (i) => steps.reduction[i]).map((value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * scale[k]) : seen.std(index);
+    return { mean, std, difference: { mean: largest(mean, stepwise), std: largest(std, wide) } };
   });
+}
+
+/**
+ * Distribution-centric steps one after another: each posterior is the next prior, and the same targets are seen again.
+ * In a direction of eigenvalue d the process has variance d·ρ, and its mean the weight w.
+ * @param {ArrayLike<number>} d
+ * @param {number[]} noise
+ */
+function conditioned(d, noise) {
+  const weights = new Float64Array(d.length);
+  const share = new Float64Array(d.length).fill(1);
+  for (const gamma of noise) {
+    for (let i = 0; i < d.length; i++) {
+      const gain = share[i] / (d[i] * share[i] + gamma);
+      weights[i] += gain * (1 - d[i] * weights[i]);
+      share[i] *= gamma / (d[i] * share[i] + gamma);
+    }
+  }
+  return { weights, reduction: share.map((rho, i) => (1 - rho) / d[i]) };
 }
 
 /** @param {Float64Array} a @param {Float64Array} b */

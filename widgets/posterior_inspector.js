@@ -78,9 +78,9 @@ export function createInspector(frame, data, check) {
      * @param {number} index
      * @param {Record<string, { mean: number, std: number }>} same largest differences to the ordinary process
      * @param {{ approach: string, mean: number, std: number | null }[]} checked
+     * @param {number} width
      */
-    update(theme, index, same, checked) {
-      const width = frame.inspector.clientWidth - (frame.root.hasAttribute("data-narrow") ? 0 : 18);
+    update(theme, index, same, checked, width) {
       const approaches = data.approaches();
       const all = approaches.map(data.seen);
       const T = data.steps();

@@ -124,6 +124,29 @@ export function renderRegression({ model, el: host }) {
 
   const hasLimit = () => data.seen(data.approaches()[0]).means.length > data.steps();
   const positions = () => [...Array.from({ length: data.steps() }, (_, t) => t + 1), ...(hasLimit() ? ["∞"] : [])];
+  let pending = 0;
+  let drawnAt = -Infinity;
+  frame.onDispose(() => cancelAnimationFrame(pending));
+  /**
+   * Draw the inspector one frame after the stage, so that the stage keeps up with the hand; while the hand keeps moving,
+   * four times a second at least.
+   * @param {() => void} draw
+   */
+  function afterwards(draw) {
+    cancelAnimationFrame(pending);
+    const run = () => {
+      drawnAt = performance.now();
+      frame.guard(draw);
+    };
+    if (performance.now() - drawnAt > 250) run();
+    else pending = requestAnimationFrame(run);
+  }
+
+  const sizes = { room: 0, beside: 0 };
+  frame.onDraw(() => {
+    sizes.room = panels.clientWidth; // read before anything is written: the page is laid out once, not five times
+    sizes.beside = frame.inspector.clientWidth - (frame.root.hasAttribute("data-narrow") ? 0 : 18);
+  });
   createTimeline(frame, {
     unit: "step",
     positions,
@@ -213,7 +236,7 @@ export function renderRegression({ model, el: host }) {
     const both = all.length > 1;
     frame.root.toggleAttribute("data-comparing", both);
     const narrow = frame.root.hasAttribute("data-narrow");
-    const room = panels.clientWidth;
+    const { room } = sizes;
     const width = both && !narrow ? Math.floor((room - 12) / 2) : room;
     const height = document.fullscreenElement === frame.root ? Math.max(320, globalThis.innerHeight - 420) : both ? 380 : narrow ? 330 : 460;
     const limits = fit(all, index);
@@ -266,7 +289,7 @@ export function renderRegression({ model, el: host }) {
     formula.node.hidden = !all[0].filter;
     formula.update(approaches.map((approach) => ({ approach, limit: index === data.steps(), constant: new Set(noise).size === 1, mixing: mixing[mixing.length - 1], noise: noise[Math.min(index, noise.length - 1)], step: index + 1 })), lit);
     if (checked && (checked.content !== content() || checked.state !== state())) checked = null;
-    inspector.update(theme, index, same, checked?.found ?? []);
+    afterwards(() => inspector.update(theme, index, same, checked?.found ?? [], sizes.beside));
     frame.bar.update();
     frame.root.dataset.revision = String(model.get("content").revision ?? 0);
     const n = data.train().x.length;

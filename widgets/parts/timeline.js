@@ -97,13 +97,14 @@ export function createTimeline(frame, course) {
     const positions = course.positions();
     frame.timeline.hidden = positions.length < 2;
     if (frame.timeline.hidden) return;
+    const width = track.clientWidth; // read before anything is written: the page is laid out once, not twice
     const now = course.get();
     slider.max = String(positions.length - 1);
     if (slider.value !== String(now)) slider.value = String(now);
     const name = `${course.unit} ${positions[now]}`;
     slider.setAttribute("aria-valuetext", `${name}, last is ${positions[positions.length - 1]}`);
     fill(readout, course.unit, " ", el("b", {}, positions[now]), ` / ${positions[positions.length - 1]}`, course.label && el("span", { class: "dw-quiet" }, ` · ${course.label().toLowerCase()}`));
-    draw(theme, positions, now, course.curves(theme));
+    if (width) draw(theme, positions, now, course.curves(theme), width);
   });
 
   /**
@@ -111,10 +112,9 @@ export function createTimeline(frame, course) {
    * @param {(number | string)[]} positions
    * @param {number} now
    * @param {Curve[]} curves
+   * @param {number} width
    */
-  function draw(theme, positions, now, curves) {
-    const width = track.clientWidth;
-    if (!width) return;
+  function draw(theme, positions, now, curves, width) {
     const context = sharp(canvas, width, HEIGHT);
     const [low, high] = course.range ?? span(curves);
     const x = (/** @type {number} */ i) => THUMB / 2 + (i / (positions.length - 1)) * (width - THUMB);
