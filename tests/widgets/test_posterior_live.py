@@ -76,7 +76,7 @@ def test_kernel_and_its_scales_go_through_python(live):
     wire.until(lambda: explorer.content["kernel"]["length_scale"] == pytest.approx(explorer.length_scale))
     page.get_by_test_id("setting-kernel").select_option("matern")
     wire.until(lambda: explorer.kernel == "matern")
-    assert "Matern" in page.get_by_test_id("kernel-text").inner_text()
+    wire.until(lambda: "Matern" in page.get_by_test_id("kernel-text").inner_text())
     page.get_by_test_id("reset-length_scale").click()
     wire.until(lambda: explorer.length_scale is None)
     page.get_by_test_id("samples").click()
