@@ -1,7 +1,7 @@
 """Pictures of every explorer in its states into gallery/: `make gallery`.
 
-The records come from short runs on the bundled digits; each explorer is written as a page and photographed in headless
-Chromium, pinned to something worth seeing.
+The records come from short runs on the bundled digits and tables; each explorer is written as a page and photographed
+in headless Chromium, pinned to something worth seeing.
 """
 
 import argparse
@@ -10,8 +10,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from playwright.sync_api import Browser, sync_playwright
+from sklearn.datasets import load_diabetes
+from sklearn.decomposition import PCA
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import widgets
 import workbench as wb
@@ -46,13 +52,48 @@ def explorers() -> dict[str, widgets.Explorer]:
     masked = other.replace(values=hole, masked={f"4,{j}": "constant features" for j in range(len(other.layers_b))})
     broken = widgets.explore(masked)
     broken.error = "Traceback (most recent call last):\n  …\nValueError: what an observer raised is shown here"
-    return {
+    return posteriors(data) | {
         "features": widgets.explore(other, selection=pinned),
         "features-empty": widgets.explore(other),
         "features-numbers": widgets.explore(other, selection=pinned, numbers=True, stretch=True),
         "features-masked-and-error": broken,
         "compared": widgets.explore([one, other], selection=pinned),
         "training": widgets.explore([teacher, alone, told]),
+    }
+
+
+def posteriors(data: wb.data.Dataset) -> dict[str, widgets.Explorer]:
+    """Eleven points of a sine, a table, and two digits in two dimensions, each as a Gaussian process sees it."""
+    x = np.linspace(0, 1, 11)[:, None]
+    grid = np.linspace(0, 1, 101)[:, None]
+
+    def sine(inputs: np.ndarray) -> np.ndarray:
+        return np.sin(2 * np.pi * inputs[:, 0])
+
+    noisy = sine(x) + 0.35 * np.random.default_rng(4).normal(size=len(x))
+    wiggly = wb.gp.SelfDistilledGPR(RBF(np.sqrt(1 / 160)), noise=0.2, steps=6, hyperparameters="fixed").fit(x, noisy)
+    own = wb.gp.SelfDistilledGPR(noise=0.2, steps=4, hyperparameters="all").fit(x, noisy)
+    table, progress = load_diabetes(return_X_y=True, as_frame=True)
+    half = len(table) // 2
+    scaled = StandardScaler().set_output(transform="pandas")
+    patients = make_pipeline(scaled, wb.gp.SelfDistilledGPR(steps=6, noise=0.1, normalize_y=True))
+    patients.fit(table[:half], progress[:half])
+    chosen = (data.train.labels == 3) | (data.train.labels == 8)
+    pixels, names = data.train.inputs[chosen].flatten(1).double().numpy(), data.train.labels[chosen].numpy()
+    reader = make_pipeline(PCA(2, random_state=0), wb.gp.SelfDistilledGPC(steps=6)).fit(pixels[:60], names[:60])
+    rest = pixels[60:], names[60:]
+    broken = widgets.explore(own)
+    broken.error = "Traceback (most recent call last):\n  …\nTraitError: what Python refused is shown here"
+    return {
+        "posterior": widgets.explore(wiggly, test=(grid, sine(grid)), truth=sine, selection={"step": 3}),
+        "posterior-both": widgets.explore(
+            wiggly, test=(grid, sine(grid)), truth=sine, approach="both", equivalent=True
+        ),
+        "posterior-samples": widgets.explore(wiggly, truth=sine, samples=6, resampled=True, mixing=0.3),
+        "posterior-table": widgets.explore(patients, test=(table[half:], progress[half:]), feature="bmi"),
+        "posterior-without-eigensystem-and-error": broken,
+        "posterior-map": widgets.explore(reader, test=rest, selection={"step": 2}),
+        "posterior-maps": widgets.explore(reader, test=rest, approach="both", show="mean", selection={"point": 7}),
     }
 
 
@@ -82,6 +123,17 @@ SHOTS = [
     Shot("training", "training"),
     Shot("training-dark", "training", dark=True),
     Shot("training-narrow", "training", width=620),
+    Shot("posterior", "posterior"),
+    Shot("posterior-dark", "posterior", dark=True),
+    Shot("posterior-narrow", "posterior", width=560),
+    Shot("posterior-data", "posterior", key="d"),
+    Shot("posterior-both", "posterior-both"),
+    Shot("posterior-samples", "posterior-samples", dark=True),
+    Shot("posterior-table", "posterior-table"),
+    Shot("posterior-without-eigensystem-and-error", "posterior-without-eigensystem-and-error"),
+    Shot("posterior-map", "posterior-map"),
+    Shot("posterior-maps", "posterior-maps", dark=True),
+    Shot("posterior-map-narrow", "posterior-map", width=560),
 ]
 
 

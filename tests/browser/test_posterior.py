@@ -1,6 +1,7 @@
 """A posterior in JupyterLab: a point is dragged, every slider moves, the approach switches, the kernel goes away."""
 
 import json
+import re
 
 from playwright.sync_api import expect
 
@@ -103,3 +104,54 @@ def test_posterior(lab, screenshot):
     lab.python("import traitlets\ntry:\n    view.points = []\nexcept traitlets.TraitError as error:\n    print(error)")
     assert value(lab, "len(view.points)") == 11
     assert lab.python("view.error") in ("", "''")
+
+
+def test_posterior_without_a_kernel(lab, server, screenshot):
+    lab.open(server.write("posterior-saved.ipynb", OPEN))
+    lab.run_all()
+    lab.views(0)
+    lab.save()
+    saved = server.read("posterior-saved.ipynb")
+    output = saved.cells[0].outputs[-1]
+    assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(output.data)
+    lab.shut_kernel_down()
+
+    lab.open("posterior-saved.ipynb")
+    (view,) = lab.views(0)
+    lab.shut_kernel_down()
+    before = view.part("caption").inner_text()
+    press(view, "noise", "ArrowLeft", 60)
+    expect(view.part("caption")).not_to_have_text(before)
+    press(view, "mixing", "ArrowRight", 100)
+    expect(view.part("value-mixing")).to_have_text("0.25")
+    view.part("slider").focus()
+    view.page.keyboard.press("Home")
+    expect(view.part("position")).to_contain_text("1 /")
+    view.part("setting-approach").select_option("both")
+    expect(view.part("posterior-1")).to_be_visible()
+    screenshot("posterior-no-kernel", view.root)
+
+    # What needs Python says so, and the view goes back to what it has.
+    press(view, "length_scale", "ArrowRight", 3)
+    expect(view.part("error")).to_contain_text("No answer from the kernel", timeout=15_000)
+    expect(view.part("value-length_scale")).to_have_text("0.0791")
+
+
+def test_gp_tour(lab, screenshot):
+    lab.open("tour/gp_self_distillation.ipynb")
+    lab.command("application:toggle-left-area")
+    lab.run_all()
+    (view,) = lab.views(lab.cell_with("view = widgets.explore"))
+    expect(view.part("setting-resampled")).to_be_checked()
+    screenshot("gp-tour-golden", view.root)
+    (table,) = lab.views(lab.cell_with("patients = make_pipeline"))
+    table.part("setting-feature").select_option("bp")
+    expect(table.part("posterior-0")).to_have_attribute("aria-label", re.compile("over bp"))
+    screenshot("gp-tour-table", table.root)
+    (digits,) = lab.views(lab.cell_with("map_view = widgets.explore"))
+    expect(digits.part("caption")).to_contain_text("distribution-centric (scaled)")
+    digits.part("setting-approach").select_option("both")
+    expect(digits.part("map-1")).to_be_visible()
+    digits.part("setting-mode").select_option("sequential")
+    lab.until("map_view.mode == 'sequential' and map_view.approach == 'both'")
+    screenshot("gp-tour-digits", digits.root)

@@ -225,7 +225,7 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
             fitted=torch.stack([latent.fitted for latent in self._latents], -1).cpu().double(),
             mixing=torch.from_numpy(self.mixing_),
             log_marginal_likelihood=torch.from_numpy(self.log_marginal_likelihood_),
-            train_inputs=torch.from_numpy(given),
+            train_inputs=torch.tensor(given),
             train_targets=torch.from_numpy(numbers)[:, None],
             groups=torch.from_numpy(self._groups),
             test_targets=test,

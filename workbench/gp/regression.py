@@ -254,7 +254,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             offset=torch.from_numpy(self._offset),
             scale=torch.from_numpy(self._scale),
             method=self.method_,
-            train_inputs=torch.from_numpy(given),
+            train_inputs=torch.tensor(given),
             train_targets=torch.from_numpy(targets * self._scale + self._offset),
             test_targets=None if y is None else torch.from_numpy(np.array(y, dtype=float).reshape(len(x), -1)),
             settings=plain_settings(self),
