@@ -99,6 +99,7 @@ export function createStage(frame, testid, edits, hover) {
     if (row === null || event.altKey) return;
     canvas.setPointerCapture(event.pointerId);
     held = { row, moved: false };
+    hover(null);
     frame.tooltip.hide();
   });
   frame.listen(canvas, "pointermove", (/** @type {PointerEvent} */ event) => {
