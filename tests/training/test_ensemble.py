@@ -125,7 +125,7 @@ def test_optimizer_of_ones_own_sees_whole_parameters(tiny, make, close):
             for group in self.param_groups:
                 for p in group["params"]:
                     if p.grad is not None:
-                        p -= group["lr"] * p.grad / p.grad.norm()
+                        p.sub_(group["lr"] * p.grad / p.grad.norm())
 
     options = {"epochs": 1, "batch_size": 16, "optimizer": Normed}
     for a, b in zip(
@@ -246,7 +246,7 @@ def test_logged_values_become_curves(tiny, make):
 
 
 def test_one_diverging_member_is_named_and_all_are_kept(tiny, make):
-    with pytest.raises(TrainingError, match="of member 2 is .* at step") as caught:
+    with pytest.raises(TrainingError, match=r"of member 2 is .* at step") as caught:
         together(make, "mlp", tiny, (0.01, 0.01, 1e200), epochs=6, batch_size=16, optimizer="sgd")
     assert len(caught.value.records) == 3
     assert all(value.isfinite().all() for record in caught.value.records for value in record.state.values())

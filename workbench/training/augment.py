@@ -150,7 +150,7 @@ class Rotate(Augmentation):
 
 @dataclass(frozen=True)
 class Noise(Augmentation):
-    """Adds Gaussian noise of standard deviation `scale` (inputs are normalised: 1 is one of theirs). Any shape of input."""
+    """Adds Gaussian noise of standard deviation `scale`, in units of the normalised inputs; for inputs of any shape."""
 
     scale: float = 0.1
 
@@ -163,7 +163,7 @@ class Noise(Augmentation):
 
 @dataclass(frozen=True)
 class Cutout(Augmentation):
-    """Sets a square of `share` of the side, centred anywhere, to 0, the mean of normalised inputs (DeVries & Taylor 2017)."""
+    """Sets a square of `share` of the side, centred anywhere, to 0, the inputs' mean (DeVries & Taylor 2017)."""
 
     share: float = 0.375
     draws: ClassVar[int] = 2

@@ -16,12 +16,18 @@ from workbench.models import observe
 class Scores:
     """Scores of N networks on one split.
 
-    Attributes:
-        loss: mean negative log-likelihood in nats (regression: mean squared error), shape (N,).
-        accuracy: shape (N,), in 0..1; None for regression.
-        per_class: accuracy within each class, shape (N, classes); NaN for a class without examples; None for regression.
-        logits: shape (N, n, outputs), on the CPU.
-        labels: shape (N, n), on the CPU.
+    Attributes
+    ----------
+    loss
+        Mean negative log-likelihood in nats (regression: mean squared error), shape (N,).
+    accuracy
+        Shape (N,), in 0..1; None for regression.
+    per_class
+        Accuracy within each class, shape (N, classes); NaN for an empty class; None for regression.
+    logits
+        Shape (N, n, outputs), on the CPU.
+    labels
+        Shape (N, n), on the CPU.
     """
 
     loss: Tensor
@@ -33,7 +39,8 @@ class Scores:
 
 def score(logits: Tensor, labels: Tensor, classes: int) -> Scores:
     """Scores from logits (N, n, outputs) and labels (N, n); `classes` = 0 means regression."""
-    logits, labels = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits, labels
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
     if not classes:
         loss = squared_error(logits.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1)
         return Scores(loss.double().cpu(), None, None, logits.cpu(), labels.cpu())

@@ -63,8 +63,8 @@ def fit(
         Passes over ``data.train``; or optimizer steps, which then count instead. With `steps`, the curves have a point
         per `evaluate_every` steps (left out: per pass, at most about twenty in all).
     optimizer
-        ``"adam"``, ``"adamw"``, ``"sgd"`` (with `momentum`), or a function from parameters to a `torch.optim.Optimizer`,
-        which then decides `lr`, `weight_decay` and `momentum` itself.
+        ``"adam"``, ``"adamw"``, ``"sgd"`` (with `momentum`), or a function from parameters to a
+        `torch.optim.Optimizer`, which then decides `lr`, `weight_decay` and `momentum` itself.
     schedule, warmup
         ``"cosine"``, ``"constant"``, ``"step"`` or a function from progress (0..1) to the share of `lr`; before it, the
         rate rises linearly over `warmup` epochs (with `steps`: steps).
@@ -73,13 +73,14 @@ def fit(
     augment
         Name or names of augmentations (``"shift+cutout"``), or a function of (inputs, generator).
     loss
-        Called as ``loss(outputs, guide, labels)``, returns (n,) or (); parameters of an `nn.Module` are trained with the
-        network. What it keeps in an attribute ``logged`` (name → number) becomes a curve. Default: cross-entropy, or
-        squared error when the labels are no classes.
+        Called as ``loss(outputs, guide, labels)``, returns (n,) or (); parameters of an `nn.Module` are trained with
+        the network. What it keeps in an attribute ``logged`` (name → number) becomes a curve. Default: cross-entropy,
+        or squared error when the labels are no classes.
     layers
         Layers of `model` whose features the loss sees in ``outputs.features``.
     guide
-        Teacher: called without gradients as ``guide(inputs, rows)``, `rows` being positions in ``data.train``; see `Guide`.
+        Teacher: called without gradients as ``guide(inputs, rows)``, `rows` being positions in ``data.train``; see
+        `Guide`.
     amp
         Mixed precision: bfloat16, or float16 with loss scaling on GPUs without it.
     device
@@ -87,7 +88,8 @@ def fit(
     seed
         Decides the order of the examples, the augmentation and the draws of layers like dropout; not the weights.
     snapshots
-        Keep the weights every so many epochs (and before training), at ``"all"`` epochs, or at the epochs listed; 0: never.
+        Keep the weights every so many epochs (and before training), at ``"all"`` epochs, or at the epochs listed; 0:
+        never.
     evaluate_every
         Epochs (with `steps`: steps) from one evaluation to the next, NaN between; 0: only at the end. Default: each.
     resume

@@ -1,4 +1,4 @@
-"""Groups of stacked networks, each stepped by a thread of its own: one core per group instead of all cores per operation.
+"""Groups of stacked networks, each stepped by a thread of its own: a core per group, not all cores per operation.
 
 Small operations gain little from several cores. Two halves of an ensemble, each on one core, do: PyTorch lets go of the
 interpreter lock while it computes.

@@ -14,7 +14,7 @@ GuideFunction = Callable[[Tensor, Tensor], Outputs]
 
 
 class Guide:
-    """A teacher as `fit` calls it: ``guide(inputs, rows) -> Outputs``, where `rows` are positions in the training split.
+    """A teacher as `fit` calls it: ``guide(inputs, rows) -> Outputs``; `rows` are positions in the training split.
 
     Without augmentation the outputs on the whole training split are computed once, at the first step, and looked up
     from then on. They are kept as long as the split's tensor lives, so several students of one teacher share them.

@@ -13,15 +13,24 @@ State = dict[str, Tensor]
 class History:
     """Curves and snapshots of N networks while they train.
 
-    Attributes:
-        members: N.
-        step: optimizer steps done.
-        count: examples seen since the last point.
-        sums: sums over those examples by curve name, each of shape (N,).
-        curves: one tensor of shape (N,) per point, by curve name.
-        per_class: one tensor of shape (N, classes) per point.
-        snapshots: one list of N states per snapshot.
-        snapshot_epochs: the point of each snapshot.
+    Attributes
+    ----------
+    members
+        N.
+    step
+        Optimizer steps done.
+    count
+        Examples seen since the last point.
+    sums
+        Sums over those examples by curve name, each of shape (N,).
+    curves
+        One tensor of shape (N,) per point, by curve name.
+    per_class
+        One tensor of shape (N, classes) per point.
+    snapshots
+        One list of N states per snapshot.
+    snapshot_epochs
+        The point of each snapshot.
     """
 
     members: int

@@ -1,4 +1,4 @@
-"""The training loop, the same for one network and for a stack of them: steps, points of the curves, stops and failures."""
+"""The training loop, the same for one network and for a stack: steps, points of the curves, stops and failures."""
 
 import contextlib
 import math
@@ -40,7 +40,7 @@ class Learner(Protocol):
     updating: bool  # True while an optimizer step is under way, when weights must not be kept
 
     def step(self, at: int, factor: float) -> tuple[dict[str, Tensor], int]:
-        """Take optimizer step `at`: means over the batch by curve name, each (N,) (``train_loss`` among them), and its size."""
+        """Take optimizer step `at`: batch means by curve (``train_loss`` among them), each (N,), and batch size."""
 
     def rates(self, factor: float) -> Tensor:
         """Learning rates at `factor` times the base rates, shape (N,)."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - its usual name
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.training.stacked_layers import AverageLast, GroupNormLast
@@ -57,10 +57,10 @@ def lower(template: nn.Module, device: torch.device, *, direct: bool) -> None:
         module.__dict__.pop("forward", None)
         usable = direct or (lowering.in_vmap and (lowering.anywhere or device.type == "cpu"))
         if usable and lowering.fits(module):
-            module.forward = partial(_forward, lowering, module, direct)  # type: ignore[method-assign]
+            module.forward = partial(_forward, lowering, module, direct)
 
 
-def _forward(lowering: Lowering, module: nn.Module, direct: bool, x: Tensor) -> Tensor:  # noqa: FBT001
+def _forward(lowering: Lowering, module: nn.Module, direct: bool, x: Tensor) -> Tensor:
     if direct:
         return lowering.run(x, *lowering.arguments(module))
     if isinstance(module, nn.Linear) and x.ndim <= 2:  # this much vmap does as well itself

@@ -15,16 +15,25 @@ from workbench.training import randomness, schedules
 class Plan:
     """Everything about a run's course that does not depend on networks or data values.
 
-    Attributes:
-        examples: number of training examples n.
-        batch_size: examples per step; the last batch of a pass is smaller, but never a single example (batch norm
-            could make nothing of it): that one joins the batch before it.
-        steps: optimizer steps in all.
-        point: steps per point of the curves (a pass when the run is counted in epochs).
-        evaluate_every: points between evaluations on the test split; the last point is always evaluated; 0: only that.
-        schedule, warmup: see `schedules.factor`; `warmup` in steps.
-        in_steps: the run's length was given in steps.
-        snapshot_points: points (0 = before training) at which the weights are kept.
+    Attributes
+    ----------
+    examples
+        Number of training examples n.
+    batch_size
+        Examples per step; the last batch of a pass is smaller, but never a single example (batch norm
+        could make nothing of it): that one joins the batch before it.
+    steps
+        Optimizer steps in all.
+    point
+        Steps per point of the curves (a pass when the run is counted in epochs).
+    evaluate_every
+        Points between evaluations on the test split; the last point is always evaluated; 0: only that.
+    schedule, warmup
+        See `schedules.factor`; `warmup` in steps.
+    in_steps
+        The run's length was given in steps.
+    snapshot_points
+        Points (0 = before training) at which the weights are kept.
     """
 
     examples: int
@@ -132,7 +141,8 @@ def _snapshot_points(snapshots: int | str | Sequence[int], points: int) -> froze
     if snapshots == "all":
         return frozenset(range(points + 1))
     if isinstance(snapshots, str):
-        raise ValueError(f"snapshots is {snapshots!r}; it can be 'all', every how many epochs, or a list of epochs")
+        message = f"snapshots is {snapshots!r}; it can be 'all', every how many epochs, or a list of epochs"
+        raise ValueError(message)  # noqa: TRY004 - a string is a right type, this is a wrong value
     if isinstance(snapshots, int):
         _whole("snapshots", snapshots, 0)
         return frozenset({*range(0, points + 1, snapshots), points}) if snapshots else frozenset()

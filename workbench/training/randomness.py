@@ -33,7 +33,7 @@ def generator(seed: int, purpose: int, position: int = 0, device: torch.device |
 
 @contextmanager
 def fenced(device: torch.device) -> Iterator[None]:
-    """Whatever happens inside leaves the global random state as it was (layers such as dropout can draw from nothing else)."""
+    """What happens inside leaves the global random state as it was (layers like dropout draw from nothing else)."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 

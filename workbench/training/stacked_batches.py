@@ -1,4 +1,4 @@
-"""The batches and the teachers of many networks that train side by side, each as the network would have them by itself."""
+"""Batches and teachers of many networks that train side by side, each as the network would have them by itself."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -12,7 +12,6 @@ from workbench.training import randomness
 from workbench.training.augment import Augment, Augmentation
 from workbench.training.guide import Guide, GuideFunction
 from workbench.training.plan import Plan
-
 
 _ONE = threading.Lock()
 
@@ -82,22 +81,22 @@ def stacked_guide(
     each: Sequence[GuideFunction | None], splits: StackedSplits, *, augmented: bool
 ) -> GuideFunction | None:
     """Guides of all members as one: from inputs (N, B, ...) and rows (N, B) to outputs with the leading axis N."""
-    if each[0] is None:
+    guides = [one for one in each if one is not None]
+    if not guides:
         return None
-    tables = None
-    if not augmented and all(isinstance(one, Guide) for one in each):
-        tables = [one.table(split) for one, split in zip(each, splits.splits, strict=True)]  # type: ignore[attr-defined]
-    if tables is not None and all(table is not None for table in tables):
-        if all(table is tables[0] for table in tables):
-            return lambda inputs, rows: tables[0].map(lambda table: table[rows])  # type: ignore[union-attr]  # noqa: ARG005
-        joined = join([table for table in tables if table is not None], torch.cat)
+    paired = list(zip(guides, splits.splits, strict=True))
+    tables = [one.table(split) if isinstance(one, Guide) and not augmented else None for one, split in paired]
+    kept = [table for table in tables if table is not None]
+    if len(kept) == len(guides):
+        if all(table is kept[0] for table in kept):
+            return lambda inputs, rows: kept[0].map(lambda table: table[rows])  # noqa: ARG005
+        joined = join(kept, torch.cat)
         return lambda inputs, rows: joined.map(lambda table: table[rows + splits.offsets])  # noqa: ARG005
     live: list[Callable[[Tensor, Tensor], Outputs]] = [
-        one.on(split, augmented=augmented) if isinstance(one, Guide) else one
-        for one, split in zip(each, splits.splits, strict=True)
+        one.on(split, augmented=augmented) if isinstance(one, Guide) else one for one, split in paired
     ]
-    if all(one is each[0] for one in each) and isinstance(each[0], Guide):
-        shared = each[0]
+    shared = guides[0]
+    if isinstance(shared, Guide) and all(one is shared for one in guides):
         return (
             lambda inputs, rows: shared.live(inputs.flatten(0, 1)).map(  # noqa: ARG005
                 lambda tensor: tensor.unflatten(0, inputs.shape[:2])

@@ -1,9 +1,9 @@
-"""Group norm and average pooling for images with channels last, with backward passes that touch memory as little as can be."""
+"""Group norm and average pooling, channels last, with backward passes that touch memory as little as can be."""
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - its usual name
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -21,7 +21,7 @@ class GroupNormLast(torch.autograd.Function):
         return torch.addcmul(_per_channel(bias, x) - mean * gain, x, gain, out=room)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, scale, weight = ctx.saved_tensors
         own = _per_channel(weight, x)
         # Sums over the pixels of each channel; groups then sum their channels.
@@ -46,7 +46,7 @@ class AverageLast(torch.autograd.Function):
         return F.avg_pool2d(x, side)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         side, (height, width) = ctx.side, ctx.size
         n, channels, rows, columns = grad.shape
         last = (grad / side**2).permute(0, 2, 3, 1)[:, :, None, :, None]

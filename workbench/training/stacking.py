@@ -1,4 +1,4 @@
-"""N modules of one structure as one: their parameters and buffers stacked along a new first axis, run under ``vmap``."""
+"""N modules of one structure as one: parameters and buffers stacked along a new first axis, run under ``vmap``."""
 
 import copy
 from collections.abc import Sequence
