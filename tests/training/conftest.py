@@ -9,7 +9,7 @@ from workbench.models import build
 
 @pytest.fixture(scope="session")
 def tiny() -> Dataset:
-    """Three classes of 6×6 images that a network can tell apart: 46 to train on (no multiple of a batch), 30 to test."""
+    """Three classes of 6×6 images that a network can tell apart: 46 to train on (no batch divides them), 30 to test."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(3, 1, 6, 6, generator=generator, dtype=torch.float64)
 
