@@ -38,7 +38,13 @@ def rows(quick: bool = False) -> list[dict]:
         return model.fit(X, y)
 
     def row(name: str, value: float, unit: str, target: str, met: bool | None) -> dict:
-        return {"name": name, "value": round(value, 3), "unit": unit, "target": target, "met": met}
+        return {
+            "name": name,
+            "value": round(value, 3),
+            "unit": unit,
+            "target": target,
+            "met": None if met is None else bool(met),
+        }
 
     ours("fixed")  # the first call loads and allocates
     table = []
