@@ -7,13 +7,13 @@ and vectors ``(n, d)``. `as_maps` reads all of them as maps, `as_vectors` as one
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from torch import Tensor
 from torch.nn import functional
 
 from workbench.knowledge.signal import Signal
 from workbench.models import Outputs
+from workbench.models.layers import matches
 
 Layers = str | tuple[str, ...]
 
@@ -128,13 +128,5 @@ def layer_matches(names: list[str], pattern: str) -> list[str]:
     """Those of `names` that `pattern` addresses."""
     if pattern in names:
         return [pattern]
-    found = [name for name in names if _fits(name.split("."), pattern.split("."))]
-    return found or [name for name in names if _fits(name.split("."), [*pattern.split("."), "*"])]
-
-
-def _fits(parts: list[str], pattern: list[str]) -> bool:
-    if not pattern:
-        return not parts
-    if pattern[0] == "**":
-        return any(_fits(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+    found = [name for name in names if matches(name.split("."), pattern.split("."))]
+    return found or [name for name in names if matches(name.split("."), [*pattern.split("."), "*"])]

@@ -83,7 +83,7 @@ def find_layers(model: nn.Module, patterns: str | Sequence[str]) -> tuple[Layer,
             found = [name]
         else:
             parts = name.split(".")
-            found = [each for each in first_names if _matches(each.split("."), parts)]
+            found = [each for each in first_names if matches(each.split("."), parts)]
         found = [member for each in found for member in _members(modules, each)]
         if not found:
             raise LayerNameError(_nothing_matches(model, pattern, first_names))
@@ -102,12 +102,17 @@ def _take_apart(pattern: str, modules: dict[str, nn.Module]) -> tuple[str, int |
     return match["name"], int(call) if call else None, match["item"]
 
 
-def _matches(parts: list[str], pattern: list[str]) -> bool:
+def matches(parts: list[str], pattern: list[str]) -> bool:
+    """Whether a dotted name fits a glob, both given as their parts; the rules are those of `layer_names`.
+
+    >>> matches("layer2.0.conv1".split("."), "layer*.*.conv1".split("."))
+    True
+    """
     if not pattern:
         return not parts
     if pattern[0] == "**":
-        return any(_matches(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
-    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+        return any(matches(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
 def _members(modules: dict[str, nn.Module], name: str) -> list[str]:
