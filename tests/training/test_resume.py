@@ -53,7 +53,16 @@ def test_continues_bit_identically_from_a_file(tiny, make, same_bits, tmp_path, 
             )
 
 
+@pytest.fixture
+def listening():
+    """SIGINT as a terminal has it; tests that were started in the background inherit it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("at", [1, 4, 5])
+@pytest.mark.usefixtures("listening")
 def test_interrupt_in_the_middle_of_an_epoch_loses_nothing(tiny, make, same_bits, capsys, at):
     """Also under a schedule and with dropout, whose position is part of the run."""
     options = {"epochs": 3, "batch_size": 16, "warmup": 1, "progress": False}
@@ -113,7 +122,9 @@ def test_sigint_to_a_process(tmp_path):
     """Ctrl-C in a terminal: one line, a usable record, exit as usual."""
     script = textwrap.dedent(
         f"""
+        import signal
         import workbench as wb
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a terminal has it, wherever these tests run
         data = wb.data.load("digits")
         record = wb.training.fit(wb.models.build("mlp", data, width=8), data, epochs=100_000, evaluate_every=0)
         print("interrupted", record.interrupted, record.epochs > 0, record.calibration is not None)
