@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one JupyterLab and one Chromium for all, a fresh page for each, and no network."""
+"""Fixtures of the browser tests: one JupyterLab for all, a fresh page for each, and no network."""
 
 import importlib.util
 import sys
@@ -6,10 +6,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-
-playwright = pytest.importorskip("playwright.sync_api")
-
-from workbench.doctor import find_chromium  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SCREENSHOTS = HERE.parents[1] / "gallery" / "tests"
@@ -20,24 +16,6 @@ jupyter = importlib.util.module_from_spec(_spec)
 sys.modules[_spec.name] = jupyter
 _spec.loader.exec_module(jupyter)
 
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    # Names resolve to nothing: whatever the browser or a page asks for beyond this machine fails at once.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.browser)
-
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
@@ -45,17 +23,6 @@ def server(tmp_path_factory):
     yield running
     left = running.stop()
     assert not left, f"did not end with the server: {left}"
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = find_chromium()
-    if path is None:
-        pytest.fail("no Chromium: `make test` installs one")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=path, args=QUIET)
-        yield running
-        running.close()
 
 
 @pytest.fixture

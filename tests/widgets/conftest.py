@@ -1,7 +1,5 @@
 """Records without training, pages in Chromium, and a watch on every connection that a page tries to make."""
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,15 +8,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from synthetic_records import similarity_map, training_record
-
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 def is_trouble(said):
@@ -42,16 +31,6 @@ def two_students():
 def runs():
     names = {"teacher": 0.985, "student, labels only": 0.93, "student, KL": 0.96}
     return [training_record(name, seed=k, best=best) for k, (name, best) in enumerate(names.items())]
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as run:
-        path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = run.chromium.launch(executable_path=path, args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 class View:
@@ -100,7 +79,7 @@ class View:
 
 
 @pytest.fixture
-def show(chromium, tmp_path):
+def show(browser, tmp_path):
     """Open an explorer in a plain page; fails the test on any request, error or console message."""
     contexts, problems = [], []
     told = problems.append
@@ -108,7 +87,7 @@ def show(chromium, tmp_path):
     def open_page(explorer, *, width=1200, height=900, scheme="light", prepare=None):
         path = tmp_path / f"page{len(contexts)}.html"
         explorer.to_html(path)
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         own = ("file:", "data:", "blob:")

@@ -10,8 +10,6 @@ from synthetic_records import similarity_map, training_record
 import widgets
 from workbench.records import LayerViews
 
-pytestmark = pytest.mark.browser
-
 DARK = "document.addEventListener('DOMContentLoaded', () => (document.body.dataset.jpThemeLight = 'false'))"
 # Every visible text whose contrast with what lies behind it is under 4.5.
 FAINT = """() => {

@@ -8,11 +8,11 @@ import widgets
 
 
 @pytest.fixture
-def live(chromium, tmp_path):
+def live(browser, tmp_path):
     made = []
 
     def open_live(explorer, **context):
-        page = chromium.new_context(viewport={"width": 1300, "height": 1100}, **context).new_page()
+        page = browser.new_context(viewport={"width": 1300, "height": 1100}, **context).new_page()
         made.append(page)
         problems = []
         page.on("pageerror", lambda error: problems.append(str(error)))
