@@ -16,8 +16,32 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["analysis", "data", "gp", "kernels", "knowledge", "models", "records", "studies", "sweeps", "training"],
+    submodules=[
+        "analysis",
+        "condensation",
+        "data",
+        "gp",
+        "kernels",
+        "knowledge",
+        "models",
+        "records",
+        "studies",
+        "sweeps",
+        "training",
+    ],
 )
 
 if TYPE_CHECKING:
-    from workbench import analysis, data, gp, kernels, knowledge, models, records, studies, sweeps, training  # noqa: F401
+    from workbench import (  # noqa: F401
+        analysis,
+        condensation,
+        data,
+        gp,
+        kernels,
+        knowledge,
+        models,
+        records,
+        studies,
+        sweeps,
+        training,
+    )

@@ -4,6 +4,7 @@
 """
 
 from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
+from workbench.records.distilled import DistilledSet
 from workbench.records.looking import DominantExamples, Fidelity, LayerProbes
 from workbench.records.posterior import PosteriorPath
 from workbench.records.similarity import Examples, LayerViews, SimilarityMap
@@ -13,6 +14,7 @@ from workbench.records.training import Calibration, TrainingRecord
 __all__ = [
     "Calibration",
     "Claim",
+    "DistilledSet",
     "DominantExamples",
     "Examples",
     "Fidelity",
