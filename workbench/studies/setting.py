@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from workbench.data import Dataset, load
-from workbench.records import Claim, Record, StudyResult, TrainingRecord
+from workbench.records import Claim, Provenance, Record, StudyResult, TrainingRecord
+from workbench.training import distributed
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Setting:
         title: str,
         rows: Sequence[dict[str, Any]],
         claims: Sequence[Claim],
-        teacher: TrainingRecord,
+        teacher: TrainingRecord | None = None,
         records: Mapping[tuple[str, int, int], TrainingRecord] | Mapping[str, Record],
         settings: dict[str, Any],
         notes: str,
@@ -91,7 +92,7 @@ class Setting:
         rows
             The table.
         teacher
-            Kept as record ``"teacher"``, with its accuracy among the settings.
+            Kept as record ``"teacher"``, with its accuracy among the settings; None: the study has none.
         records
             Further records; of a comparison's, the last one trained of each method is kept, under the method's name.
         settings
@@ -103,18 +104,23 @@ class Setting:
             title=title,
             table=tuple(rows),
             claims=tuple(claims),
-            records={"teacher": teacher, **named},
+            records=named if teacher is None else {"teacher": teacher, **named},
             settings={
                 "data": self.data.name,
                 "seeds": self.seeds,
                 "budget": self.budget,
                 "device": self.device,
-                "teacher accuracy": teacher.accuracy,
+                **({} if teacher is None else {"teacher accuracy": teacher.accuracy}),
                 **settings,
             },
             notes=notes,
-            provenance=replace(teacher.provenance, seed=self.seeds[0], wall_time=time.perf_counter() - self.started),
+            provenance=self._provenance(teacher),
         )
+
+    def _provenance(self, teacher: TrainingRecord | None) -> Provenance:
+        if teacher is not None:
+            return replace(teacher.provenance, seed=self.seeds[0], wall_time=time.perf_counter() - self.started)
+        return Provenance.capture(seed=self.seeds[0], device=distributed.pick(self.device), started=self.started)
 
 
 def resolve(data: Any, default: str, root: Any = None, seed: int = 0) -> Dataset:
