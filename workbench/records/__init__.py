@@ -5,15 +5,20 @@
 
 from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
 from workbench.records.distilled import DistilledSet
+from workbench.records.evaluation import DistilledEvaluation
 from workbench.records.looking import DominantExamples, Fidelity, LayerProbes
+from workbench.records.looks import Attribution, DistilledLooks
 from workbench.records.posterior import PosteriorPath
 from workbench.records.similarity import Examples, LayerViews, SimilarityMap
 from workbench.records.study import Claim, StudyResult
 from workbench.records.training import Calibration, TrainingRecord
 
 __all__ = [
+    "Attribution",
     "Calibration",
     "Claim",
+    "DistilledEvaluation",
+    "DistilledLooks",
     "DistilledSet",
     "DominantExamples",
     "Examples",
