@@ -62,7 +62,7 @@ def page(*, entry: str, state: dict[str, Any], css: str, title: str, text: str, 
     entry
         The explorer's module, a path under widgets/.
     state
-        Its traits: plain values, except ``arrays`` whose data are bytes.
+        Its traits: plain values, except ``arrays``, and those that end in ``_arrays``, whose data are bytes.
     css
         Its style sheet.
     title, text
@@ -70,11 +70,8 @@ def page(*, entry: str, state: dict[str, Any], css: str, title: str, text: str, 
     libraries
         Sources of scripts that must run before the module does.
     """
-    arrays = {
-        name: packed | {"data": base64.b64encode(packed["data"]).decode("ascii")}
-        for name, packed in state["arrays"].items()
-    }
-    body = json.dumps(state | {"arrays": arrays, "standalone": True, "_css": css}, ensure_ascii=False)
+    texts = {trait: _encoded(held) for trait, held in state.items() if trait == "arrays" or trait.endswith("_arrays")}
+    body = json.dumps(state | texts | {"standalone": True, "_css": css}, ensure_ascii=False)
     name = entry.removesuffix(".js").replace("/", "_")
     module = compose("parts/standalone.js") + compose(entry).replace(f"export default part_{name};\n", "")
     return _PAGE.format(
@@ -86,6 +83,12 @@ def page(*, entry: str, state: dict[str, Any], css: str, title: str, text: str, 
         libraries="".join(f"<script>{_inline(source)}</script>\n" for source in libraries),
         module=_inline(module + _START.replace("ENTRY", name)),
     )
+
+
+def _encoded(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: packed | {"data": base64.b64encode(packed["data"]).decode("ascii")} for name, packed in arrays.items()
+    }
 
 
 def _inline(source: str) -> str:

@@ -17,7 +17,8 @@ MODEL = """(state) => {
         }
         return arrays;
     };
-    revive(state.arrays);
+    const bulky = (name) => /(^|_)arrays$/.test(name);
+    for (const name of Object.keys(state)) if (bulky(name)) revive(state[name]);
     globalThis.outbox = [];
     const changed = new Set();
     const model = {
@@ -38,7 +39,7 @@ MODEL = """(state) => {
     };
     globalThis.fromPython = ({ state: news, message }) => {
         if (message) return fire("msg:custom", message, []);
-        for (const [name, value] of Object.entries(news)) state[name] = name === "arrays" ? revive(value) : value;
+        for (const [name, value] of Object.entries(news)) state[name] = bulky(name) ? revive(value) : value;
         for (const name of Object.keys(news)) fire(`change:${name}`);
     };
     return model;
@@ -85,7 +86,7 @@ class Wire:
 
 def plain(explorer, name):
     value = getattr(explorer, name)
-    if name != "arrays":
+    if name != "arrays" and not name.endswith("_arrays"):
         return value
     return {key: packed | {"data": base64.b64encode(packed["data"]).decode()} for key, packed in value.items()}
 

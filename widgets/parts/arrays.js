@@ -15,11 +15,12 @@ const decoded = new WeakMap();
  * The array called `name` in the model's `arrays`; null when `name` is null. All views of a model share one copy.
  * @param {import("./dom.js").Model} model
  * @param {string | null | undefined} name
+ * @param {string} [trait] where what is computed later has a trait of its own, so that the first arrays travel once
  * @returns {Tensor | null}
  */
-export function tensor(model, name) {
+export function tensor(model, name, trait = "arrays") {
   if (!name) return null;
-  const packed = model.get("arrays");
+  const packed = model.get(trait);
   let known = decoded.get(packed);
   if (!known) decoded.set(packed, (known = new Map()));
   let found = known.get(name);
