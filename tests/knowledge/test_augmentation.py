@@ -19,9 +19,9 @@ from workbench.knowledge.augmentation import (
     stddev_of_means,
     teacher_stddev,
 )
-from workbench.knowledge.mixing import CutMix, Identity, Mixup, OneOf
 from workbench.models import Outputs, observe
 from workbench.training import Cutout, Noise, Shift
+from workbench.training.mixing import CutMix, Identity, Mixup, OneOf
 
 seeds = st.integers(0, 2**31 - 1)
 

@@ -26,7 +26,6 @@ from workbench.knowledge.hint import Hint
 from workbench.knowledge.kl import KL
 from workbench.knowledge.lifelong import OldClasses
 from workbench.knowledge.logit_regression import LogitRegression
-from workbench.knowledge.mixing import CutMix, Identity, Mixup, OneOf
 from workbench.knowledge.mutual import Mutual, Peers, train_together
 from workbench.knowledge.nst import NST
 from workbench.knowledge.ofa import OFA, adaptive_target_loss, ideal_student
@@ -37,6 +36,7 @@ from workbench.knowledge.signal import Signal
 from workbench.knowledge.similarity_preserving import SimilarityPreserving
 from workbench.knowledge.teacher_assistant import assistants
 from workbench.knowledge.vkd import VKD
+from workbench.training.mixing import CutMix, Identity, Mixup, OneOf
 
 __all__ = [
     "BDKD",

@@ -28,10 +28,10 @@ from workbench.data import Split
 from workbench.kernels import divergence
 from workbench.knowledge.cross_entropy import CrossEntropy
 from workbench.knowledge.kl import KL
-from workbench.knowledge.mixing import CutMix
 from workbench.knowledge.signal import Signal
 from workbench.models import Outputs
 from workbench.training import Augmentation
+from workbench.training.mixing import CutMix
 
 VIEWS = "views"
 Augment = Callable[[Tensor, torch.Generator], Tensor]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.training import Augmentation
+from workbench.training.augment import Augmentation
 
 
 @dataclass(frozen=True)
