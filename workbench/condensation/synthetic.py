@@ -1,6 +1,7 @@
 """The synthetic set while it is being made: stored pixels that are optimised, and the examples they stand for."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -13,11 +14,14 @@ class View(Protocol):
 
     Called with images (n, c, h, w), labels (n,) or (n, classes) and a generator for whatever is drawn at random;
     returns images and labels of the examples. `spec` says it in plain values for the record; it is empty where the view
-    is only for the making, such as random masks.
+    is only for the making, such as random masks. `copies` is the number of examples that each stored image becomes.
     """
 
     @property
     def spec(self) -> Mapping[str, Any]: ...
+
+    @property
+    def copies(self) -> int: ...
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
 
@@ -91,12 +95,33 @@ class Synthetic:
         """The images that the record holds: the pixels, or their moving average."""
         return (self.pixels if self.average is None else self.average).detach()
 
-    def examples(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images and labels as a network sees them, with gradients to the leaves."""
+    @property
+    def copies(self) -> int:
+        """The number of examples that each stored image becomes."""
+        return math.prod(view.copies for view in self.views)
+
+    def examples(self, generator: torch.Generator, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images and labels as a network sees them, with gradients to the leaves; of the stored images at `rows`.
+
+        What views draw at random is drawn anew at each call, as long as the generator is the same one.
+        """
         images, labels = self.pixels, self.labels
+        if rows is not None:
+            rows = rows.to(images.device)
+            images, labels = images[rows], labels[rows]
         for view in self.views:
             images, labels = view(images, labels, generator)
         return images, labels
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass over the stored images in random order, in batches that become `size` examples (the last fewer).
+
+        Where views multiply the images, a batch holds fewer stored ones, so that a step on it stays as large as it was.
+        """
+        stored = max(1, size // self.copies)
+        order = torch.randperm(len(self.pixels), generator=generator, device=generator.device)
+        for rows in order.split(stored):
+            yield self.examples(generator, rows)
 
     def by_class(self, generator: torch.Generator) -> Tensor:
         """The examples grouped by class, shape (classes, m, c, h, w)."""
@@ -129,8 +154,8 @@ class Synthetic:
 class Tiles:
     """Each stored image is a grid of `factor` × `factor` small ones, each enlarged (bilinear) to full size at use.
 
-    The multi-formation of IDC, also used by NCFM and DREAM: the same pixels hold factor² examples. Rows and columns that
-    do not divide are padded with zeros, the mean grey.
+    The multi-formation of IDC, also used by NCFM and DREAM: the same pixels hold factor² examples. Rows and columns
+    that do not divide are padded with zeros, the mean grey.
     """
 
     def __init__(self, factor: int) -> None:
@@ -141,6 +166,10 @@ class Tiles:
     @property
     def spec(self) -> dict[str, Any]:
         return {"tiles": self.factor}
+
+    @property
+    def copies(self) -> int:
+        return self.factor**2
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - a `View`
         q, (height, width) = self.factor, images.shape[-2:]
@@ -157,6 +186,10 @@ class Mirror:
     @property
     def spec(self) -> dict[str, Any]:
         return {"mirror": True}
+
+    @property
+    def copies(self) -> int:
+        return 2
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - a `View`
         return torch.cat([images, images.flip(-1)]), torch.cat([labels, labels])
