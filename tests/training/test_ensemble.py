@@ -294,3 +294,24 @@ def test_dropout_differs_between_members_and_repeats(tiny):
     runs = [Ensemble([network(), network()]).fit(tiny, epochs=1, seeds=[0, 0], progress=False) for _ in range(2)]
     assert not torch.equal(runs[0][0].state["1.weight"], runs[0][1].state["1.weight"])
     assert torch.equal(runs[0][0].state["1.weight"], runs[1][0].state["1.weight"])
+
+
+@pytest.mark.parametrize("stop_at", [None, 2])
+def test_watch_sees_the_scores_and_can_stop(tiny, make, stop_at, capsys):
+    seen = []
+
+    def watch(step, scores):
+        seen.append((step, scores.accuracy.tolist(), scores.logits.shape))
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+
+    records = Ensemble([make("mlp", seed) for seed in SEEDS]).fit(
+        tiny, steps=8, evaluate_every=2, progress=False, watch=watch
+    )
+    points = 4 if stop_at is None else stop_at
+    assert [step for step, _, _ in seen] == [2 * (k + 1) for k in range(points)]
+    assert all(shape == (3, 30, 3) for _, _, shape in seen)
+    for member, record in enumerate(records):
+        assert record.curves["test_accuracy"].tolist() == [accuracy[member] for _, accuracy, _ in seen]
+        assert record.interrupted == (stop_at is not None)
+        assert record.checkpoint["step"] == 2 * points

@@ -18,7 +18,7 @@ from workbench.training.fit import assemble, checkpoint, plain, resumable, split
 from workbench.training.grouping import Grouped, Threads, group_count, keep_memory
 from workbench.training.guide import GuideFunction
 from workbench.training.history import History
-from workbench.training.loop import Failure, TrainingError, progress_bar, run
+from workbench.training.loop import Failure, TrainingError, Watch, progress_bar, run
 from workbench.training.stacked_batches import StackedBatches, StackedSplits, join, one_at_a_time, stacked_guide
 from workbench.training.stacked_learner import Stacked
 from workbench.training.stacked_optimizer import StackedOptimizer
@@ -106,6 +106,7 @@ class Ensemble:
         resume: Sequence[TrainingRecord] | None = None,
         progress: bool = True,
         name: str | Sequence[str] = "",
+        watch: Watch | None = None,
     ) -> list[TrainingRecord]:
         """Train all members, each as ``fit(model, data, seed=…)`` would have; in place, as `fit` does.
 
@@ -240,7 +241,7 @@ class Ensemble:
             label = name if isinstance(name, str) and name else f"{len(self)} networks"
             try:
                 with progress_bar(course, history.step, label, show=progress) as bar:
-                    history, scores, interrupted = run(learner, course, history, bar)
+                    history, scores, interrupted = run(learner, course, history, bar, watch)
             except Failure as failure:
                 raise TrainingError(
                     failure.message(course, f" of member {failure.member}"),

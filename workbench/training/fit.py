@@ -16,7 +16,7 @@ from workbench.training.evaluating import Scores
 from workbench.training.guide import GuideFunction, train_split
 from workbench.training.history import History
 from workbench.training.learner import Batches, Single, copied
-from workbench.training.loop import Failure, TrainingError, progress_bar, run
+from workbench.training.loop import Failure, TrainingError, Watch, progress_bar, run
 
 MUST_AGREE = ("batch_size", "examples", "seed", "optimizer")
 
@@ -46,6 +46,7 @@ def fit(
     resume: TrainingRecord | None = None,
     progress: bool = True,
     name: str = "",
+    watch: Watch | None = None,
 ) -> TrainingRecord:
     """Train `model` in place on ``data.train`` and evaluate it on ``data.test``.
 
@@ -99,6 +100,9 @@ def fit(
         Show a progress bar.
     name
         What the run is called in legends.
+    watch
+        Called after each evaluation with the steps done and the `Scores` on the test split. Raising KeyboardInterrupt
+        there ends the run as an interrupt does.
 
     Returns
     -------
@@ -192,7 +196,7 @@ def fit(
 
         try:
             with progress_bar(course, history.step, name, show=progress and learner.world.rank == 0) as bar:
-                history, scores, interrupted = run(learner, course, history, bar)
+                history, scores, interrupted = run(learner, course, history, bar, watch)
         except Failure as failure:
             raise TrainingError(
                 failure.message(course), [record(failure.history, learner.score(), interrupted=True)]

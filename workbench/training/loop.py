@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +14,9 @@ from workbench.training.evaluating import Scores
 from workbench.training.history import History, State
 from workbench.training.interrupting import Interruptible
 from workbench.training.plan import Plan
+
+Watch = Callable[[int, Scores], None]
+"""Called after each evaluation with the optimizer steps done and the scores of all members."""
 
 CHECK_EVERY = 50  # steps between looks at the loss on an accelerator, where each look waits for the device
 
@@ -77,8 +80,12 @@ class Failure(Exception):  # noqa: N818 - private to this module and its callers
         )
 
 
-def run(learner: Learner, plan: Plan, history: History, bar: "tqdm[Any]") -> tuple[History, Scores | None, bool]:
+def run(
+    learner: Learner, plan: Plan, history: History, bar: "tqdm[Any]", watch: Watch | None = None
+) -> tuple[History, Scores | None, bool]:
     """Train from ``history.step`` to the plan's last step, or until interrupted.
+
+    `watch` is called after each evaluation; if it raises KeyboardInterrupt, the run ends there as by an interrupt.
 
     Returns
     -------
@@ -112,6 +119,8 @@ def run(learner: Learner, plan: Plan, history: History, bar: "tqdm[Any]") -> tup
                     scores = _close(learner, plan, history, point)
                     _tell(bar, history)
                     sound = history.copy(), learner.capture()
+                    if watch is not None and scores is not None:
+                        watch(history.step, scores)
             interrupted = stop.requested and history.step < plan.steps
         except KeyboardInterrupt:  # a second one, or one that is no signal
             interrupted = True
