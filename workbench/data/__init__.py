@@ -5,8 +5,10 @@ from workbench.data.dataset import Dataset, Loader, Split
 from workbench.data.digits import digit_pairs
 from workbench.data.folder import image_folder
 from workbench.data.loading import load, names
+from workbench.data.mirroring import mirrored
 from workbench.data.openml import cache_dir
 from workbench.data.sampling import DataError
+from workbench.data.scenes import digit_scenes
 from workbench.data.tabular import table
 
 __all__ = [
@@ -16,9 +18,11 @@ __all__ = [
     "Split",
     "cache_dir",
     "digit_pairs",
+    "digit_scenes",
     "from_arrays",
     "image_folder",
     "load",
+    "mirrored",
     "names",
     "table",
 ]

@@ -12,13 +12,13 @@ from workbench.data.sampling import DataError
 HELD_OUT = 597
 """Test images of the 1,797, which leaves 1,200 to train on."""
 
-_CLASSES = tuple("0123456789")
+CLASSES = tuple("0123456789")
 
 
 def digits(*, seed: int = 0, device: torch.device | str = "cpu") -> Dataset:
     """1,797 grey 8×8 images of the digits 0..9: 1,200 to train on, 597 to test, stratified by `seed`."""
-    train, test = _split_digits(seed)
-    return assemble("digits", train, test, _CLASSES, device=device)
+    train, test = split_digits(seed)
+    return assemble("digits", train, test, CLASSES, device=device)
 
 
 def digit_pairs(
@@ -74,7 +74,7 @@ def digit_pairs(
     generator = torch.Generator().manual_seed(seed)
     train, test = (
         _pairs(single, n, (tens, ones), generator)
-        for single, n in zip(_split_digits(seed), (n_train, n_test), strict=True)
+        for single, n in zip(split_digits(seed), (n_train, n_test), strict=True)
     )
     return assemble("digit-pairs", train, test, classes, device=device)
 
@@ -97,8 +97,9 @@ def _pairs(single: Part, n: int, allowed: tuple[Sequence[int], Sequence[int]], g
     return Part(torch.cat([single.inputs[left], single.inputs[right]], dim=-1), labels, index)
 
 
-def _split_digits(seed: int) -> list[Part]:
-    return held_out(_whole(), HELD_OUT / len(_whole()), seed, _CLASSES)
+def split_digits(seed: int) -> list[Part]:
+    """The 1,797 digits before normalisation, as a train and a test part stratified by `seed`; pixels in 0..1."""
+    return held_out(_whole(), HELD_OUT / len(_whole()), seed, CLASSES)
 
 
 @cache

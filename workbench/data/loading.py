@@ -14,9 +14,14 @@ from workbench.data.dataset import Dataset
 from workbench.data.digits import digit_pairs, digits
 from workbench.data.folder import image_folder
 from workbench.data.sampling import DataError
+from workbench.data.scenes import digit_scenes
 from workbench.data.tabular import BUNDLED, table
 
-_GENERATED: dict[str, Callable[..., Dataset]] = {"digits": digits, "digit-pairs": digit_pairs}
+_GENERATED: dict[str, Callable[..., Dataset]] = {
+    "digits": digits,
+    "digit-pairs": digit_pairs,
+    "digit-scenes": digit_scenes,
+}
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CLASSES = {"mnist": tuple("0123456789"), "fashion-mnist": _FASHION, "cifar10": cifar.CLASSES}
 _PLACES = {"mnist": ("MNIST/raw", "mnist"), "fashion-mnist": ("FashionMNIST/raw", "fashion-mnist", "fashion")}
@@ -29,7 +34,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()
-    ('digits', 'digit-pairs', 'mnist', 'fashion-mnist', 'cifar10', 'breast_cancer', 'diabetes', 'iris', 'wine')
+    ('digits', 'digit-pairs', 'digit-scenes', 'mnist', 'fashion-mnist', 'cifar10',
+     'breast_cancer', 'diabetes', 'iris', 'wine')
     """
     return (*_GENERATED, *openml.SOURCES, *BUNDLED)
 
@@ -47,9 +53,10 @@ def load(
     Parameters
     ----------
     name
-        ``"digits"`` (bundled, 8×8), ``"digit-pairs"`` (made of those, 8×16, 100 classes), ``"mnist"``,
-        ``"fashion-mnist"``, ``"cifar10"``, a bundled table (``"breast_cancer"``, ``"diabetes"``, ``"iris"``,
-        ``"wine"``), or the path of a folder or zip of images (see `image_folder`).
+        ``"digits"`` (bundled, 8×8), ``"digit-pairs"`` (made of those, 8×16, 100 classes), ``"digit-scenes"`` (a digit
+        somewhere in 16×16, among distractors), ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, a bundled table
+        (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the path of a folder or zip of images (see
+        `image_folder`).
     root
         Folder with the standard files of ``mnist``, ``fashion-mnist`` (idx, idx.gz) or ``cifar10`` (python batches, or
         their tar.gz). Without it, they are downloaded once from OpenML into ``$WORKBENCH_CACHE`` or the platform's
@@ -59,7 +66,8 @@ def load(
     device
         Where the tensors live.
     options
-        ``digit-pairs``: see `digit_pairs`. Paths: see `image_folder`. Tables: see `table`.
+        ``digit-pairs``: see `digit_pairs`. ``digit-scenes``: see `digit_scenes`. Paths: see `image_folder`. Tables:
+        see `table`.
 
     Returns
     -------
