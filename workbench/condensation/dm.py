@@ -6,7 +6,7 @@ Zhao & Bilen, “Dataset Condensation with Distribution Matching”, WACV 2023, 
 derivatives. ψ is the input of the last layer; the augmentation A is drawn once per class for both sides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from workbench.condensation.initial import start
+from workbench.condensation.networks import NetworkPool, embedding, pool
 from workbench.condensation.run import Run
+from workbench.condensation.siamese import Siamese
 from workbench.condensation.synthetic import Synthetic
-from workbench.models import observe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,12 @@ class DistributionMatching:
         Of SGD on the pixels.
     initial
         What the images start from; see `workbench.condensation.initial.start`.
+    augment
+        The augmentation that both sides share; None: none. The paper's ``Siamese()`` mirrors images, which digits and
+        letters do not survive: take ``Siamese("color+crop+cutout+scale+rotate")`` there, as its authors do.
     network, options
-        The networks that features are taken of: a name that `workbench.models.build` knows, and its options.
+        What features are taken of: an architecture that `workbench.models.build` knows, with fresh weights at every
+        step, and its options; or a pool of networks.
     """
 
     short: ClassVar[str] = "DM"
@@ -47,7 +52,8 @@ class DistributionMatching:
     lr: float = 1.0
     momentum: float = 0.5
     initial: str = "real"
-    network: str = "convnet"
+    augment: Siamese | None = None
+    network: str | NetworkPool = "convnet"
     options: dict[str, Any] = field(default_factory=dict)
 
     def start(self, run: Run) -> Synthetic:
@@ -57,11 +63,16 @@ class DistributionMatching:
         return [torch.optim.SGD([synthetic.pixels], self.lr, momentum=self.momentum)]
 
     def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
-        network = run.network(self.network, **self.options)
-        ψ = observe(network, network.penultimate)
+        psi = embedding(pool(self.network, self.options).draw(run))
+        real, images = run.real(self.real_batch), synthetic.by_class(run.generator("view"))
+        if self.augment is not None:
+            change = self.augment.by_class(run.classes, run.generator("augment"))
+            real, images = change(real), change(images)
         with torch.no_grad():
-            real = run.real(self.real_batch)
-            target = ψ(real.flatten(0, 1)).features[network.penultimate].unflatten(0, real.shape[:2]).mean(1)
-        images = synthetic.by_class(run.generator("view"))
-        mean = ψ(images.flatten(0, 1)).features[network.penultimate].unflatten(0, images.shape[:2]).mean(1)
-        yield (mean - target).square().sum()
+            target = _means(psi, real)
+        yield (_means(psi, images) - target).square().sum()
+
+
+def _means(psi: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Mean feature of each class, (classes, d), of images (classes, m, c, h, w)."""
+    return psi(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(1)

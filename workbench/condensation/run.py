@@ -25,7 +25,7 @@ class Run:
         Of the step being made, from 0.
     memory
         What a method carries from one iteration to the next, such as the weights of a network it trains: tensors and
-        plain values in dicts and lists. Saved with a checkpoint; all else is drawn anew from (seed, purpose, iteration).
+        plain values in dicts and lists. Saved with a checkpoint; all else is drawn anew from seed, purpose, iteration.
     logged
         Further values of this iteration, by the name of their curve; see `log`.
     """

@@ -126,7 +126,7 @@ class Crop(Augmentation):
         scale, offset = (draw.to(x.dtype) for draw in draws)
         zero = torch.zeros_like(scale)
         rows = torch.stack([scale, zero, offset[:, 0], zero, scale, offset[:, 1]], 1)
-        return _resample(x, rows.view(-1, 2, 3))
+        return resample(x, rows.view(-1, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Rotate(Augmentation):
         # The grid counts each side as 2: on an image that is not square a plain rotation would shear.
         aspect = x.shape[-2] / x.shape[-1]
         rows = torch.stack([cosine, -sine * aspect, zero, sine / aspect, cosine, zero], 1)
-        return _resample(x, rows.view(-1, 2, 3))
+        return resample(x, rows.view(-1, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,11 @@ def _whole(n: int, reach: int, generator: torch.Generator) -> Tensor:
     return torch.randint(-reach, reach + 1, (n,), generator=generator, device=generator.device)
 
 
-def _resample(x: Tensor, affine: Tensor) -> Tensor:
+def resample(x: Tensor, affine: Tensor, outside: str = "border") -> Tensor:
+    """Images (n, c, h, w) read at the points of affine maps (n, 2, 3), bilinear; coordinates −1..1 span each side.
+
+    `outside`: what lies beyond the image, ``"border"`` (its edge pixels) or ``"zeros"``.
+    """
     # torch's affine_grid, written out: it has no rule for vmap.
     height, width = x.shape[-2:]
     down = (2 * torch.arange(height, device=x.device, dtype=x.dtype) + 1) / height - 1
@@ -246,5 +250,5 @@ def _resample(x: Tensor, affine: Tensor) -> Tensor:
     points = torch.stack([right.expand(height, width), down[:, None].expand(height, width)], 2)
     grid = points.flatten(0, 1) @ affine[:, :, :2].mT + affine[:, None, :, 2]
     return F.grid_sample(
-        x, grid.unflatten(1, (height, width)), mode="bilinear", padding_mode="border", align_corners=False
+        x, grid.unflatten(1, (height, width)), mode="bilinear", padding_mode=outside, align_corners=False
     )
