@@ -159,12 +159,12 @@ def embedding(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
     Raises
     ------
-    AttributeError
+    ValueError
         The network does not say which layer that is, with an attribute ``penultimate``.
     """
-    layer = getattr(network, "penultimate", None)
-    if not isinstance(layer, str):
-        raise AttributeError(
+    layer: str | None = getattr(network, "penultimate", None)
+    if layer is None:
+        raise ValueError(
             f"{type(network).__name__} does not name its penultimate layer: set network.penultimate to the name of the "
             "layer whose output the last linear layer sees"
         )
