@@ -4,6 +4,7 @@
 """
 
 from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
+from workbench.records.crops import CropChoices
 from workbench.records.distilled import DistilledSet
 from workbench.records.evaluation import DistilledEvaluation
 from workbench.records.looking import DominantExamples, Fidelity, LayerProbes
@@ -17,6 +18,7 @@ __all__ = [
     "Attribution",
     "Calibration",
     "Claim",
+    "CropChoices",
     "DistilledEvaluation",
     "DistilledLooks",
     "DistilledSet",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.records.base import Record
+from workbench.records.crops import CropChoices
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,6 +55,8 @@ class DistilledSet(Record):
     source
         Position in the data's source (`Split.index`) of the real image that each image began as, int64, shape (n,);
         −1 for none; None where the method has no such images.
+    choices
+        Where the images are crops of real ones: what was looked at, and why these were kept.
     settings
         The method's hyperparameters and the arguments of the run, as plain values.
     checkpoint
@@ -80,6 +83,7 @@ class DistilledSet(Record):
     snapshot_labels: Tensor | None = None
     snapshot_accuracy: Tensor | None = None
     source: Tensor | None = None
+    choices: CropChoices | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
@@ -178,6 +182,7 @@ class DistilledSet(Record):
             snapshots=None if self.snapshots is None else self.snapshots[:, rows],
             snapshot_labels=None if self.snapshot_labels is None else self.snapshot_labels[:, rows],
             source=None if self.source is None else self.source[rows],
+            choices=None if self.choices is None else self.choices.take(rows),
             checkpoint={},
         )
 
