@@ -98,8 +98,8 @@ class DistilledEvaluation(Record):
             *((f"agreement[{name!r}]", value, (K, S)) for name, value in self.agreement.items()),
         ]
         for key, curve in self.curves.items():
-            shape = (K, S, len(self.curve_steps.get(key, ())))
-            wanted += [(f"curves[{key!r}]", curve, shape), (f"confidence[{key!r}]", self.confidence.get(key), shape)]
+            along = (K, S, len(self.curve_steps.get(key, ())))
+            wanted += [(f"curves[{key!r}]", curve, along), (f"confidence[{key!r}]", self.confidence.get(key), along)]
         for what, value, shape in wanted:
             if value is not None and tuple(value.shape) != shape:
                 raise ValueError(

@@ -1,0 +1,383 @@
+"""`evaluate`: how good are new networks that have seen nothing but the distilled images?"""
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from workbench import models
+from workbench.condensation.scoring import scored
+from workbench.condensation.teaching import Lesson, Recipe, SoftLabels, Taught, halfway, teach
+from workbench.condensation.usable import decoded, fitting, random_real
+from workbench.data import Dataset
+from workbench.records import DistilledEvaluation, DistilledSet, Provenance
+from workbench.training import Guide, distributed
+from workbench.training.evaluating import Scores
+from workbench.training.fit import plain
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where an evaluation stands, as its `watch` is told.
+
+    Attributes
+    ----------
+    network
+        The architecture in training.
+    trained_on
+        What its networks are being trained on, such as ``("distilled", "random")``.
+    step, steps
+        Optimizer steps done, and in all.
+    share
+        Of the whole evaluation's work, in 0..1.
+    accuracy, confidence
+        Curves so far by what was trained on, shape (seeds, points); NaN where not yet.
+    """
+
+    network: str
+    trained_on: tuple[str, ...]
+    step: int
+    steps: int
+    share: float
+    accuracy: dict[str, Tensor]
+    confidence: dict[str, Tensor]
+
+
+class Account:
+    """The progress of an evaluation: a bar over all optimizer steps, and a `Moment` for who watches.
+
+    Parameters
+    ----------
+    work
+        Optimizer steps of each stack of training sets, of one architecture.
+    architectures
+        How many.
+    bar, watch
+        What is told.
+    """
+
+    def __init__(
+        self,
+        work: Mapping[tuple[str, ...], int],
+        architectures: int,
+        bar: "tqdm[Any]",
+        watch: Callable[[Moment], None] | None,
+    ) -> None:
+        self.work, self.bar, self.watch = work, bar, watch
+        self.total, self.done = max(1, sum(work.values()) * architectures), 0
+        bar.total = self.total
+        self.reached: dict[str, Taught] = {}
+
+    def teller(self, network: str, names: tuple[str, ...]) -> Callable[[Taught, int, Scores], None]:
+        """What `teach` is to call while it trains this stack."""
+
+        def tell(taught: Taught, step: int, scores: Scores) -> None:  # noqa: ARG001 - what teach tells
+            done = self.done + float((~taught.accuracy.isnan()).double().mean()) * self.work[names]
+            self.bar.n = round(done)
+            self.bar.refresh()
+            if self.watch is not None:
+                seen = {**self.reached, **taught.apart(names)}
+                self.watch(
+                    Moment(
+                        network=network,
+                        trained_on=names,
+                        step=step,
+                        steps=taught.steps[-1],
+                        share=done / self.total,
+                        accuracy={key: one.accuracy.clone() for key, one in seen.items()},
+                        confidence={key: one.confidence.clone() for key, one in seen.items()},
+                    )
+                )
+
+        return tell
+
+
+def evaluate(
+    distilled: DistilledSet,
+    data: Dataset,
+    networks: str | Sequence[str] = ("convnet",),
+    seeds: int | Sequence[int] = 5,
+    epochs: int = 300,
+    *,
+    labels: str | None = None,
+    augment: Any = None,
+    references: bool = True,
+    teacher: nn.Module | None = None,
+    temperature: float = 1.0,
+    step_size: bool = False,
+    own_start: bool = True,
+    optimizer: Any = "sgd",
+    lr: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    schedule: str | Callable[[float], float] = halfway,
+    batch_size: int = 256,
+    loss: Any = None,
+    full_epochs: int = 20,
+    points: int = 10,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+    watch: Callable[[Moment], None] | None = None,
+    name: str = "",
+) -> DistilledEvaluation:
+    """Train new networks from scratch on a distilled set and test them on real data: the field's protocol.
+
+    All seeds of an architecture, and with them the networks that learn from random real images, are trained as one by
+    `workbench.training.Ensemble`. The defaults are those of the public DC, DM and MTT code: SGD at 0.01, momentum 0.9,
+    weight decay 5e-4, a tenth of the rate from half of training on, batches of 256.
+
+    Parameters
+    ----------
+    distilled
+        The set. Its images are decoded by its `view`, and renormalised where its constants are not those of `data`.
+    data
+        The real data: the test split judges, the training split gives the references.
+    networks
+        One architecture or several, as `workbench.models.build` names them.
+    seeds
+        How many repetitions, or their seeds.
+    epochs
+        Passes over the set (1000 in the MTT code, 1800 in DataDAM's).
+    labels
+        ``"hard"`` or ``"soft"``; by default as the set has them.
+    augment
+        As for `workbench.training.fit`; ``Siamese()`` is the field's.
+    references
+        Also train on as many random real images per class, and on all real training examples.
+    teacher
+        A trained network that labels the images softly, after augmentation where there is one; so that it also labels
+        the random real images.
+    temperature
+        Logit temperature of soft labels.
+    step_size
+        Train with the learning rate that was learned with the images: one rate for `epochs` under `schedule`, or one
+        for each step of plain gradient descent on the whole set.
+    own_start
+        A set made for certain initial weights (its `start`) is learned from those, in the network it was made with;
+        other networks, and with False all, start anew from each seed.
+    optimizer, lr, momentum, weight_decay, schedule, batch_size, loss
+        As for `workbench.training.fit`.
+    full_epochs
+        Passes over all real data of the networks that learn from them, in batches of at most 64.
+    points
+        Evaluations along training.
+    options
+        Further arguments of `workbench.models.build` by architecture: ``{"convnet": {"width": 128}}``.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    progress
+        Show a progress bar.
+    watch
+        Called at each point with a `Moment`. Raising KeyboardInterrupt there stops the evaluation and keeps what it
+        has, as the notebook's stop button does.
+    name
+        What the set is called in legends; by default its own name.
+
+    Returns
+    -------
+    DistilledEvaluation
+        Mean and interval over seeds, per class, confusion, calibration, curves. If it was stopped, the architectures
+        reached so far.
+
+    Raises
+    ------
+    ValueError
+        The set does not fit the data (classes, shape, images that are not finite), or an argument is out of range.
+    TrainingError
+        The loss became NaN or infinite; the message says of which network.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> data = wb.data.load("digits")
+    >>> tiny = wb.condensation.condense(data, wb.condensation.DistributionMatching(ipc=1), iterations=0, progress=False)
+    >>> score = evaluate(tiny, data, "mlp", seeds=3, epochs=20, references=False, progress=False)
+    >>> score.accuracy.shape, score.mean() > 0.3
+    (torch.Size([1, 3]), True)
+    """
+    started = time.perf_counter()
+    place = distributed.pick(device)
+    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    architectures = (networks,) if isinstance(networks, str) else tuple(networks)
+    if not numbers or not architectures:
+        raise ValueError(f"networks is {networks!r} and seeds {seeds!r}; at least one of each is needed")
+    fitted = fitting(distilled, data)
+    examples, probabilities, _ = decoded(fitted)
+    kind = labels or ("soft" if distilled.soft or teacher is not None else "hard")
+    recipe = Recipe(
+        epochs=epochs,
+        optimizer=optimizer,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        batch_size=batch_size,
+        augment=augment,
+        points=points,
+    )
+    if step_size:
+        recipe = with_step_size(recipe, distilled, len(examples))
+    own = Lesson(examples, _soft(kind, probabilities, teacher, temperature, distilled))
+    lessons: dict[str, list[Lesson]] = {"distilled": [own] * len(numbers)}
+    recipes = {"distilled": recipe}
+    if references:
+        drawn = [random_real(data.train, fitted.hard_labels, seed) for seed in numbers]
+        lessons["random"] = [Lesson(split, None if teacher is None else own.guide) for split in drawn]
+        lessons["full"] = [Lesson(data.train)] * len(numbers)
+        plain_recipe = Recipe(epochs=epochs, batch_size=batch_size, augment=augment, points=points)
+        recipes["random"] = plain_recipe if step_size else recipe
+        recipes["full"] = Recipe(epochs=full_epochs, batch_size=min(64, batch_size), augment=augment, points=points)
+    stacks = _stacks(lessons, recipes, alike=temperature == 1 and loss is None)
+    work = {names: sum(recipes[n].length(len(lessons[n][0].split)) for n in names) for names in stacks}
+    started_from = {a: distilled for a in architectures if own_start and has_start(distilled, a)}
+    results: dict[str, dict[str, Taught]] = {}
+    interrupted = False
+    with tqdm(desc=name or distilled.name, disable=not progress, leave=False, unit="step") as bar:
+        account = Account(work, len(architectures), bar, watch)
+        for architecture, names in itertools.product(architectures, stacks):
+            reached = results.setdefault(architecture, {})
+            account.reached = reached
+            taught = teach(
+                [
+                    _network(architecture, data, seed, options, started_from if which == "distilled" else {})
+                    for which in names
+                    for seed in numbers
+                ],
+                [lesson for which in names for lesson in lessons[which]],
+                data.test,
+                recipes[names[0]],
+                seeds=numbers * len(names),
+                temperature=temperature,
+                loss=loss if "distilled" in names else None,
+                device=place,
+                watch=account.teller(architecture, names),
+                what=f"{architecture} trained on {' and '.join(names)} images",
+            )
+            reached |= taught.apart(names)
+            account.done += work[names]
+            interrupted = taught.interrupted
+            if interrupted:
+                break
+    complete = [a for a, reached in results.items() if "distilled" in reached and reached["distilled"].scored]
+    if not complete:
+        raise KeyboardInterrupt("the evaluation was stopped before its first point: there is nothing to keep")
+    return scored(
+        {a: results[a] for a in complete},
+        data.test,
+        numbers,
+        name=name or distilled.name or distilled.method,
+        images=len(distilled),
+        nbytes=distilled.nbytes,
+        seconds=distilled.provenance.wall_time,
+        interrupted=interrupted,
+        settings={
+            "labels": kind,
+            "epochs": recipe.epochs,
+            "steps": recipe.length(len(examples)),
+            "optimizer": plain(recipe.optimizer),
+            "lr": recipe.lr,
+            "momentum": recipe.momentum,
+            "weight_decay": recipe.weight_decay,
+            "schedule": plain(recipe.schedule),
+            "batch_size": batch_size,
+            "augment": plain(augment),
+            "step_size": step_size,
+            "temperature": temperature,
+            "teacher": teacher is not None,
+            "full_epochs": full_epochs,
+            "own_start": list(started_from),
+            "examples": len(examples),
+            "method": distilled.method,
+            "data": data.name,
+            "options": {key: dict(value) for key, value in (options or {}).items()},
+        },
+        provenance=Provenance.capture(seed=numbers[0], device=place, started=started),
+    )
+
+
+def with_step_size(recipe: Recipe, distilled: DistilledSet, examples: int) -> Recipe:
+    """The recipe with the learning rates that were learned with the images.
+
+    Raises
+    ------
+    ValueError
+        None was learned, or it is not positive.
+    """
+    rates = distilled.step_size
+    if rates is None:
+        raise ValueError("step_size=True, but no step size was learned with this set: leave it out and give lr")
+    if not bool((rates > 0).all()):
+        raise ValueError(f"the learned step size is {float(rates.min()):.3g}; training needs a positive one")
+    if rates.ndim == 0:
+        return Recipe(**{**vars(recipe), "lr": float(rates)})
+    each = rates.double().tolist()
+    return Recipe(
+        steps=len(each),
+        lr=1.0,
+        momentum=0.0,
+        weight_decay=0.0,
+        schedule=lambda progress: each[min(round(progress * len(each)), len(each) - 1)],
+        batch_size=examples,
+        augment=recipe.augment,
+        points=recipe.points,
+    )
+
+
+def _soft(
+    kind: str, probabilities: Tensor | None, teacher: nn.Module | None, temperature: float, distilled: DistilledSet
+) -> Any:
+    """Who labels the images softly; None for hard labels."""
+    if kind not in ("hard", "soft"):
+        raise ValueError(f"labels is {kind!r}; it can be 'hard' or 'soft'")
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; it must be positive")
+    if kind == "hard":
+        if teacher is not None:
+            raise ValueError("labels='hard', but a teacher gives soft labels: leave one of the two out")
+        return None
+    if teacher is not None:
+        return Guide(teacher)
+    if probabilities is None:
+        raise ValueError(
+            f"labels='soft', but the labels of {distilled.name or distilled.method} are classes: "
+            "pass a teacher that labels the images, or labels='hard'"
+        )
+    return SoftLabels(probabilities)
+
+
+def _stacks(
+    lessons: Mapping[str, Sequence[Lesson]], recipes: Mapping[str, Recipe], *, alike: bool
+) -> list[tuple[str, ...]]:
+    """What can be trained in one stack: equal recipes and numbers of examples, and losses that are alike."""
+    if "random" not in lessons:
+        return [("distilled",)]
+    own, drawn = lessons["distilled"][0], lessons["random"][0]
+    same = len(own.split) == len(drawn.split) and recipes["random"] == recipes["distilled"]
+    if same and (alike or (own.guide is None) == (drawn.guide is None)):
+        return [("distilled", "random"), ("full",)]
+    return [("distilled",), ("random",), ("full",)]
+
+
+def has_start(distilled: DistilledSet, network: str) -> bool:
+    """Whether the set was made for certain initial weights of this architecture."""
+    return bool(distilled.start) and (distilled.spec or {}).get("name") == network
+
+
+def _network(
+    name: str,
+    data: Dataset,
+    seed: int,
+    options: Mapping[str, Mapping[str, Any]] | None,
+    started_from: Mapping[str, DistilledSet],
+) -> nn.Module:
+    if name not in started_from:
+        return models.build(name, data, seed=seed, **(options or {}).get(name, {}))
+    network = models.from_spec(started_from[name].spec or {})
+    network.load_state_dict(started_from[name].start)
+    return network
