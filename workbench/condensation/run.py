@@ -50,6 +50,12 @@ class Run:
         """Shape of one image, (c, h, w)."""
         return self.split.shape
 
+    @property
+    def pixel_range(self) -> tuple[Tensor, Tensor]:
+        """Least and greatest normalised value that a pixel of an image, raw 0..1, can have; each (c, 1, 1)."""
+        mean, std = (value.to(self.split.inputs) for value in (self.split.mean, self.split.std))
+        return -mean / std, (1 - mean) / std
+
     def generator(self, purpose: str, at: int | None = None) -> torch.Generator:
         """Random numbers for one purpose at one position (by default this iteration); on the CPU, so that every device
         draws the same.
