@@ -9,7 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from workbench.condensation.journal import Journal
-from workbench.condensation.making import NotFiniteError, CondensationError, Making, on
+from workbench.condensation.making import CondensationError, Making, NotFiniteError, on
 from workbench.condensation.method import Choosing, Matching
 from workbench.condensation.run import Run
 from workbench.data import Dataset, Split

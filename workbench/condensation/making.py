@@ -63,7 +63,7 @@ class Making:
                 "part of it, a selection, or a run that failed"
             )
         settings = self.fields["settings"]
-        changed = sorted(key for key in settings if record.settings.get(key) != settings[key])
+        changed = sorted(key for key in settings.keys() - {"iterations"} if record.settings.get(key) != settings[key])
         if changed:
             key = changed[0]
             raise CondensationError(
