@@ -76,9 +76,9 @@ class GradientMatching:
     ipc: int = 10
     iterations: int = 10_000
     matches: int = 10
-    training: InnerTraining = InnerTraining()
+    training: InnerTraining = field(default_factory=InnerTraining)
     real_batch: int = 256
-    batches: Batches = RandomBatches()
+    batches: Batches = field(default_factory=RandomBatches)
     distance: str = "cosine"
     head: bool = True
     lr: float = 0.1

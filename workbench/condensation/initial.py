@@ -1,18 +1,21 @@
 """What the synthetic images start from: noise, real images, class means, or the images nearest to cluster centres."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from workbench.condensation.batches import Features, representative
 from workbench.condensation.run import Run
-from workbench.condensation.synthetic import Synthetic
+from workbench.condensation.synthetic import Synthetic, Tiles
 
 STARTS = ("real", "noise", "mean", "kmeans")
 
 
-def start(run: Run, ipc: int, kind: str = "real", **options: Any) -> Synthetic:
+def start(
+    run: Run, ipc: int, kind: str = "real", *, tiles: int = 1, features: Features | None = None, **options: Any
+) -> Synthetic:
     """A synthetic set of `ipc` images per class.
 
     Parameters
@@ -24,7 +27,12 @@ def start(run: Run, ipc: int, kind: str = "real", **options: Any) -> Synthetic:
     kind
         ``"real"``: random images of the class; ``"noise"``: standard normal pixels; ``"mean"``: the class mean (with a
         little noise where there are several, or they would stay alike); ``"kmeans"``: the real image nearest to each of
-        `ipc` cluster centres of the class's pixels.
+        `ipc` cluster centres of the class's pixels, or of its `features`.
+    tiles
+        q: each image holds q × q small ones, seen through `Tiles`; each starts from a real image, shrunk (“mix” in the
+        code of IDC, DREAM and NCFM).
+    features
+        What k-means clusters instead of pixels.
     options
         For `Synthetic`.
     """
@@ -32,33 +40,31 @@ def start(run: Run, ipc: int, kind: str = "real", **options: Any) -> Synthetic:
         raise ValueError(f"initial is {kind!r}; it can be {', '.join(STARTS)}")
     generator = run.generator("initial", 0)
     labels = torch.arange(run.classes, device=run.device).repeat_interleave(ipc)
+    source = torch.full((len(labels),), -1)
     if kind in ("real", "kmeans"):
-        rows = run.draw(ipc, generator) if kind == "real" else representatives(run, ipc)
-        pixels, source = run.split.inputs[rows.flatten()], run.split.index[rows.flatten().cpu()]
+        count = ipc * tiles**2
+        rows = run.draw(count, generator) if kind == "real" else _representatives(run, count, features)
+        pixels = run.split.inputs[rows.flatten()]
+        if tiles > 1:
+            pixels = tiled(pixels, tiles)
+        else:
+            source = run.split.index[rows.flatten().cpu()]
     else:
         noise = torch.randn((len(labels), *run.shape), generator=generator).to(run.split.inputs)
         means = torch.stack([run.split.inputs[rows].mean(0) for rows in run.rows])
         pixels = noise if kind == "noise" else means[labels] + (0.05 * noise if ipc > 1 else 0.0)
-        source = torch.full((len(labels),), -1)
+    if tiles > 1:
+        options = {**options, "views": (Tiles(tiles), *options.get("views", ()))}
     return Synthetic(pixels, labels, run.classes, source=source, **options)
 
 
-def representatives(run: Run, per_class: int, features: Sequence[Tensor] | None = None) -> Tensor:
-    """Rows of the real example nearest to each of `per_class` k-means centres of its class: (classes, per_class).
+def tiled(images: Tensor, q: int) -> Tensor:
+    """Each q² images in turn, shrunk, as one q × q grid, the way `Tiles` reads it: (n·q², c, h, w) → (n, c, h, w)."""
+    height, width = images.shape[-2:]
+    small = F.adaptive_avg_pool2d(images, (-(-height // q), -(-width // q)))
+    grid = small.unflatten(0, (-1, q, q)).permute(0, 3, 1, 4, 2, 5)  # (n, c, q, h, q, w)
+    return grid.flatten(2, 3).flatten(3, 4)[..., :height, :width]
 
-    Parameters
-    ----------
-    features
-        For each class, features of its examples, (examples, d), to cluster instead of pixels.
-    """
-    from sklearn.cluster import KMeans  # noqa: PLC0415 - scikit-learn takes a moment to load
 
-    chosen = []
-    for c, rows in enumerate(run.rows):
-        x = (run.split.inputs[rows] if features is None else features[c]).flatten(1).double().cpu()
-        clusters = min(per_class, len(rows))
-        seed = int(torch.randint(2**31, (), generator=run.generator("kmeans")))
-        centres = KMeans(clusters, n_init=1, random_state=seed).fit(x.numpy()).cluster_centers_
-        nearest = torch.cdist(torch.from_numpy(centres), x).argmin(1).to(rows.device)
-        chosen.append(rows[nearest.repeat(-(-per_class // clusters))[:per_class]])
-    return torch.stack(chosen)
+def _representatives(run: Run, count: int, features: Features | None) -> Tensor:
+    return representative(run, count, features or (lambda images: images.flatten(1)), purpose="initial kmeans").rows

@@ -154,6 +154,23 @@ def network_with(record: TrainingRecord, state: Mapping[str, Tensor], run: Run) 
     return network.to(run.device, run.split.inputs.dtype).train().requires_grad_(False)
 
 
+def penultimate(network: nn.Module) -> str:
+    """The layer whose output the network's last linear layer sees, by name.
+
+    Raises
+    ------
+    ValueError
+        The network does not say which that is, with an attribute ``penultimate``.
+    """
+    layer: str | None = getattr(network, "penultimate", None)
+    if layer is None:
+        raise ValueError(
+            f"{type(network).__name__} does not name its penultimate layer: set network.penultimate to the name of the "
+            "layer whose output the last linear layer sees"
+        )
+    return layer
+
+
 def embedding(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """The function from images (n, c, h, w) to the features, (n, d), that the network's last linear layer sees.
 
@@ -162,11 +179,6 @@ def embedding(network: nn.Module) -> Callable[[Tensor], Tensor]:
     ValueError
         The network does not say which layer that is, with an attribute ``penultimate``.
     """
-    layer: str | None = getattr(network, "penultimate", None)
-    if layer is None:
-        raise ValueError(
-            f"{type(network).__name__} does not name its penultimate layer: set network.penultimate to the name of the "
-            "layer whose output the last linear layer sees"
-        )
+    layer = penultimate(network)
     look = observe(network, layer)
     return lambda images: look(images).features[layer].flatten(1)
