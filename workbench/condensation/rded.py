@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.condensation.condense import CondensationError
 from workbench.condensation.crops import cut, pad, square_windows, tile
+from workbench.condensation.making import CondensationError
 from workbench.condensation.run import Run
 from workbench.data import Split
 from workbench.records import CropChoices
