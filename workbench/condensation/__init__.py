@@ -1,34 +1,63 @@
 """Datasets → datasets: a data set distilled into a few images, how they came to be, and what they teach."""
 
 from workbench.condensation.condense import CondensationError, condense
+from workbench.condensation.dd import DD
 from workbench.condensation.dm import DistributionMatching
 from workbench.condensation.evaluate import evaluate
+from workbench.condensation.experts import Experts
+from workbench.condensation.flat import FlatNetwork
+from workbench.condensation.ftd import FTD, AccumulatedError, accumulated_error
+from workbench.condensation.fyi import FYI, asymmetry, evaluate_mirrored
+from workbench.condensation.gsam import GSAM
+from workbench.condensation.masking import MDT
 from workbench.condensation.method import Choosing, Matching
+from workbench.condensation.mtt import MTT
 from workbench.condensation.networks import Fresh, Interpolated, NetworkPool, Trained, pretrain
 from workbench.condensation.rded import RDED, RandomCrops
 from workbench.condensation.relabelling import train_relabelled
+from workbench.condensation.replay import Replay, replay
 from workbench.condensation.run import Run
 from workbench.condensation.siamese import Siamese
 from workbench.condensation.synthetic import Mirror, Synthetic, Tiles
+from workbench.condensation.trajectories import Trajectories, TrajectoryError
+from workbench.condensation.unroll import Descent, unroll
 
 __all__ = [
+    "DD",
+    "FTD",
+    "FYI",
+    "GSAM",
+    "MDT",
+    "MTT",
     "RDED",
+    "AccumulatedError",
     "Choosing",
     "CondensationError",
+    "Descent",
     "DistributionMatching",
+    "Experts",
+    "FlatNetwork",
     "Fresh",
     "Interpolated",
     "Matching",
     "Mirror",
     "NetworkPool",
     "RandomCrops",
+    "Replay",
     "Run",
     "Siamese",
     "Synthetic",
     "Tiles",
     "Trained",
+    "Trajectories",
+    "TrajectoryError",
+    "accumulated_error",
+    "asymmetry",
     "condense",
     "evaluate",
+    "evaluate_mirrored",
     "pretrain",
+    "replay",
     "train_relabelled",
+    "unroll",
 ]

@@ -26,6 +26,8 @@ class Run:
     memory
         What a method carries from one iteration to the next, such as the weights of a network it trains: tensors and
         plain values in dicts and lists. Saved with a checkpoint; all else is drawn anew from seed, purpose, iteration.
+    made
+        What a method makes once at its start and could make again, such as expert trajectories: not saved.
     logged
         Further values of this iteration, by the name of their curve; see `log`.
     """
@@ -36,6 +38,7 @@ class Run:
         self.device = device
         self.iteration = 0
         self.memory: dict[str, Any] = {}
+        self.made: dict[str, Any] = {}
         self.logged: dict[str, float] = {}
         labels = split.labels
         self.rows = [(labels == c).nonzero().flatten() for c in range(len(split.classes))]

@@ -4,10 +4,10 @@ A student takes N plain steps on losses that depend on tensors being learned (im
 
     θ_{n+1} = θ_n − α_n m_n,    m_n = μ m_{n−1} + ∇_θ ℓ_n(θ_n)    (μ = 0: plain descent),
 
-and is judged by a terminal loss L(θ_N). `unroll` gives L with its gradient for those tensors. Autograd through the whole
-path would keep N graphs; the reverse recursion of dataset distillation (paper 021) keeps the weights θ_0 … θ_N only and,
-with d = ∂L/∂θ_N, goes back one step at a time: step n is made again with its graph, d is pulled back through it, which
-gives the share of that step in the gradient and the next d. The numbers are the same up to rounding.
+and is judged by a terminal loss L(θ_N). `unroll` gives L with its gradient for those tensors. Autograd through the
+whole path would keep N graphs; the reverse recursion of dataset distillation (paper 021) keeps the weights θ_0 … θ_N
+only and, with d = ∂L/∂θ_N, goes back one step at a time: step n is made again with its graph, d is pulled back through
+it, which gives the share of that step in the gradient and the next d. The numbers are the same up to rounding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -184,7 +184,7 @@ class Sum:
         self.gradients: list[Tensor | None] = [None] * len(self.leaves)
 
     def add(self, outputs: Any, inputs: Sequence[Tensor], slopes: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Pull `slopes` (default 1) back from `outputs`; keeps what reaches the leaves, returns what reaches `inputs`."""
+        """Pull `slopes` (default 1) back from `outputs`: keeps what reaches leaves, returns what reaches `inputs`."""
         found = torch.autograd.grad(outputs, [*inputs, *self.leaves], slopes, allow_unused=True)
         for k, share in enumerate(found[len(inputs) :]):
             if share is not None:

@@ -20,7 +20,7 @@ from workbench.training.guide import GuideFunction
 from workbench.training.history import History
 from workbench.training.loop import Failure, TrainingError, Watch, progress_bar, run
 from workbench.training.stacked_batches import StackedBatches, StackedSplits, join, one_at_a_time, stacked_guide
-from workbench.training.stacked_learner import Stacked
+from workbench.training.stacked_learner import GradientRule, Stacked
 from workbench.training.stacked_optimizer import StackedOptimizer
 from workbench.training.stacked_step import StackedStep, outputs, settle
 from workbench.training.stacking import Stack
@@ -98,6 +98,7 @@ class Ensemble:
         loss: losses.Loss | Sequence[nn.Module] | None = None,
         layers: str | Sequence[str] = (),
         guide: GuideFunction | Sequence[GuideFunction] | None = None,
+        rule: GradientRule | None = None,
         amp: bool = False,
         device: str | torch.device = "auto",
         seeds: Sequence[int] | None = None,
@@ -123,6 +124,8 @@ class Ensemble:
             As for `fit`; or one module per member, of equal structure. One module with parameters is copied per member.
         guide
             One teacher for all, or one per member; see `Guide`.
+        rule
+            Changes the gradients before each step, as sharpness-aware training does; see `GradientRule`.
         seeds
             Seed of each member's data order and augmentation; default 0, 1, 2, ….
         resume
@@ -174,6 +177,7 @@ class Ensemble:
             "loss": plain(loss),
             "layers": [layers] if isinstance(layers, str) else list(layers),
             "guide": plain(guide),
+            "rule": plain(rule),
             "amp": amp,
             "examples": course.examples,
         }
@@ -208,6 +212,7 @@ class Ensemble:
                         batches,
                         None if tests is None else tests[members],
                         guide=told if told is None or apart == 1 else one_at_a_time(told),
+                        rule=rule,
                         optimizer=stepper,
                         amp=amp,
                         device=place,

@@ -1,12 +1,13 @@
 """Many networks as the loop trains them: one ``vmap`` over their stacked state per step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.data import Split
+from workbench.models import Outputs
 from workbench.records import TrainingRecord
 from workbench.training import evaluating, randomness
 from workbench.training.evaluating import Scores
@@ -16,6 +17,14 @@ from workbench.training.learner import Precision
 from workbench.training.stacked_batches import StackedBatches
 from workbench.training.stacked_optimizer import StackedOptimizer
 from workbench.training.stacked_step import StackedStep, outputs
+
+GradientRule = Callable[[Sequence[nn.Parameter], Callable[[], None]], None]
+"""Changes the gradient of a step before the optimizer sees it, as sharpness-aware training does.
+
+Called with the stacked parameters (N, ...), whose ``.grad`` is that of the step's loss, and a function that puts into
+``.grad`` the gradient of the same batch at the parameters' present values. Afterwards the parameters must be what they
+were, and ``.grad`` what the optimizer is to use.
+"""
 
 
 class Stacked:
@@ -28,6 +37,7 @@ class Stacked:
         tests: Sequence[Split] | None,
         *,
         guide: GuideFunction | None,
+        rule: GradientRule | None = None,
         optimizer: StackedOptimizer,
         amp: bool,
         device: torch.device,
@@ -38,6 +48,7 @@ class Stacked:
         self.batches = batches
         self.tests = tests
         self.guide = guide
+        self.rule = rule
         self.optimizer = optimizer
         self.precision = Precision(device, enabled=amp)
         self.device = device
@@ -57,6 +68,8 @@ class Stacked:
         self.optimizer.zero_grad()
         loss.sum().backward()
         self.updating = True
+        if self.rule is not None:
+            self.rule(self.optimizer.stacked, lambda: self._again(inputs, labels, guide))
         self.optimizer.step(factor)
         self.done += 1
         self.updating = False
@@ -65,6 +78,13 @@ class Stacked:
             means["train_accuracy"] = (logits.argmax(2) == labels).to(logits.dtype).mean(1)
         means.update(logged)
         return means, rows.shape[1]
+
+    def _again(self, inputs: Tensor, labels: Tensor, guide: Outputs | None) -> None:
+        """The gradient of the same batch where the parameters are now."""
+        with self.precision.context():
+            loss, _, _ = self.body(inputs, labels, guide)
+        self.optimizer.zero_grad()
+        loss.sum().backward()
 
     def rates(self, factor: float) -> Tensor:
         return self.optimizer.rates(factor)
