@@ -1,5 +1,6 @@
 """Looking at trained networks: how similar, how calibrated, how faithful, and which example it hangs on."""
 
+from workbench.analysis.attribution import attribute
 from workbench.analysis.calibration import calibration
 from workbench.analysis.cka import cka
 from workbench.analysis.dominance import dominant_examples
@@ -24,6 +25,7 @@ __all__ = [
     "Procrustes",
     "agreement",
     "agreement_of_logits",
+    "attribute",
     "calibration",
     "cka",
     "default_layers",
