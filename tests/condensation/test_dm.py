@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from workbench.condensation import DistributionMatching, Run, Siamese, condense
+from workbench.condensation import DistributionMatching, Fresh, Run, Siamese, condense
+from workbench.condensation.networks import pool
 from workbench.models import observe
 
 SMALL = {"width": 4, "depth": 1}
@@ -51,9 +52,6 @@ def test_loss_falls(tiny):
     assert made.loss[-10:].mean() < 0.7 * made.loss[:10].mean()
 
 
-def test_network_and_its_options():
+def test_options_are_for_networks_by_name():
     with pytest.raises(ValueError, match="options are for an architecture by name"):
-        from workbench.condensation import Fresh
-        from workbench.condensation.networks import pool
-
         pool(Fresh("mlp"), {"width": 3})

@@ -1,4 +1,4 @@
-"""Pools: what they draw depends on seed, purpose and position only, and interpolation runs from one end to the other."""
+"""Pools draw what seed, purpose and position say, and interpolation runs from one end to the other."""
 
 import pytest
 import torch
