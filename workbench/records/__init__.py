@@ -10,8 +10,10 @@ from workbench.records.evaluation import DistilledEvaluation
 from workbench.records.looking import DominantExamples, Fidelity, LayerProbes
 from workbench.records.looks import Attribution, DistilledLooks
 from workbench.records.posterior import PosteriorPath
+from workbench.records.scaling import TemperatureScaling
 from workbench.records.similarity import Examples, LayerViews, SimilarityMap
 from workbench.records.study import Claim, StudyResult
+from workbench.records.targets import TargetTrajectories
 from workbench.records.training import Calibration, TrainingRecord
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "RecordError",
     "SimilarityMap",
     "StudyResult",
+    "TargetTrajectories",
+    "TemperatureScaling",
     "TrainingRecord",
     "open",
 ]

@@ -1,0 +1,115 @@
+"""The instrument of paper 096: sample from a model and keep, at every step, what it believes the final image to be."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.diffusion.denoiser import Denoiser, Guided
+from workbench.diffusion.sampling import Rule, rule, sample
+from workbench.records import Provenance, TargetTrajectories
+
+
+class Tape:
+    """A recorder that keeps states and targets of every `stride`-th step.
+
+    It keeps the tensors that the sampler made anyway, without copying them, unless `dtype` asks for another type.
+    """
+
+    def __init__(self, stride: int = 1, dtype: torch.dtype | None = None) -> None:
+        if stride < 1:
+            raise ValueError(f"stride is {stride}; it must be at least 1")
+        self.stride = stride
+        self.dtype = dtype
+        self.times: list[float] = []
+        self.states: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def __call__(self, number: int, t: Tensor, x: Tensor, x0: Tensor, noise: Tensor) -> None:  # noqa: ARG002 - a `Recorder`
+        if number % self.stride == 0:
+            self.times.append(float(t))
+            self.states.append(x if self.dtype is None else x.to(self.dtype))
+            self.targets.append(x0 if self.dtype is None else x0.to(self.dtype))
+
+
+def target_trajectories(
+    model: Denoiser,
+    noise: Tensor,
+    *,
+    sampler: str | Rule = "ddim",
+    steps: int | Tensor = 50,
+    spacing: str = "time",
+    condition: Tensor | None = None,
+    guidance: float = 1.0,
+    seed: int = 0,
+    stride: int = 1,
+    dtype: torch.dtype | None = None,
+    name: str = "",
+    role: str = "other",
+    classes: Sequence[str] = (),
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+) -> TargetTrajectories:
+    """Run a sampler and record the diffusion targets.
+
+    Parameters
+    ----------
+    model, noise, sampler, steps, spacing, condition
+        As for `workbench.diffusion.sample`.
+    guidance
+        Scale of classifier-free guidance; it is applied before anything is recorded. 1: none.
+    seed
+        Of what the sampler draws.
+    stride
+        Record every `stride`-th step.
+    dtype
+        Record in this type, such as ``torch.float16``; default: as the sampler has it.
+    name, role, classes, mean, std
+        For the record; see `TargetTrajectories`.
+
+    Examples
+    --------
+    >>> from workbench.diffusion import ring
+    >>> noise = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    >>> run = target_trajectories(ring(), noise, steps=20, name="ring")
+    >>> bool(run.commitment[0] < 0.55) and bool((run.commitment[-1] - 1).abs() < 1e-6)
+    True
+    """
+    started = time.perf_counter()
+    chosen = rule(sampler)
+    asked = Guided(model, guidance) if guidance != 1 else model
+    tape = Tape(stride, dtype)
+    generator = torch.Generator(noise.device).manual_seed(seed)
+    samples = sample(
+        asked,
+        noise,
+        sampler=chosen,
+        steps=steps,
+        spacing=spacing,
+        condition=condition,
+        generator=generator,
+        record=tape,
+    )
+    count = steps if isinstance(steps, int) else len(steps) - 1
+    settings: dict[str, Any] = {"steps": count, "spacing": spacing, "seed": seed, "stride": stride}
+    return TargetTrajectories(
+        name=name,
+        role=role,
+        times=torch.tensor(tape.times, dtype=torch.float64),
+        states=torch.stack(tape.states).cpu(),
+        targets=torch.stack(tape.targets).cpu(),
+        samples=samples.cpu(),
+        noise=noise.cpu(),
+        condition=None if condition is None else condition.expand(len(noise)).cpu(),
+        classes=tuple(classes),
+        schedule=model.schedule.spec,
+        sampler=sampler if isinstance(sampler, str) else repr(sampler),
+        guidance=float(guidance),
+        calls=count * chosen.calls,
+        mean=mean,
+        std=std,
+        settings=settings,
+        provenance=Provenance.capture(seed=seed, device=noise.device, started=started),
+    )
