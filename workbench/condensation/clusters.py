@@ -71,7 +71,7 @@ def nearest(x: Tensor, centres: Tensor, count: int = 1, *, sizes: Sequence[int] 
     """The `count` examples nearest to each centre, nearest first: rows of x, shape (classes, clusters, count)."""
     distances = squared_distances(centres, x)
     distances = distances.masked_fill(~_real(x, sizes)[:, None], torch.inf)
-    return distances.argsort(2, stable=True)[..., :count] if count > 1 else distances.argmin(2, keepdim=True)
+    return distances.argsort(stable=True, dim=2)[..., :count] if count > 1 else distances.argmin(2, keepdim=True)
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -56,8 +56,9 @@ class GradientMatching:
         Of SGD on the pixels.
     clamp
         Keep pixels within the range of images, raw 0..1.
-    initial
-        What the images start from; see `workbench.condensation.initial.start`.
+    initial, factor
+        What the images start from, and as `factor` × `factor` tiles each; see `workbench.condensation.initial.start`.
+        k-means clusters the features of the first network.
     augment
         The augmentation that both sides share (DSA), and that the network is trained with; None: none. For digits and
         letters without ``flip``.
@@ -85,6 +86,7 @@ class GradientMatching:
     momentum: float = 0.5
     clamp: bool = False
     initial: str = "real"
+    factor: int = 1
     augment: Siamese | None = None
     network: str | NetworkPool = "convnet"
     options: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +98,11 @@ class GradientMatching:
             raise ValueError(f"matches is {self.matches}; a network is matched in at least once")
 
     @property
+    def networks(self) -> NetworkPool:
+        """Where networks come from."""
+        return pool(self.network, self.options)
+
+    @property
     def short(self) -> str:
         return "DC" if self.augment is None else "DSA"
 
@@ -104,14 +111,16 @@ class GradientMatching:
         return self.short
 
     def start(self, run: Run) -> Synthetic:
-        return start(run, self.ipc, self.initial, clamp=run.pixel_range if self.clamp else None)
+        features = embedding(self.networks.draw(run)) if self.initial == "kmeans" else None
+        clamp = run.pixel_range if self.clamp else None
+        return start(run, self.ipc, self.initial, tiles=self.factor, features=features, clamp=clamp)
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return [torch.optim.SGD([synthetic.pixels], self.lr, momentum=self.momentum)]
 
     def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
         position = run.iteration % self.matches
-        network = inner.current(run, pool(self.network, self.options), position)
+        network = inner.current(run, self.networks, position)
         inner.fix_statistics(run, network)
         batch = self.batches.draw(run, self.real_batch, embedding(network), position)
         real, images = run.split.inputs[batch.rows], synthetic.by_class(run.generator("view"))

@@ -6,13 +6,14 @@ Zhao & Bilen, “Dataset Condensation with Distribution Matching”, WACV 2023, 
 derivatives. ψ is the input of the last layer; the augmentation A is drawn once per class for both sides.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from workbench.condensation.batches import Batches, Features, RandomBatches
 from workbench.condensation.initial import start
 from workbench.condensation.networks import NetworkPool, embedding, pool
 from workbench.condensation.run import Run
@@ -30,12 +31,13 @@ class DistributionMatching:
         Images per class.
     iterations
         Steps of the public code.
-    real_batch
-        Real images per class and step.
+    real_batch, batches
+        Real images per class and step, and how they are chosen.
     lr, momentum
         Of SGD on the pixels.
     initial
-        What the images start from; see `workbench.condensation.initial.start`.
+        What the images start from; see `workbench.condensation.initial.start`. k-means clusters the features of the
+        first network.
     augment
         The augmentation that both sides share; None: none. The paper's ``Siamese()`` mirrors images, which digits and
         letters do not survive: take ``Siamese("color+crop+cutout+scale+rotate")`` there, as its authors do.
@@ -49,6 +51,7 @@ class DistributionMatching:
     ipc: int = 10
     iterations: int = 20_000
     real_batch: int = 256
+    batches: Batches = field(default_factory=RandomBatches)
     lr: float = 1.0
     momentum: float = 0.5
     initial: str = "real"
@@ -57,22 +60,24 @@ class DistributionMatching:
     options: dict[str, Any] = field(default_factory=dict)
 
     def start(self, run: Run) -> Synthetic:
-        return start(run, self.ipc, self.initial)
+        features = embedding(pool(self.network, self.options).draw(run)) if self.initial == "kmeans" else None
+        return start(run, self.ipc, self.initial, features=features)
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return [torch.optim.SGD([synthetic.pixels], self.lr, momentum=self.momentum)]
 
     def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
         psi = embedding(pool(self.network, self.options).draw(run))
-        real, images = run.real(self.real_batch), synthetic.by_class(run.generator("view"))
+        batch = self.batches.draw(run, self.real_batch, psi)
+        real, images = run.split.inputs[batch.rows], synthetic.by_class(run.generator("view"))
         if self.augment is not None:
             change = self.augment.by_class(run.classes, run.generator("augment"))
             real, images = change(real), change(images)
         with torch.no_grad():
-            target = _means(psi, real)
-        yield (_means(psi, images) - target).square().sum()
+            target = batch.mean(by_class(psi, real))
+        yield (by_class(psi, images).mean(1) - target).square().sum()
 
 
-def _means(psi: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Mean feature of each class, (classes, d), of images (classes, m, c, h, w)."""
-    return psi(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(1)
+def by_class(psi: Features, images: Tensor) -> Tensor:
+    """Features (classes, m, d) of images (classes, m, c, h, w), in one forward pass."""
+    return psi(images.flatten(0, 1)).unflatten(0, images.shape[:2])

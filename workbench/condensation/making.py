@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from workbench.condensation.journal import Journal
-from workbench.condensation.method import Finishing, Matching
+from workbench.condensation.method import Finishing, Matching, Paced
 from workbench.condensation.run import Run
 from workbench.records import DistilledSet, Provenance
 
@@ -46,6 +46,7 @@ class Making:
         self.method, self.run, self.fields, self.journal, self.started = method, run, fields, journal, started
         self.synthetic = method.start(run)
         self.optimizers = method.optimizers(self.synthetic)
+        self._rates = [[group["lr"] for group in one.param_groups] for one in self.optimizers]
         self.done = 0
         self._before = 0.0
 
@@ -83,6 +84,8 @@ class Making:
             A loss or gradient was not finite. The images are those before the iteration.
         """
         self.run.iteration, self.run.logged = self.done, {}
+        if isinstance(self.method, Paced):
+            self._pace(self.method.pace(self.run))
         kept = self.synthetic.state()
         values = []
         try:
@@ -115,6 +118,11 @@ class Making:
             **more,
         }
         return DistilledSet(**(self.fields | on(fields, torch.device("cpu"))))
+
+    def _pace(self, factor: float) -> None:
+        for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = factor * rate
 
     def _step(self, loss: Tensor) -> None:
         """Move all leaves down the gradient of `loss`."""

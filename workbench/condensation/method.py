@@ -43,6 +43,14 @@ class Finishing(Protocol):
 
 
 @runtime_checkable
+class Paced(Protocol):
+    """A method whose optimizers do not keep their learning rates."""
+
+    def pace(self, run: Run) -> float:
+        """What they are multiplied with at this iteration; a function of the iteration and of the run's memory."""
+
+
+@runtime_checkable
 class Choosing(Protocol):
     """A method that makes its images at once, without a loop: a selection, or a mosaic of crops."""
 
