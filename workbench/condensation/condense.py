@@ -13,7 +13,7 @@ from workbench.condensation.making import CondensationError, Making, NotFiniteEr
 from workbench.condensation.method import Choosing, Matching
 from workbench.condensation.run import Run
 from workbench.data import Dataset, Split
-from workbench.records import DistilledSet, Provenance
+from workbench.records import DistilledSet, Provenance, Record
 from workbench.training import distributed
 from workbench.training.fit import plain
 from workbench.training.interrupting import Interruptible
@@ -150,6 +150,8 @@ def plain_settings(method: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.summary()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"kind": type(value).__name__} | plain_settings(value)
     if isinstance(value, Mapping):

@@ -130,7 +130,10 @@ def pretrain(
     seeds = range(seed, seed + networks)
     architecture = options.pop("options", {})
     settings: dict[str, Any] = {"snapshots": [0], "evaluate_every": 0, "progress": False} | options
-    return Ensemble(name, data, seeds=seeds, **architecture).fit(data, epochs, seeds=list(seeds), **settings)
+    records = Ensemble(name, data, seeds=seeds, **architecture).fit(data, epochs, seeds=list(seeds), **settings)
+    if records[0].interrupted:
+        raise KeyboardInterrupt  # half-trained networks are not what was asked for
+    return records
 
 
 def initial_state(record: TrainingRecord) -> dict[str, Tensor]:
