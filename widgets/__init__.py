@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "dispatch": ["explore"],
+        "distilled": ["DistilledImagesExplorer"],
         "explorer": ["Explorer", "versions"],
         "features": ["FeatureSimilarityExplorer"],
         "jobs": ["Job"],
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
 
 if TYPE_CHECKING:
     from widgets.dispatch import explore as explore
+    from widgets.distilled import DistilledImagesExplorer as DistilledImagesExplorer
     from widgets.explorer import Explorer as Explorer
     from widgets.explorer import versions as versions
     from widgets.features import FeatureSimilarityExplorer as FeatureSimilarityExplorer

@@ -7,7 +7,7 @@ from typing import Any
 from widgets.explorer import Explorer
 from widgets.features import FeatureSimilarityExplorer
 from widgets.training import TrainingExplorer
-from workbench.records import PosteriorPath, Record, SimilarityMap, StudyResult, TrainingRecord
+from workbench.records import DistilledSet, PosteriorPath, Record, SimilarityMap, StudyResult, TrainingRecord
 
 
 def _posterior(posterior: Any, **options: Any) -> Explorer:
@@ -16,10 +16,17 @@ def _posterior(posterior: Any, **options: Any) -> Explorer:
     return PosteriorExplorer(posterior, **options)
 
 
+def _distilled(sets: Any, **options: Any) -> Explorer:
+    from widgets.distilled import DistilledImagesExplorer  # noqa: PLC0415 - it loads all that can be trained
+
+    return DistilledImagesExplorer(sets, **options)
+
+
 EXPLORERS: dict[type[Record], Callable[..., Explorer]] = {
     SimilarityMap: FeatureSimilarityExplorer,
     TrainingRecord: TrainingExplorer,
     PosteriorPath: _posterior,
+    DistilledSet: _distilled,
 }
 
 
@@ -27,14 +34,15 @@ def explore(record: Any, **options: Any) -> Explorer:
     """The explorer of a record, of several records of one type, or of a fitted Gaussian process.
 
     Two similarity maps of different networks are compared cell by cell; maps of one pair of networks under several
-    measures become a switch; several training records become several curves. A `SelfDistilledGPR` or
-    `SelfDistilledGPC`, alone or last in a pipeline or search, opens like its path, and its kernel and points can move.
+    measures become a switch; several training records become several curves; of several distilled sets one is shown at
+    a time, beside another where that is asked for. A `SelfDistilledGPR` or `SelfDistilledGPC`, alone or last in a
+    pipeline or search, opens like its path, and its kernel and points can move.
 
     Parameters
     ----------
     record
-        A `SimilarityMap`, a `TrainingRecord` or a `PosteriorPath`; a sequence of records of one of the first two; or a
-        fitted estimator.
+        A `SimilarityMap`, a `TrainingRecord`, a `DistilledSet` or a `PosteriorPath`; a sequence of records of one of
+        the first three; or a fitted estimator.
     **options
         Settings of the explorer, as its ``.spec()`` writes them.
 

@@ -4,7 +4,16 @@ import { extent } from "./arrays.js";
 import { el, fill, number, sharp, write } from "./dom.js";
 import { icon } from "./icons.js";
 
-/** @typedef {{ name: string, values: ArrayLike<number>, colour: string, dash?: number[] }} Curve one value per position */
+/** One value per position, or values `at` places between them; of its own `range` where its unit is not that of others.
+ * @typedef {object} Curve
+ * @property {string} name
+ * @property {ArrayLike<number>} values
+ * @property {string} colour
+ * @property {number[]} [dash]
+ * @property {ArrayLike<number>} [at] ascending places, 0 for the first position, 1 for the second
+ * @property {[number, number]} [range]
+ * @property {(value: number) => string} [text] how its values are written
+ */
 
 /** What a timeline shows and moves.
  * @typedef {object} Course
@@ -28,7 +37,7 @@ const HEIGHT = 54;
 export function createTimeline(frame, course) {
   const slider = el("input", { type: "range", min: 0, step: 1, "data-testid": "slider", "aria-label": course.unit });
   const canvas = el("canvas", { class: "dw-course", "aria-hidden": "true" });
-  const readout = el("output", { class: "dw-readout", "data-testid": "position" });
+  const position = el("output", { class: "dw-readout", "data-testid": "position" });
   const legend = el("div", { class: "dw-legend", "data-testid": "timeline-legend" });
   const play = button("play", "Play or pause (Space)", "play", () => toggle());
   const buttons = el(
@@ -39,7 +48,7 @@ export function createTimeline(frame, course) {
     button("last", "Last (End)", "last", () => go(Infinity)),
   );
   const track = el("div", { class: "dw-track" }, canvas, slider);
-  frame.timeline.append(buttons, track, el("div", { class: "dw-beside" }, readout, legend));
+  frame.timeline.append(buttons, track, el("div", { class: "dw-beside" }, position, legend));
 
   let playing = 0;
   let shownLegend = "";
@@ -103,7 +112,7 @@ export function createTimeline(frame, course) {
     if (slider.value !== String(now)) slider.value = String(now);
     const name = `${course.unit} ${positions[now]}`;
     slider.setAttribute("aria-valuetext", `${name}, last is ${positions[positions.length - 1]}`);
-    fill(readout, course.unit, " ", el("b", {}, positions[now]), ` / ${positions[positions.length - 1]}`, course.label && el("span", { class: "dw-quiet" }, ` · ${course.label().toLowerCase()}`));
+    fill(position, course.unit, " ", el("b", {}, positions[now]), ` / ${positions[positions.length - 1]}`, course.label && el("span", { class: "dw-quiet" }, ` · ${course.label().toLowerCase()}`));
     if (width) draw(theme, positions, now, course.curves(theme), width);
   });
 
@@ -118,7 +127,10 @@ export function createTimeline(frame, course) {
     const context = sharp(canvas, width, HEIGHT);
     const [low, high] = course.range ?? span(curves);
     const x = (/** @type {number} */ i) => THUMB / 2 + (i / (positions.length - 1)) * (width - THUMB);
-    const y = (/** @type {number} */ value) => HEIGHT - 16 - ((value - low) / (high - low || 1)) * (HEIGHT - 24);
+    const y = (/** @type {Curve} */ curve, /** @type {number} */ value) => {
+      const [from, to] = curve.range ?? [low, high];
+      return HEIGHT - 16 - ((value - from) / (to - from || 1)) * (HEIGHT - 24);
+    };
     context.font = `10px ${theme.font}`;
     context.fillStyle = theme.quiet;
     context.textAlign = "center";
@@ -129,7 +141,8 @@ export function createTimeline(frame, course) {
     positions.forEach((position, i) => {
       const last = i === positions.length - 1;
       if (last || (i % every === 0 && (positions.length - 1 - i) * (width / positions.length) > 26)) {
-        context.fillText(String(position), Math.max(8, Math.min(width - 8, x(i))), HEIGHT - 2);
+        const half = context.measureText(String(position)).width / 2;
+        context.fillText(String(position), Math.max(half, Math.min(width - half, x(i))), HEIGHT - 2);
         context.moveTo(x(i), 6);
         context.lineTo(x(i), HEIGHT - 14);
       }
@@ -145,9 +158,9 @@ export function createTimeline(frame, course) {
       for (let i = 0; i < curve.values.length; i++) {
         const value = curve.values[i];
         if (Number.isNaN(value)) pen = false;
-        else if (pen) context.lineTo(x(i), y(value));
+        else if (pen) context.lineTo(x(curve.at?.[i] ?? i), y(curve, value));
         else {
-          context.moveTo(x(i), y(value));
+          context.moveTo(x(curve.at?.[i] ?? i), y(curve, value));
           pen = true;
         }
       }
@@ -161,13 +174,13 @@ export function createTimeline(frame, course) {
     context.lineTo(Math.round(x(now)) + 0.5, HEIGHT - 13);
     context.stroke();
     for (const curve of curves) {
-      const value = curve.values[now];
+      const value = valueAt(curve, now);
       if (value === undefined || Number.isNaN(value)) continue;
       context.fillStyle = curve.colour;
       context.strokeStyle = theme.paper;
       context.lineWidth = 1.5;
       context.beginPath();
-      context.arc(x(now), y(value), 4, 0, 2 * Math.PI);
+      context.arc(x(now), y(curve, value), 4, 0, 2 * Math.PI);
       context.fill();
       context.stroke();
     }
@@ -178,7 +191,7 @@ export function createTimeline(frame, course) {
     }
     curves.forEach((curve, i) => {
       const cell = legend.children[i]?.querySelector("b");
-      if (cell) write(cell, number(curve.values[now], 3));
+      if (cell) write(cell, readout(curve, valueAt(curve, now)));
     });
   }
 
@@ -204,8 +217,28 @@ export function swatch({ colour, dash }) {
   return node;
 }
 
+/**
+ * A curve's value at a position: of values between positions the last one before it.
+ * @param {Curve} curve
+ * @param {number} now
+ */
+function valueAt({ values, at }, now) {
+  if (!at) return values[now];
+  let last = -1;
+  for (let i = 0; i < at.length && at[i] <= now + 1e-6; i++) last = i;
+  return last < 0 ? NaN : values[last];
+}
+
+/**
+ * @param {Curve} curve
+ * @param {number | undefined} value
+ */
+function readout(curve, value) {
+  return curve.text && value !== undefined && !Number.isNaN(value) ? curve.text(value) : number(value, 3);
+}
+
 /** @param {Curve[]} curves */
 function span(curves) {
-  const [low, high] = extent(curves.flatMap((curve) => extent(curve.values)));
+  const [low, high] = extent(curves.filter((curve) => !curve.range).flatMap((curve) => extent(curve.values)));
   return Number.isNaN(low) ? [0, 1] : [low, high];
 }
