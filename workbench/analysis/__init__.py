@@ -14,6 +14,7 @@ from workbench.analysis.pwcca import PWCCA
 from workbench.analysis.rsa import RSA
 from workbench.analysis.similarity import Measure, similarity
 from workbench.analysis.svcca import SVCCA
+from workbench.analysis.temperature import Temperature, fit_temperature
 
 __all__ = [
     "PWCCA",
@@ -23,6 +24,7 @@ __all__ = [
     "Measure",
     "MutualKNN",
     "Procrustes",
+    "Temperature",
     "agreement",
     "agreement_of_logits",
     "attribute",
@@ -30,6 +32,7 @@ __all__ = [
     "cka",
     "default_layers",
     "dominant_examples",
+    "fit_temperature",
     "linear_probes",
     "similarity",
 ]

@@ -24,6 +24,7 @@ from workbench.condensation.rded import RDED, RandomCrops
 from workbench.condensation.relabelling import train_relabelled
 from workbench.condensation.replay import Replay, replay
 from workbench.condensation.run import Run
+from workbench.condensation.scaling import calibrate, masked_temperature
 from workbench.condensation.selection import EL2N, ClassMeans, Forgetting, Herding, KCentre, Random
 from workbench.condensation.siamese import Siamese
 from workbench.condensation.synthetic import Mirror, Synthetic, Tiles
@@ -75,11 +76,13 @@ __all__ = [
     "TrajectoryError",
     "accumulated_error",
     "asymmetry",
+    "calibrate",
     "condense",
     "evaluate",
     "evaluate_mirrored",
     "examples",
     "idc",
+    "masked_temperature",
     "pretrain",
     "replay",
     "train_relabelled",
