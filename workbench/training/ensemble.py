@@ -335,6 +335,7 @@ class Ensemble:
             self.prepare()
         if not self._steps:
             self._regroup(1)
+            settle(self._stacks[0], inputs[:, :3])
         self._axes = inputs.ndim - 2
         loss, _, _ = self._steps[0](inputs, labels, guide)
         self._optimizers[0].zero_grad()
