@@ -103,7 +103,7 @@ def teach(explorer: "DistilledImagesExplorer", job: Job) -> None:
     if len(rows) >= len(distilled):
         raise traitlets.TraitError(f"without has all {len(rows)} images; leave at least one in")
     keys = ("networks", "seeds", "epochs", "references")
-    protocol = checked_protocol({**explorer.protocol, **{key: details[key] for key in keys if key in details}})
+    protocol = checked_protocol({**explorer.training, **{key: details[key] for key in keys if key in details}})
     known = explorer.known
     try:
         if not rows:
@@ -155,7 +155,7 @@ def evaluator(
     from workbench.models import build  # noqa: PLC0415
 
     data = _dataset(explorer)
-    architecture, epochs = explorer.protocol["networks"][0], explorer.protocol["epochs"]
+    architecture, epochs = explorer.training["networks"][0], explorer.training["epochs"]
     key = (name, iteration, architecture, epochs)
     networks = explorer.known.networks
     if key not in networks:
