@@ -8,6 +8,8 @@ from workbench.analysis.fidelity import agreement, agreement_of_logits
 from workbench.analysis.hsic_sums import HSICSums
 from workbench.analysis.layers import default_layers
 from workbench.analysis.mutual_knn import MutualKNN
+from workbench.analysis.nearest import nearest
+from workbench.analysis.per_example import loss_and_gradient_norm
 from workbench.analysis.probes import linear_probes
 from workbench.analysis.procrustes import Procrustes
 from workbench.analysis.pwcca import PWCCA
@@ -34,5 +36,7 @@ __all__ = [
     "dominant_examples",
     "fit_temperature",
     "linear_probes",
+    "loss_and_gradient_norm",
+    "nearest",
     "similarity",
 ]

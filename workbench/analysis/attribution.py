@@ -134,8 +134,9 @@ def _one(
     method: str, forward: Forward, x: Tensor, against: Tensor, target: Tensor, steps: int, samples: int, window: int
 ) -> tuple[Tensor, Tensor | None]:
     """Attributions (b, c, h, w) of one batch, and for Integrated Gradients how far their sum is off, (b,)."""
-    from captum import attr  # noqa: PLC0415 - captum takes a second to load
+    import captum.attr  # noqa: PLC0415 - captum takes a second to load
 
+    attr: Any = captum.attr  # its types do not survive its decorators
     x = x.clone().requires_grad_(method != "occlusion")
     match method:
         case "integrated_gradients":
@@ -154,7 +155,7 @@ def _one(
                 occlusion = attr.Occlusion(forward)
                 return occlusion.attribute(x, shape, (x.shape[1], stride, stride), against, target), None
     # One image at a time: GradientShap draws each image's baseline from all that it is given.
-    shap: Any = attr.GradientShap(forward)
+    shap = attr.GradientShap(forward)
     each = [
         shap.attribute(x[i : i + 1], against[i : i + 1], n_samples=samples, stdevs=0.0, target=target[i : i + 1])
         for i in range(len(x))

@@ -14,7 +14,9 @@ from workbench.condensation.flat import FlatNetwork
 from workbench.condensation.ftd import FTD, AccumulatedError, accumulated_error
 from workbench.condensation.fyi import FYI, asymmetry, evaluate_mirrored
 from workbench.condensation.gsam import GSAM
+from workbench.condensation.influence import leave_one_out
 from workbench.condensation.inner import InnerTraining
+from workbench.condensation.look import look
 from workbench.condensation.masking import MDT
 from workbench.condensation.method import Choosing, Matching
 from workbench.condensation.mtt import MTT
@@ -82,6 +84,8 @@ __all__ = [
     "evaluate_mirrored",
     "examples",
     "idc",
+    "leave_one_out",
+    "look",
     "masked_temperature",
     "pretrain",
     "replay",
