@@ -39,7 +39,7 @@ class DD:
     passes
         E, how often each is seen.
     weights
-        θ_0: ``"fixed"``, one initialisation, kept in the record's ``start``; ``"random"``, fresh ones in each iteration;
+        θ_0: ``"fixed"``, one initialisation, kept in the record's ``start``; ``"random"``, fresh ones each iteration;
         or trajectories, of which the final weights of random experts are taken (trained before, on this data or on
         another kind of it).
     students

@@ -103,14 +103,12 @@ class Trajectories:
     def at(self, expert: int, epoch: int) -> Tensor:
         """The weights of one expert after `epoch` epochs, a copy of shape (P,), on the CPU."""
         self._check(expert, epoch)
-        piece: Tensor = self._weights[expert : expert + 1, epoch : epoch + 1]
-        return piece.reshape(-1).clone()
+        return torch.as_tensor(self._weights[expert : expert + 1, epoch : epoch + 1]).reshape(-1).clone()
 
     def of(self, expert: int) -> Tensor:
         """The trajectory of one expert, a copy of shape (E + 1, P), on the CPU."""
         self._check(expert, 0)
-        piece: Tensor = self._weights[expert : expert + 1]
-        return piece[0].clone()
+        return torch.as_tensor(self._weights[expert : expert + 1])[0].clone()
 
     def network(self, expert: int = 0, epoch: int | None = None) -> nn.Module:
         """The network of one expert after `epoch` epochs (by default the last).
@@ -153,7 +151,7 @@ class Trajectories:
         if not path.is_file():
             raise FileNotFoundError(f"there are no trajectories at {path}")
         try:
-            file = safe_open(path, framework="pt", device="cpu")
+            file = safe_open(path, framework="numpy")  # with "pt" a file must be smaller than memory
             header = (file.metadata() or {}).get(HEADER)
             if header is None or "weights" not in file.keys():  # noqa: SIM118 - a safetensors file, not a dict
                 raise TrajectoryError(f"{path} is a safetensors file, but holds no trajectories")

@@ -14,7 +14,7 @@ from torch import Tensor
 HEADER = "workbench-trajectories"
 SCHEMA = 1
 _ROOM = 2**20  # bytes kept for the header, which is only known at the end; safetensors allows it to end in spaces
-_TYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64"}
+_TYPES = {torch.float16: "F16", torch.float32: "F32", torch.float64: "F64"}
 
 
 class TrajectoryWriter:
