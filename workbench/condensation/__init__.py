@@ -10,10 +10,12 @@ from workbench.condensation.dream import DREAM, idc
 from workbench.condensation.evaluate import evaluate
 from workbench.condensation.examples import examples
 from workbench.condensation.experts import Experts
+from workbench.condensation.exporting import export
 from workbench.condensation.flat import FlatNetwork
 from workbench.condensation.ftd import FTD, AccumulatedError, accumulated_error
 from workbench.condensation.fyi import FYI, asymmetry, evaluate_mirrored
 from workbench.condensation.gsam import GSAM
+from workbench.condensation.history import score_history
 from workbench.condensation.influence import leave_one_out
 from workbench.condensation.inner import InnerTraining
 from workbench.condensation.look import look
@@ -22,6 +24,7 @@ from workbench.condensation.method import Choosing, Matching
 from workbench.condensation.mtt import MTT
 from workbench.condensation.ncfm import NCFM
 from workbench.condensation.networks import Fresh, Interpolated, NetworkPool, Trained, pretrain
+from workbench.condensation.opening import open_images
 from workbench.condensation.rded import RDED, RandomCrops
 from workbench.condensation.relabelling import train_relabelled
 from workbench.condensation.replay import Replay, replay
@@ -83,12 +86,15 @@ __all__ = [
     "evaluate",
     "evaluate_mirrored",
     "examples",
+    "export",
     "idc",
     "leave_one_out",
     "look",
     "masked_temperature",
+    "open_images",
     "pretrain",
     "replay",
+    "score_history",
     "train_relabelled",
     "unroll",
 ]
