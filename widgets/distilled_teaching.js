@@ -105,6 +105,9 @@ export function createTeaching(frame, lens) {
     node,
     /** @param {import("./parts/theme.js").Theme} theme */
     update(theme) {
+      // On a narrow page one image stands right below the atlas, and this below both.
+      const home = frame.root.hasAttribute("data-narrow") ? /** @type {HTMLElement} */ (frame.inspector.parentElement) : frame.stage;
+      if (node.parentElement !== home) home.append(node);
       const found = base();
       const less = without();
       const live = /** @type {Live | null} */ (model.get("live")?.set === lens.set() ? model.get("live") : null);

@@ -3,7 +3,7 @@
 import { block, percent, spread } from "./distilled_teaching_words.js";
 import { at, tensor } from "./parts/arrays.js";
 import { runColour } from "./parts/colours.js";
-import { write } from "./parts/dom.js";
+import { el, write } from "./parts/dom.js";
 import { createPlot } from "./parts/plot.js";
 
 /** @typedef {"distilled" | "without" | "random" | "full"} Source */
@@ -118,7 +118,8 @@ export function createCurves(frame) {
 export function createReliability(frame) {
   const { model } = frame;
   const plot = createPlot(frame, "reliability");
-  const { node, beside } = block("Reliability on the test split", plot.node);
+  const key = el("p", { class: "dw-quiet dw-fine" }, "Below the dashed line: more confident than right. Bars: 95 % Wilson interval; all seeds together.");
+  const { node, beside } = block("Reliability on the test split", plot.node, key);
   return {
     node,
     /**
@@ -146,12 +147,10 @@ export function createReliability(frame) {
           y: { low: 0, high: 1.04, title: "share right" },
           layers: [
             { kind: "line", x: [0, 1], y: [0, 1], colour: theme.quiet, dash: [4, 4], width: 1.25 },
-            { kind: "segments", x, y: kept.map((i) => interval[2 * i + 1]), low: kept.map((i) => interval[2 * i]), colour: ink, opacity: 0.4, width: 3, name: "95 % up to" },
+            { kind: "segments", x, y: kept.map((i) => interval[2 * i + 1]), low: kept.map((i) => interval[2 * i]), colour: ink, opacity: 0.4, width: 3 },
             { kind: "line", x, y, colour: ink, width: 1.25 },
             { kind: "points", x, y, colour: ink, width: 7, name: "share right" },
-            { kind: "points", x, y: kept.map(() => NaN), colour: ink, width: 0 },
           ],
-          note: "Points below the line: more confident than right. Whiskers: 95 % Wilson interval.",
         },
         width,
         250,

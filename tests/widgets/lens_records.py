@@ -83,7 +83,7 @@ def attribution(of, method="integrated_gradients", rows=None, *, baseline="mean"
     rows = torch.arange(len(of)) if rows is None else torch.as_tensor(rows)
     images = of.images[rows]
     values = images * (0.4 + 0.3 * torch.randn(images.shape, generator=draw)) / images[0].numel() * 8
-    summed = method in {"integrated_gradients", "gradient_shap"}
+    summed = method == "integrated_gradients"
     return Attribution(
         method=method,
         target=of.hard_labels[rows] if target is None else torch.full((len(rows),), target),
