@@ -247,7 +247,7 @@ def test_kmeans_representatives_are_nearest_to_the_centres_of_two_clusters():
     places = torch.tensor([0.0, 10.0]).repeat_interleave(9)
     inputs = places[:, None, None, None] + torch.randn(18, 1, 4, 4, generator=generator)
     split = Split(inputs, torch.zeros(18, dtype=torch.int64), ("a",), torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
-    made = condense(split, dm(initial="kmeans"), iterations=0, progress=False)
+    made = start(Run(split, seed=0, device=torch.device("cpu")), 2, "kmeans")
     halves = [(0, inputs[:9]), (9, inputs[9:])]
     expected = [first + int((x - x.mean(0)).flatten(1).norm(dim=1).argmin()) for first, x in halves]
     assert sorted(made.source.tolist()) == expected
