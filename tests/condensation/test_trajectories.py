@@ -162,3 +162,27 @@ def test_interrupted_training_keeps_the_groups_that_were_complete(tiny, experts,
     with pytest.raises(KeyboardInterrupt, match="before any expert"):
         experts.train(tiny, seed=5, progress=False, path=tmp_path / "f.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == ["e.safetensors"]
+
+
+def test_experts_of_several_seeds_trained_together_are_those_of_each_seed(tiny, experts, found):
+    each = experts.train_each(tiny, [4, 5], progress=False, device="cpu")
+    assert list(each) == [4, 5]
+    for expert in range(3):
+        torch.testing.assert_close(each[5].of(expert), found.of(expert))
+    assert each[5].settings == found.settings
+    assert torch.equal(each[4].take([2, 0]).of(1), each[4].of(0))
+
+
+def test_plane_holds_most_of_the_spread_and_keeps_distances_in_it(found):
+    from workbench.condensation import Plane
+
+    plane = Plane.of(found)
+    points = torch.cat([found.of(k) for k in range(3)])
+    _, values, rows = torch.linalg.svd(points - points.mean(0), full_matrices=False)
+    torch.testing.assert_close(plane.share, values[:2] ** 2 / (values**2).sum(), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close((plane.axes @ rows[:2].T).abs(), torch.eye(2).double(), rtol=1e-7, atol=1e-7)
+    student = plane.origin + torch.tensor([[3.0], [-2.0]]).double() * plane.axes
+    torch.testing.assert_close(plane.project(student), torch.diag(torch.tensor([3.0, -2.0])).double())
+    frame = plane.to_frame(found, student=student)
+    assert frame["path"].unique().tolist() == ["expert 0", "expert 1", "expert 2", "student"]
+    assert len(frame) == 11

@@ -25,6 +25,7 @@ from workbench.condensation.mtt import MTT
 from workbench.condensation.ncfm import NCFM
 from workbench.condensation.networks import Fresh, Interpolated, NetworkPool, Trained, pretrain
 from workbench.condensation.opening import open_images
+from workbench.condensation.plane import Plane
 from workbench.condensation.rded import RDED, RandomCrops
 from workbench.condensation.relabelling import train_relabelled
 from workbench.condensation.replay import Replay, replay
@@ -67,6 +68,7 @@ __all__ = [
     "Matching",
     "Mirror",
     "NetworkPool",
+    "Plane",
     "Random",
     "RandomBatches",
     "RandomCrops",

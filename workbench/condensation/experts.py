@@ -105,12 +105,13 @@ class Experts:
             The loss of an expert became NaN or infinite.
         """
         split = data.train if isinstance(data, Dataset) else data
+        seeds = self._seeds(seed)
         network = FlatNetwork(models.build(self.network, split, **self.options))
         about: dict[str, Any] = {
             "spec": network.spec,
             "settings": self.settings | {"seed": seed, "data": getattr(data, "name", "")},
         }
-        groups = self._groups(data, split, seed=seed, device=device, progress=progress)
+        groups = self._groups(data, split, seeds, device=device, progress=progress)
         accuracy: list[Tensor] = []
         if path is None:
             kept: list[Tensor] = []
@@ -128,13 +129,38 @@ class Experts:
             writer.finish(described(network.shapes, accuracy=_joined(accuracy), **about))
         return Trajectories.open(path)
 
+    def train_each(
+        self, data: Dataset | Split, seeds: Sequence[int], *, device: str | torch.device = "auto", progress: bool = True
+    ) -> dict[int, Trajectories]:
+        """What `train` gives for each of several seeds, all experts of all seeds trained together."""
+        split = data.train if isinstance(data, Dataset) else data
+        network = FlatNetwork(models.build(self.network, split, **self.options))
+        each = [one for seed in seeds for one in self._seeds(seed)]
+        records = [r for group in self._groups(data, split, each, device=device, progress=progress) for r in group]
+        if len(records) < len(each):
+            raise KeyboardInterrupt("training was interrupted before all experts were complete")
+        found = {}
+        for k, seed in enumerate(seeds):
+            own = records[k * self.count : (k + 1) * self.count]
+            found[seed] = Trajectories(
+                torch.stack(_trajectories(own, network)),
+                network.shapes,
+                spec=network.spec,
+                accuracy=_joined(_accuracy(own)),
+                settings=self.settings | {"seed": seed, "data": getattr(data, "name", "")},
+            )
+        return found
+
+    def _seeds(self, seed: int) -> list[int]:
+        """Of weights and batches of each expert."""
+        return [randomness.mix(seed, _WEIGHTS, k) >> 1 for k in range(self.count)]
+
     def _groups(
-        self, data: Dataset | Split, split: Split, *, seed: int, device: str | torch.device, progress: bool
+        self, data: Dataset | Split, split: Split, seeds: Sequence[int], *, device: str | torch.device, progress: bool
     ) -> Iterator[list[TrainingRecord]]:
         """The records of the experts, group after group, up to an interruption."""
-        seeds = [randomness.mix(seed, _WEIGHTS, k) >> 1 for k in range(self.count)]
-        size = self.together or self.count
-        for first in range(0, self.count, size):
+        size = self.together or len(seeds)
+        for first in range(0, len(seeds), size):
             group = seeds[first : first + size]
             networks = [models.build(self.network, split, seed=one, **self.options) for one in group]
             records = Ensemble([network.to(split.inputs.dtype) for network in networks]).fit(

@@ -110,6 +110,12 @@ class Trajectories:
         self._check(expert, 0)
         return torch.as_tensor(self._weights[expert : expert + 1])[0].clone()
 
+    def take(self, experts: Sequence[int]) -> Self:
+        """Some of the experts, in memory."""
+        accuracy = None if self.accuracy is None else self.accuracy[list(experts)]
+        weights = torch.stack([self.of(expert) for expert in experts])
+        return type(self)(weights, self.shapes, spec=self.spec, accuracy=accuracy, settings=self.settings)
+
     def network(self, expert: int = 0, epoch: int | None = None) -> nn.Module:
         """The network of one expert after `epoch` epochs (by default the last).
 
