@@ -5,14 +5,14 @@
 // `findings` and `findings_arrays` (distilled_findings.py); they ask Python through `frame.requests.ask(name, details)`,
 // which runs the function of that name in ACTIONS (distilled_actions.py).
 
-import { createData, MOMENT, NOTHING, SCORES } from "./distilled_data.js";
+import { createCourse } from "./distilled_course.js";
+import { createData, MOMENT, NOTHING, SCORES, size } from "./distilled_data.js";
 import { createHead } from "./distilled_head.js";
 import { createInspector } from "./distilled_inspector.js";
 import { createLens } from "./distilled_lens.js";
 import { createSets } from "./distilled_sets.js";
 import { createStage } from "./distilled_stage.js";
 import { createTeaching } from "./distilled_teaching.js";
-import { createCourse } from "./distilled_course.js";
 import { number } from "./parts/dom.js";
 import { createFrame } from "./parts/frame.js";
 
@@ -36,6 +36,7 @@ function render({ model, el: host }) {
       ],
     },
   );
+  frame.root.classList.add("dw-distilled");
   const stage = createStage(frame, data);
   const head = createHead(frame, data, stage);
   const sets = createSets(frame, data);
@@ -43,7 +44,6 @@ function render({ model, el: host }) {
   const lens = createLens(data, stage);
   const inspector = createInspector(frame, lens);
   const teaching = createTeaching(frame, lens);
-  frame.stage.append(teaching.node);
   createCourse(frame, data);
   frame.bar.onDismiss(() => frame.select({ images: [] }));
 
@@ -76,7 +76,8 @@ function render({ model, el: host }) {
     const one = data.set();
     const count = data.blocks().reduce((sum, block) => sum + block.rows.length, 0);
     const selected = data.selection().images.length;
-    const shape = content().shape.join("×");
+    const [channels, height, across] = content().shape;
+    const shape = `${across}×${height}${channels === 1 ? "" : channels === 3 ? " in colour" : ` of ${channels} channels`}`;
     return `${one.name} at iteration ${data.selection().iteration.toLocaleString("en")}: ${count.toLocaleString("en")} images ${shape} of ${content().classes.length} classes${selected ? `, ${selected.toLocaleString("en")} selected` : ""}`;
   }
 
@@ -88,7 +89,7 @@ function render({ model, el: host }) {
     const clipped = one.low < 0 || one.high > 1;
     return [
       `${one.soft ? "soft" : "hard"} labels`,
-      `${number(one.bytes / 1024, 0)} KiB`,
+      size(one.bytes),
       one.seconds ? `${number(one.seconds, 1)} s on ${one.device}` : "",
       one.interrupted ? `interrupted after iteration ${one.iterations_done.toLocaleString("en")}` : "",
       one.left_out ? `${one.left_out} moments left out: they take too much room` : "",

@@ -53,13 +53,23 @@ export const SCORES = /** @type {Record<string, string>} */ ({
   loss: "loss",
   gradient_norm: "gradient norm",
   influence: "influence",
-  nearest_pixels: "distance to the nearest real image in pixels",
-  nearest_features: "distance to the nearest real image in features",
+  nearest_pixels: "distance to nearest real, pixels",
+  nearest_features: "distance to nearest real, features",
 });
 
 const UNITS = /** @type {Record<string, string>} */ ({ loss: "nats", influence: "nats" });
 
 /** @typedef {ReturnType<typeof createData>} Data */
+
+/**
+ * Bytes as a reader expects them: "26 KiB", "117 MiB".
+ * @param {number} bytes
+ */
+export function size(bytes) {
+  if (bytes < 1024) return `${bytes} bytes`;
+  const [value, unit] = bytes < 2 ** 20 ? [bytes / 1024, "KiB"] : [bytes / 2 ** 20, "MiB"];
+  return `${number(value, value < 9.95 ? 1 : 0)} ${unit}`;
+}
 
 /** @param {import("./parts/dom.js").Model} model */
 export function createData(model) {
@@ -140,7 +150,8 @@ export function createData(model) {
   /** The set at the moment shown. @returns {Side} */
   function here() {
     const one = set();
-    return { key: `${one.name} ${position()}`, title: `iteration ${one.iterations[position()].toLocaleString("en")}`, pixels: pixelsOf(one, position()), rows: null };
+    const named = content().sets.some(({ name }) => name === model.get("against"));
+    return { key: `${one.name} ${position()}`, title: `${named ? `${one.name}, ` : ""}iteration ${one.iterations[position()].toLocaleString("en")}`, pixels: pixelsOf(one, position()), rows: null };
   }
 
   /** What it is compared with; null where it is compared with nothing. @returns {Side | null} */

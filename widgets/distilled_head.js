@@ -29,6 +29,7 @@ export function createHead(frame, data, stage) {
     tool("out", "-", "Zoom out", "minus", () => stage.zoom(1 / 1.5), "−"),
     tool("fit", "0", "Show all images", "fit", () => stage.fit()),
   ];
+  const turn = tool("order", "o", "Reverse the order", "order", () => frame.save({ descending: !model.get("descending") }));
   frame.keys.add("a", "select all images that are shown", () => stage.pick(stage.shown(), "add"), "A");
   frame.keys.add("b", "compare with this moment from now on", () => keepMoment(), "B");
   frame.keys.add("x", "flip between the two sides of a flicker", () => stage.flip(), "X");
@@ -46,7 +47,7 @@ export function createHead(frame, data, stage) {
   const moment = el("label", { class: "dw-setting" }, el("span", { class: "dw-quiet" }, "with iteration"), moments);
   const compare = el("div", { class: "dw-row dw-compare" }, moment, take, flip, stage.legend);
   const chips = el("div", { class: "dw-classes dw-filter", role: "group", "aria-label": "Classes shown", "data-testid": "classes" });
-  const tools = el("div", { class: "dw-tools dw-hands", role: "toolbar", "aria-label": "Atlas" }, ...hands.map(({ button }) => button), el("i", { class: "dw-rule", "aria-hidden": "true" }), ...zooms);
+  const tools = el("div", { class: "dw-tools dw-hands", role: "toolbar", "aria-label": "Atlas" }, ...hands.map(({ button }) => button), el("i", { class: "dw-rule", "aria-hidden": "true" }), ...zooms, el("i", { class: "dw-rule", "aria-hidden": "true" }), turn);
   const node = el("div", { class: "dw-head" }, tools, chips, compare);
   let built = "";
   let listed = "";
@@ -70,6 +71,7 @@ export function createHead(frame, data, stage) {
     /** @param {import("./parts/theme.js").Theme} theme */
     update(theme) {
       const { classes } = data.content();
+      turn.setAttribute("aria-pressed", String(model.get("descending")));
       for (const { name, button } of hands) button.setAttribute("aria-pressed", String(stage.tool() === name));
       const now = JSON.stringify([classes, theme.dark]);
       if (now !== built) {

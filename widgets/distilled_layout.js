@@ -22,8 +22,8 @@ const LARGEST = 128; // px of an image when everything fits
  */
 export function createLayout(blocks, [h, w], width, height) {
   const gap = Math.max(1, Math.round(Math.min(h, w) / 12));
-  const pitch = [w + gap, h + gap];
   const named = blocks.some(({ title }) => title);
+  const pitch = [w + gap, h + (named ? gap : 2 * gap)]; // where classes mix, a line under each image says which is its own
   const header = named ? HEADER : 0;
   const most = Math.max(1, ...blocks.map(({ rows }) => rows.length));
   let best = { scale: 0, abreast: 1, columns: 1 };

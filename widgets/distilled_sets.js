@@ -1,5 +1,6 @@
 // The sets in one table: what they hold, what they cost and what they teach; a row loads its set.
 
+import { size } from "./distilled_data.js";
 import { el, fill, number } from "./parts/dom.js";
 
 /** Mean over seeds with the ends of its interval; mirrors `estimate` in distilled_teaching.py.
@@ -53,7 +54,7 @@ export function createSets(frame, data) {
           { tabindex: 0, "data-set": one.name, "data-testid": "set-row", "aria-selected": String(shown), "aria-label": `${one.name}: ${shown ? "shown" : "Enter loads it"}` },
           el("th", { scope: "row" }, one.name),
           el("td", { class: "dw-number" }, one.count.toLocaleString("en")),
-          el("td", { class: "dw-number" }, number(one.bytes / 1024, 0)),
+          el("td", { class: "dw-number" }, size(one.bytes)),
           el("td", { class: "dw-number" }, one.seconds ? number(one.seconds, 1) : "–"),
           ...networks.map((network) => el("td", { class: "dw-number" }, percent(found?.scores.distilled[found.networks.indexOf(network)]))),
         );
@@ -72,7 +73,7 @@ export function createSets(frame, data) {
         el(
           "table",
           {},
-          el("thead", {}, el("tr", {}, ...["set", "images", "KiB", "seconds to distil", ...networks].map((name, k) => el("th", { scope: "col", class: k ? "dw-number" : null }, name)))),
+          el("thead", {}, el("tr", {}, ...["set", "images", "size", "seconds to distil", ...networks].map((name, k) => el("th", { scope: "col", class: k ? "dw-number" : null }, name)))),
           el("tbody", {}, ...rows),
         ),
         note && el("p", { class: "dw-quiet" }, note),

@@ -91,7 +91,7 @@ export function createStage(frame, data) {
     if (other) {
       const its = data.valuesAt(other, row, ...at);
       rows.push([other.title, written(its)]);
-      if (own && its) rows.push(["difference, mean over channels", number(mean(own) - mean(its), 3)]);
+      if (own && its) rows.push([data.content().shape[0] > 1 ? "difference, channel mean" : "difference", number(mean(own) - mean(its), 3)]);
     }
     return rows;
   }
@@ -134,7 +134,7 @@ export function createStage(frame, data) {
 
   /** Flickering goes on only while it is seen. */
   function keepTime() {
-    const runs = how() === "flicker" && !paused && model.get("panel") === "images";
+    const runs = how() === "flicker" && !paused;
     if (runs && !timer) {
       timer = /** @type {any} */ (setInterval(() => {
         flipped = !flipped;
@@ -242,7 +242,7 @@ export function createStage(frame, data) {
         });
         if (mode === "difference" && other) {
           const mark = hovered !== null && pixel ? (difference(one, other, hovered, ...pixel)?.[0] ?? null) : null;
-          legend.update(theme, { label: "difference of raw values (0 to 1), mean over channels", map, low: -limit, high: limit, mark, clipped: false });
+          legend.update(theme, { label: shape[0] > 1 ? "difference of raw values, channel mean" : "difference of raw values", map, low: -limit, high: limit, mark, clipped: false });
         }
       };
       if (blocks.length) paint();

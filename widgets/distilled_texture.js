@@ -134,8 +134,10 @@ export function createPages() {
       block.rows.forEach((row, place) => {
         const offset = Math.floor(place / columns) * pitch[1] * width + (place % columns) * pitch[0];
         source.paint(row, found.words, offset, width);
-        // Where classes mix, a line under each image says which is its own.
-        if (mark && !same) found.words.fill(strip(row), offset + layout.size[0] * width, offset + layout.size[0] * width + layout.size[1]);
+        for (let line = 0; mark && !same && line < layout.gap; line++) {
+          const under = offset + (layout.size[0] + line) * width;
+          found.words.fill(strip(row), under, under + layout.size[1]);
+        }
       });
       found.sheet.length = 1;
       found.sheet[0].getContext("2d")?.putImageData(found.image, 0, 0);
