@@ -14,7 +14,14 @@ from torch import nn
 
 from widgets.distilled_content import images_at, moments_of
 from widgets.distilled_findings import Without
-from widgets.distilled_lens import EVALUATOR, checked_attribution, checked_protocol, checked_rows, network_name
+from widgets.distilled_lens import (
+    EVALUATOR,
+    checked_attribution,
+    checked_protocol,
+    checked_rows,
+    evaluator_made,
+    network_name,
+)
 from widgets.distilled_looks import Attributed
 from widgets.distilled_teaching import same_protocol
 from widgets.jobs import Job, JobStopped
@@ -32,19 +39,23 @@ _publishing = threading.Lock()
 
 
 def look(explorer: "DistilledImagesExplorer", job: Job) -> None:
-    """Look at every image of a set under a network trained on it: loss, nearest real images, and influence if asked."""
+    """Look at every image of a set through a network: loss, nearest real images, and influence if it is asked for."""
     from workbench.condensation import look as look_at  # noqa: PLC0415 - the condensation family takes a while to load
 
-    name, distilled, _ = _asked_set(explorer, {**job.details, "iteration": None})
+    details = job.details
+    name, distilled, _ = _asked_set(explorer, {**details, "iteration": None})
     data = _dataset(explorer)
-    influence = job.details.get("influence") is True
-    network = evaluator(explorer, name, None, job, 0.2)
+    influence = details.get("influence") is True
+    wanted = details.get("network", EVALUATOR)
+    network = _network(explorer, wanted, name, None, job, 0.2)
+    _check_takes(network, distilled.images[:1].float(), wanted, len(distilled.classes))
 
     def watch(share: float) -> None:
         job.progress(0.2 + 0.8 * share, "training without each image" if influence else "looking")
 
     found = look_at(distilled, data, network, influence=influence, watch=watch, progress=False)
-    found = found.replace(network=EVALUATOR)
+    made = evaluator_made(explorer.training) if wanted == EVALUATOR else ""
+    found = found.replace(network=f"{wanted} ({made})" if made else wanted)
     job.progress(1.0)
     with _publishing:
         explorer.known.looks[name] = found
@@ -62,6 +73,7 @@ def attribute(explorer: "DistilledImagesExplorer", job: Job) -> None:
         raise traitlets.TraitError(f"rows has {len(rows)} images; 1 to {MOST_ATTRIBUTED} can be attributed at once")
     keys = ("method", "target", "baseline", "network")
     choice = checked_attribution(explorer, {**explorer.attribution, **{k: details[k] for k in keys if k in details}})
+    made = evaluator_made(explorer.training) if choice["network"] == EVALUATOR else ""
     network = _network(explorer, choice["network"], name, iteration, job)
     images = distilled.images[rows].float()
     _check_takes(network, images[:1], choice["network"], len(distilled.classes))
@@ -90,7 +102,9 @@ def attribute(explorer: "DistilledImagesExplorer", job: Job) -> None:
         rows=torch.tensor(rows),
     )
     with _publishing:
-        explorer.known.attributions.append(Attributed(name, iteration, choice["network"], whole, choice["target"]))
+        explorer.known.attributions.append(
+            Attributed(name, iteration, choice["network"], whole, choice["target"], made)
+        )
         explorer.publish()
 
 
@@ -173,12 +187,14 @@ def evaluator(
     return networks[key]
 
 
-def _network(explorer: "DistilledImagesExplorer", wanted: str, name: str, iteration: int | None, job: Job) -> nn.Module:
+def _network(
+    explorer: "DistilledImagesExplorer", wanted: str, name: str, iteration: int | None, job: Job, share: float = 0.5
+) -> nn.Module:
     own = explorer.network
     if own is not None and wanted == network_name(own):
         return own.model if isinstance(own, TrainingRecord) else own
     if wanted == EVALUATOR:
-        return evaluator(explorer, name, iteration, job)
+        return evaluator(explorer, name, iteration, job, share)
     raise traitlets.TraitError(
         f"network {wanted!r} is known by attributions that were given, and is not here itself: pass it as network="
     )

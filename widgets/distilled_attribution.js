@@ -12,6 +12,7 @@ import { createSlider } from "./parts/slider.js";
  * @property {number | null} iteration of the images; null: the final ones
  * @property {string} network
  * @property {"label" | "predicted" | number | null} asked how the target class was asked for; null: class by class
+ * @property {string} made of an evaluator, how it was trained; another one is another network
  * @property {string} method
  * @property {string} baseline
  * @property {boolean} signed
@@ -34,6 +35,7 @@ import { createSlider } from "./parts/slider.js";
  * @property {number} target
  * @property {number | null} delta
  * @property {number} sum
+ * @property {string} made
  */
 
 const MOST = 64; // images asked for at once
@@ -47,6 +49,9 @@ export function createAttribution(frame, lens) {
   const content = () => /** @type {Offer} */ (model.get("offer").attribution);
   const known = () => /** @type {Known[]} */ (model.get("findings")?.attributions ?? []);
   const moment = (/** @type {Known} */ one) => one.iteration ?? lens.last();
+  /** How the evaluator is trained under the present settings; distilled_lens.py has the other copy. */
+  const made = () => `${model.get("training").networks[0]}, ${model.get("training").epochs} epochs`;
+  const current = (/** @type {Known} */ one) => one.set === lens.set() && moment(one) === lens.iteration() && (!one.made || one.made === made());
   const choice = () => /** @type {Choice} */ (model.get("attribution"));
   const choose = (/** @type {Record<string, any>} */ change) => frame.save({ attribution: { ...choice(), ...change } });
   let busy = false;
@@ -91,7 +96,7 @@ export function createAttribution(frame, lens) {
     const against = methodOf(wanted.method).baseline ? wanted.baseline : "";
     const exact = wanted.target === "label" ? lens.labelOf(row) : wanted.target;
     for (const one of [...known()].reverse()) {
-      if (one.set !== lens.set() || moment(one) !== lens.iteration() || one.method !== wanted.method || one.network !== wanted.network || one.baseline !== against) continue;
+      if (!current(one) || one.method !== wanted.method || one.network !== wanted.network || one.baseline !== against) continue;
       const i = one.rows.indexOf(row);
       if (i < 0 || (one.asked !== wanted.target && one.targets[i] !== exact)) continue;
       return heatOf(one, i);
@@ -108,11 +113,14 @@ export function createAttribution(frame, lens) {
       limit = Math.max(limit, Math.abs(value));
       sum += value;
     }
-    return { values: data, limit, signed: one.signed, target: one.targets[i], delta: one.delta?.[i] ?? null, sum };
+    return { values: data, limit, signed: one.signed, target: one.targets[i], delta: one.delta?.[i] ?? null, sum, made: one.made };
   }
 
+  /** Pinned images, or the one under the cursor, without such an attribution. */
+  const wanted = () => /** @type {number[]} */ (lens.pinned().length ? lens.pinned() : [lens.shown()].filter((row) => row !== null)).filter((row) => !find(row, choice())).slice(0, MOST);
+
   function request() {
-    const rows = (lens.pinned().length ? lens.pinned() : [lens.shown()].filter((row) => row !== null)).slice(0, MOST);
+    const rows = wanted();
     if (!rows.length || busy) return;
     busy = true;
     const done = () => {
@@ -127,7 +135,7 @@ export function createAttribution(frame, lens) {
    * @param {number} row */
   function offers(row) {
     return known()
-      .filter((one) => one.set === lens.set() && moment(one) === lens.iteration() && one.rows.includes(row))
+      .filter((one) => current(one) && one.rows.includes(row))
       .slice(-6)
       .map((one) => {
         const target = one.targets[one.rows.indexOf(row)];
@@ -158,26 +166,26 @@ export function createAttribution(frame, lens) {
       network.update(networks.map((value) => ({ value, label: value })), now.network);
       network.row.hidden = networks.length < 2;
       const found = find(row, now);
-      const alone = lens.pinned().length < 2;
-      ask.hidden = frame.standalone || !can;
+      const missing = wanted().length;
+      ask.hidden = frame.standalone || !can || !(busy || missing);
       ask.disabled = busy;
-      write(ask, busy ? "attributing …" : alone ? "attribute" : `attribute ${Math.min(MOST, lens.pinned().length)} images`);
+      write(ask, busy ? "attributing …" : missing === 1 ? "attribute" : `attribute ${missing} images`);
       shade.hidden = !found;
       const elsewhere = found ? [] : offers(row);
       fill(others, ...elsewhere);
       others.hidden = !elsewhere.length;
       note.hidden = false;
       if (!found) {
-        const other = known().find((one) => one.set === lens.set() && one.rows.includes(row) && moment(one) !== lens.iteration());
+        const other = known().find((one) => one.set === lens.set() && one.rows.includes(row));
         const hint = frame.standalone || !can ? "Not computed for this image." : "Not computed yet for this image.";
-        write(note, elsewhere.length ? `${hint} Computed:` : other ? `${hint} It was at iteration ${moment(other)}; shown is ${lens.iteration()}.` : hint);
+        write(note, elsewhere.length ? `${hint} Computed:` : !other ? hint : moment(other) !== lens.iteration() ? `${hint} It was at iteration ${moment(other)}; shown is ${lens.iteration()}.` : `${hint} It was of an evaluator trained otherwise (${other.made}).`);
         return;
       }
       const label = lens.classes()[found.target];
       const total = found.signed ? `sum ${number(found.sum, 3)} logit` : `largest ${number(found.limit, 3)} logit per unit`;
-      write(note, `${methodOf(now.method).label} of ${now.network} for ${label}: ${total}${found.delta === null ? "" : `, convergence delta ${signed(found.delta)} logit`}`);
+      write(note, `${methodOf(now.method).label} of ${now.network}${found.made ? ` (${found.made})` : ""} for ${label}: ${total}${found.delta === null ? "" : `, convergence delta ${signed(found.delta)} logit`}`);
       opacity.update({ low: 0, high: 1, value: model.get("opacity"), normal: null, text: `${Math.round(100 * model.get("opacity"))} %` });
-      legend.update(theme, { label: found.signed ? "logit per pixel: blue against, red for" : "magnitude, logit per unit of the pixel", map: mapOf(theme, found), low: found.signed ? -found.limit : 0, high: found.limit, mark, clipped: false });
+      legend.update(theme, { label: `${found.signed ? "logit per pixel: blue against, red for" : "magnitude, logit per unit of a normalised pixel"}${lens.shape()[0] > 1 ? ", channels summed" : ""}`, map: mapOf(theme, found), low: found.signed ? -found.limit : 0, high: found.limit, mark, clipped: false });
     },
   };
 }

@@ -77,7 +77,9 @@ export function createInspector(frame, lens) {
       busy = false;
       frame.invalidate();
     };
-    frame.requests.ask("look", { set: lens.set(), influence: more }, done, { failed: done });
+    const here = /** @type {string[]} */ (model.get("offer").here);
+    const chosen = model.get("attribution").network;
+    frame.requests.ask("look", { set: lens.set(), influence: more, ...(here.includes(chosen) ? { network: chosen } : {}) }, done, { failed: done });
     frame.invalidate();
   };
   frame.listen(look, "click", () => askLooks(false));

@@ -29,8 +29,10 @@ export function createClassRows(frame) {
       if (state === listed) return;
       listed = state;
       const weight = (/** @type {number} */ k) => Math.max(label[k], probabilities?.[k] ?? 0, influence && limit ? Math.abs(influence[k]) / limit : 0);
-      const shown = classes.map((_, k) => k);
-      if (classes.length > MOST) shown.sort((a, b) => weight(b) - weight(a)).splice(MOST);
+      // A hard label is one bar, and alone it is all there is to say.
+      const shown = classes.map((_, k) => k).filter((k) => soft || probabilities || influence || label[k] > 0);
+      const many = shown.length > MOST;
+      if (many) shown.sort((a, b) => weight(b) - weight(a)).splice(MOST);
       fill(
         head,
         el("th", { scope: "col" }, "class"),
@@ -47,12 +49,12 @@ export function createClassRows(frame) {
             return el("span", { class: "dw-bar-track", "aria-hidden": "true" }, fillBar);
           };
           const ink = classColour(k, theme.dark);
-          const says = el("td", {}, el("div", { class: "dw-two" }, bar(label[k], "dw-solid", ink), el("span", { class: "dw-number" }, number(label[k], 2))));
+          const says = el("td", {}, (soft || label[k] > 0) && el("div", { class: "dw-two" }, bar(label[k], "dw-solid", ink), el("span", { class: "dw-number" }, number(label[k], 2))));
           if (probabilities) says.append(el("div", { class: "dw-two dw-quiet" }, bar(probabilities[k], "dw-open", theme.quiet), el("span", { class: "dw-number" }, number(probabilities[k], 2))));
           return el("tr", {}, el("th", { scope: "row", title: classes[k] }, classes[k]), says, influence && el("td", {}, diverging(theme, influence[k], limit)));
         }),
       );
-      rest.hidden = classes.length <= MOST;
+      rest.hidden = !many;
       write(rest, `and ${classes.length - shown.length} classes with less in them`);
       key.hidden = !influence;
       write(key, "Influence: change of the class's mean test loss when this image is left out of training. Above zero (red): without it the class is learned worse.");

@@ -91,8 +91,10 @@ def offer(explorer: "DistilledImagesExplorer") -> dict[str, Any]:
         networks.append(network_name(explorer.network))
     if explorer.dataset is not None:
         networks.append(EVALUATOR)
+    here = list(networks)
     networks += [item.network for item in explorer.known.attributions]
     return {
+        "here": here,
         "attribution": {
             "methods": [
                 {"value": name, "label": label, "baseline": name in WITH_BASELINE, "signed": name not in MAGNITUDES}
@@ -109,6 +111,11 @@ def offer(explorer: "DistilledImagesExplorer") -> dict[str, Any]:
 
 EVALUATOR = "the evaluator"
 """A network trained on the set as `workbench.condensation.evaluate` trains them, of the protocol's first kind."""
+
+
+def evaluator_made(training: Mapping[str, Any]) -> str:
+    """How the evaluator is trained under these settings; distilled_attribution.js has the other copy."""
+    return f"{training['networks'][0]}, {training['epochs']} epochs"
 
 
 def network_name(network: nn.Module | TrainingRecord) -> str:

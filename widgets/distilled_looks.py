@@ -36,6 +36,8 @@ class Attributed:
         The attribution.
     asked
         How its target class was asked for: ``"label"``, ``"predicted"`` or a class; None where nobody knows.
+    made
+        Of an evaluator, how it was trained; another one is another network.
     """
 
     of: str
@@ -43,6 +45,7 @@ class Attributed:
     network: str
     found: Attribution
     asked: str | int | None = None
+    made: str = ""
 
 
 def attributions_content(known: Sequence[Attributed], arrays: Arrays) -> list[dict[str, Any]]:
@@ -53,6 +56,7 @@ def attributions_content(known: Sequence[Attributed], arrays: Arrays) -> list[di
             "iteration": item.iteration,
             "network": item.network,
             "asked": item.asked,
+            "made": item.made,
             "method": item.found.method,
             "baseline": item.found.baseline,
             "signed": item.found.method not in MAGNITUDES,

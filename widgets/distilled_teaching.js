@@ -143,15 +143,6 @@ export function createTeaching(frame, lens) {
       confusion.update(theme, found, network, width);
       reliability.update(theme, found, network, width);
     },
-    /** What is measured, as a table: the same columns as `.taught()` in Python.
-     * @returns {import("./parts/frame.js").Table} */
-    table() {
-      const found = base();
-      const rows = !found
-        ? []
-        : found.networks.flatMap((network, k) => Object.entries(found.scores).map(([name, all]) => /** @type {(string | number | null)[]} */ ([network, name, all[k].mean, all[k].low, all[k].high])));
-      return { columns: ["network", "trained on", "accuracy", "low", "high"], rows };
-    },
   };
 
   /** @param {Evaluation | null} found @param {Without | null} less */

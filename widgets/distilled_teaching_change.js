@@ -18,7 +18,7 @@ export function createChange(frame, lens) {
   const table = el("table", { class: "dw-unseen", "data-testid": "change-table" });
   const { node, beside } = block("Change of accuracy without them, by class", plot.node, words, key, table);
   node.classList.add("dw-wide");
-  const signed = (/** @type {number} */ value) => (value > 0 ? "+" : "") + percent(value);
+  const signed = (/** @type {number} */ value) => `${value > 0 ? "+" : ""}${percent(value).replace(" %", "")}`;
 
   return {
     node,
@@ -39,7 +39,7 @@ export function createChange(frame, lens) {
       const [mean, low, high, noise] = [change.mean, change.low, change.high, change.noise].map(rowOf);
       const classes = ["all", ...lens.classes()];
       const known = !Number.isNaN(low[0]);
-      const reach = Math.max(0.02, ...[...mean, ...low, ...high, ...noise].filter(Number.isFinite).map(Math.abs)) * 1.12;
+      const reach = Math.min(1, Math.max(0.02, ...[...mean, ...low, ...high, ...noise].filter(Number.isFinite).map(Math.abs)) * 1.12);
       const x = classes.map((_, k) => k);
       const ink = runColour("other", 0, theme.dark);
       const wide = Math.max(4, Math.min(26, (width * 2) / classes.length / 3));
@@ -50,7 +50,7 @@ export function createChange(frame, lens) {
         {
           label: `Change of accuracy when ${less.rows.length} images are left out: ${classes.map((name, k) => `${name} ${signed(mean[k])}${known ? ` (${signed(low[k])} to ${signed(high[k])})` : ""}`).join("; ")}`,
           x: { low: -0.6, high: classes.length - 0.4, title: "class", names: classes },
-          y: { low: -100 * reach, high: 100 * reach, title: "change (% points)" },
+          y: { low: -100 * reach, high: 100 * reach, title: "percentage points" },
           layers: [
             { kind: "segments", x, y: noise.map((value) => 100 * value), low: noise.map((value) => -100 * value), colour: theme.quiet, opacity: 0.22, width: wide * 1.7, name: "seeds alone: ±" },
             { kind: "line", x: [-0.6, classes.length - 0.4], y: [0, 0], colour: theme.ink, width: 1 },
@@ -66,12 +66,12 @@ export function createChange(frame, lens) {
       const chance = 0.05 * (classes.length - 1);
       fill(
         words,
-        known ? `Over all classes ${signed(mean[0])} (95 % interval ${signed(low[0])} to ${signed(high[0])}). ` : `Over all classes ${signed(mean[0])}; one seed: no interval can be told. `,
-        known && (moved.length ? `Interval beyond zero: ${moved.map((k) => `${classes[k]} ${signed(mean[k])}`).join(", ")} (by chance alone about ${chance < 1 ? chance.toFixed(1) : Math.round(chance)} of ${classes.length - 1} classes would).` : "No class has an interval beyond zero: the seeds explain it."),
+        known ? `Over all classes ${signed(mean[0])} percentage points (95 % interval ${signed(low[0])} to ${signed(high[0])}). ` : `Over all classes ${signed(mean[0])} percentage points; one seed: no interval can be told. `,
+        known && (moved.length ? `Interval beyond zero: ${moved.map((k) => `class ${classes[k]} ${signed(mean[k])}`).join(", ")} (by chance alone about ${chance < 1 ? chance.toFixed(1) : Math.round(chance)} of ${classes.length - 1} classes would).` : "No class has an interval beyond zero: the seeds explain it."),
       );
       key.hidden = !known;
       write(key, "Points and bars: change paired over the seeds with its 95 % interval. Grey: how far two means over as many seeds differ by the seeds alone.");
-      fill(table, el("caption", {}, "Change of accuracy by class"), el("tbody", {}, ...classes.map((name, k) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, signed(mean[k])), el("td", {}, known ? `${signed(low[k])} to ${signed(high[k])}` : "no interval"), el("td", {}, `seeds alone ±${percent(noise[k])}`)))));
+      fill(table, el("caption", {}, "Change of accuracy by class, in percentage points"), el("tbody", {}, ...classes.map((name, k) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, signed(mean[k])), el("td", {}, known ? `${signed(low[k])} to ${signed(high[k])}` : "no interval"), el("td", {}, `seeds alone ±${percent(noise[k]).replace(" %", "")}`)))));
     },
   };
 }
