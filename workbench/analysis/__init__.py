@@ -3,7 +3,9 @@
 from workbench.analysis.attribution import attribute
 from workbench.analysis.calibration import calibration
 from workbench.analysis.cka import cka
+from workbench.analysis.curvature import hessian_trace, trace_of
 from workbench.analysis.dominance import dominant_examples
+from workbench.analysis.families import MatchedAgreement, agreement_at_matched_accuracy, agreement_matrix
 from workbench.analysis.fidelity import agreement, agreement_of_logits
 from workbench.analysis.hsic_sums import HSICSums
 from workbench.analysis.layers import default_layers
@@ -23,11 +25,14 @@ __all__ = [
     "RSA",
     "SVCCA",
     "HSICSums",
+    "MatchedAgreement",
     "Measure",
     "MutualKNN",
     "Procrustes",
     "Temperature",
     "agreement",
+    "agreement_at_matched_accuracy",
+    "agreement_matrix",
     "agreement_of_logits",
     "attribute",
     "calibration",
@@ -35,8 +40,10 @@ __all__ = [
     "default_layers",
     "dominant_examples",
     "fit_temperature",
+    "hessian_trace",
     "linear_probes",
     "loss_and_gradient_norm",
     "nearest",
     "similarity",
+    "trace_of",
 ]
