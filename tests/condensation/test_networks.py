@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from workbench.condensation import Fresh, Interpolated, NetworkPool, Run, Trained, pretrain
-from workbench.condensation.networks import embedding, initial_state, interpolate
+from workbench.condensation.networks import embedding, in_parts, initial_state, interpolate
 from workbench.models import build, observe
 
 
@@ -86,3 +86,11 @@ def test_embedding_is_what_the_last_layer_sees(tiny):
     features = embedding(network)(x)
     torch.testing.assert_close(features, observe(network, "flatten")(x).features["flatten"])
     torch.testing.assert_close(network.head(features), network(x))
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_embedding_in_parts_is_the_same_and_batch_norm_sees_the_whole_batch(norm):
+    network = build("convnet", ((1, 64, 64), 3), width=2, depth=1, norm=norm).double()
+    x = torch.randn(7, 1, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert len(in_parts(network, x)) == (2 if norm == "instance" else 1)
+    torch.testing.assert_close(embedding(network)(x), observe(network, "flatten")(x).features["flatten"])

@@ -16,6 +16,7 @@ from workbench.data import Dataset, Split
 from workbench.records import DistilledSet, Provenance, Record
 from workbench.training import distributed
 from workbench.training.fit import plain
+from workbench.training.grouping import keep_memory
 from workbench.training.interrupting import Interruptible
 
 __all__ = ["CondensationError", "condense", "plain_settings"]
@@ -100,6 +101,7 @@ def condense(
     last = method.iterations if iterations is None else iterations
     if last < 0:
         raise ValueError(f"iterations is {last}; it must be at least 0")
+    keep_memory()
     making = Making(method, run, fields, Journal(snapshots, last), started)
     if resume is not None:
         making.resume(resume)
