@@ -3,98 +3,21 @@
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
-from workbench import models
+from workbench.condensation.lessons import course_of, fresh, has_start, soft_labels, stacks_of, with_step_size
+from workbench.condensation.moments import Account, Moment
 from workbench.condensation.scoring import scored
-from workbench.condensation.teaching import Lesson, Recipe, SoftLabels, Taught, halfway, teach
+from workbench.condensation.teaching import Lesson, Recipe, Taught, halfway, teach
 from workbench.condensation.usable import decoded, fitting, random_real
 from workbench.data import Dataset
 from workbench.records import DistilledEvaluation, DistilledSet, Provenance
-from workbench.training import Guide, distributed
-from workbench.training.evaluating import Scores
+from workbench.training import distributed
 from workbench.training.fit import plain
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where an evaluation stands, as its `watch` is told.
-
-    Attributes
-    ----------
-    network
-        The architecture in training.
-    trained_on
-        What its networks are being trained on, such as ``("distilled", "random")``.
-    step, steps
-        Optimizer steps done, and in all.
-    share
-        Of the whole evaluation's work, in 0..1.
-    accuracy, confidence
-        Curves so far by what was trained on, shape (seeds, points); NaN where not yet.
-    """
-
-    network: str
-    trained_on: tuple[str, ...]
-    step: int
-    steps: int
-    share: float
-    accuracy: dict[str, Tensor]
-    confidence: dict[str, Tensor]
-
-
-class Account:
-    """The progress of an evaluation: a bar over all optimizer steps, and a `Moment` for who watches.
-
-    Parameters
-    ----------
-    work
-        Optimizer steps of each stack of training sets, of one architecture.
-    architectures
-        How many.
-    bar, watch
-        What is told.
-    """
-
-    def __init__(
-        self,
-        work: Mapping[tuple[str, ...], int],
-        architectures: int,
-        bar: "tqdm[Any]",
-        watch: Callable[[Moment], None] | None,
-    ) -> None:
-        self.work, self.bar, self.watch = work, bar, watch
-        self.total, self.done = max(1, sum(work.values()) * architectures), 0
-        bar.total = self.total
-        self.reached: dict[str, Taught] = {}
-
-    def teller(self, network: str, names: tuple[str, ...]) -> Callable[[Taught, int, Scores], None]:
-        """What `teach` is to call while it trains this stack."""
-
-        def tell(taught: Taught, step: int, scores: Scores) -> None:  # noqa: ARG001 - what teach tells
-            done = self.done + float((~taught.accuracy.isnan()).double().mean()) * self.work[names]
-            self.bar.n = round(done)
-            self.bar.refresh()
-            if self.watch is not None:
-                seen = {**self.reached, **taught.apart(names)}
-                self.watch(
-                    Moment(
-                        network=network,
-                        trained_on=names,
-                        step=step,
-                        steps=taught.steps[-1],
-                        share=done / self.total,
-                        accuracy={key: one.accuracy.clone() for key, one in seen.items()},
-                        confidence={key: one.confidence.clone() for key, one in seen.items()},
-                    )
-                )
-
-        return tell
 
 
 def evaluate(
@@ -207,8 +130,11 @@ def evaluate(
     architectures = (networks,) if isinstance(networks, str) else tuple(networks)
     if not numbers or not architectures:
         raise ValueError(f"networks is {networks!r} and seeds {seeds!r}; at least one of each is needed")
+    for what, count in (("epochs", epochs), ("full_epochs", full_epochs), ("points", points)):
+        if count < 1:
+            raise ValueError(f"{what} is {count}; it must be at least 1")
     fitted = fitting(distilled, data)
-    examples, probabilities, _ = decoded(fitted)
+    examples, probabilities, owner = decoded(fitted)
     kind = labels or ("soft" if distilled.soft or teacher is not None else "hard")
     recipe = Recipe(
         epochs=epochs,
@@ -222,8 +148,11 @@ def evaluate(
         points=points,
     )
     if step_size:
-        recipe = with_step_size(recipe, distilled, len(examples))
-    own = Lesson(examples, _soft(kind, probabilities, teacher, temperature, distilled))
+        recipe = with_step_size(recipe, distilled)
+    course = course_of(distilled, owner) if step_size else None
+    if course is not None and (teacher is not None or augment is not None):
+        raise ValueError("step_size=True with a rate for each step repeats the distilled steps: no teacher, no augment")
+    own = Lesson(examples, soft_labels(kind, probabilities, teacher, temperature, distilled), course)
     lessons: dict[str, list[Lesson]] = {"distilled": [own] * len(numbers)}
     recipes = {"distilled": recipe}
     if references:
@@ -233,8 +162,8 @@ def evaluate(
         plain_recipe = Recipe(epochs=epochs, batch_size=batch_size, augment=augment, points=points)
         recipes["random"] = plain_recipe if step_size else recipe
         recipes["full"] = Recipe(epochs=full_epochs, batch_size=min(64, batch_size), augment=augment, points=points)
-    stacks = _stacks(lessons, recipes, alike=temperature == 1 and loss is None)
-    work = {names: sum(recipes[n].length(len(lessons[n][0].split)) for n in names) for names in stacks}
+    stacks = stacks_of(lessons, recipes, alike=temperature == 1 and loss is None)
+    work = {names: sum(lessons[n][0].steps(recipes[n]) for n in names) for names in stacks}
     started_from = {a: distilled for a in architectures if own_start and has_start(distilled, a)}
     results: dict[str, dict[str, Taught]] = {}
     interrupted = False
@@ -245,7 +174,7 @@ def evaluate(
             account.reached = reached
             taught = teach(
                 [
-                    _network(architecture, data, seed, options, started_from if which == "distilled" else {})
+                    fresh(architecture, data, seed, options, started_from if which == "distilled" else {})
                     for which in names
                     for seed in numbers
                 ],
@@ -279,9 +208,9 @@ def evaluate(
         settings={
             "labels": kind,
             "epochs": recipe.epochs,
-            "steps": recipe.length(len(examples)),
+            "steps": own.steps(recipe),
             "optimizer": plain(recipe.optimizer),
-            "lr": recipe.lr,
+            "lr": recipe.lr if course is None else "learned",
             "momentum": recipe.momentum,
             "weight_decay": recipe.weight_decay,
             "schedule": plain(recipe.schedule),
@@ -299,85 +228,3 @@ def evaluate(
         },
         provenance=Provenance.capture(seed=numbers[0], device=place, started=started),
     )
-
-
-def with_step_size(recipe: Recipe, distilled: DistilledSet, examples: int) -> Recipe:
-    """The recipe with the learning rates that were learned with the images.
-
-    Raises
-    ------
-    ValueError
-        None was learned, or it is not positive.
-    """
-    rates = distilled.step_size
-    if rates is None:
-        raise ValueError("step_size=True, but no step size was learned with this set: leave it out and give lr")
-    if not bool((rates > 0).all()):
-        raise ValueError(f"the learned step size is {float(rates.min()):.3g}; training needs a positive one")
-    if rates.ndim == 0:
-        return Recipe(**{**vars(recipe), "lr": float(rates)})
-    each = rates.double().tolist()
-    return Recipe(
-        steps=len(each),
-        lr=1.0,
-        momentum=0.0,
-        weight_decay=0.0,
-        schedule=lambda progress: each[min(round(progress * len(each)), len(each) - 1)],
-        batch_size=examples,
-        augment=recipe.augment,
-        points=recipe.points,
-    )
-
-
-def _soft(
-    kind: str, probabilities: Tensor | None, teacher: nn.Module | None, temperature: float, distilled: DistilledSet
-) -> Any:
-    """Who labels the images softly; None for hard labels."""
-    if kind not in ("hard", "soft"):
-        raise ValueError(f"labels is {kind!r}; it can be 'hard' or 'soft'")
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; it must be positive")
-    if kind == "hard":
-        if teacher is not None:
-            raise ValueError("labels='hard', but a teacher gives soft labels: leave one of the two out")
-        return None
-    if teacher is not None:
-        return Guide(teacher)
-    if probabilities is None:
-        raise ValueError(
-            f"labels='soft', but the labels of {distilled.name or distilled.method} are classes: "
-            "pass a teacher that labels the images, or labels='hard'"
-        )
-    return SoftLabels(probabilities)
-
-
-def _stacks(
-    lessons: Mapping[str, Sequence[Lesson]], recipes: Mapping[str, Recipe], *, alike: bool
-) -> list[tuple[str, ...]]:
-    """What can be trained in one stack: equal recipes and numbers of examples, and losses that are alike."""
-    if "random" not in lessons:
-        return [("distilled",)]
-    own, drawn = lessons["distilled"][0], lessons["random"][0]
-    same = len(own.split) == len(drawn.split) and recipes["random"] == recipes["distilled"]
-    if same and (alike or (own.guide is None) == (drawn.guide is None)):
-        return [("distilled", "random"), ("full",)]
-    return [("distilled",), ("random",), ("full",)]
-
-
-def has_start(distilled: DistilledSet, network: str) -> bool:
-    """Whether the set was made for certain initial weights of this architecture."""
-    return bool(distilled.start) and (distilled.spec or {}).get("name") == network
-
-
-def _network(
-    name: str,
-    data: Dataset,
-    seed: int,
-    options: Mapping[str, Mapping[str, Any]] | None,
-    started_from: Mapping[str, DistilledSet],
-) -> nn.Module:
-    if name not in started_from:
-        return models.build(name, data, seed=seed, **(options or {}).get(name, {}))
-    network = models.from_spec(started_from[name].spec or {})
-    network.load_state_dict(started_from[name].start)
-    return network

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from workbench import models
-from workbench.condensation.evaluate import with_step_size
+from workbench.condensation.lessons import with_step_size
 from workbench.condensation.teaching import Lesson, Recipe, SoftLabels, teach
 from workbench.condensation.usable import decoded, fitting
 from workbench.data import Dataset
@@ -78,7 +78,9 @@ def score_history(
             networks.append(models.build(network, data, seed=seed, **(options or {})))
     recipe = Recipe(epochs=epochs, lr=lr, batch_size=batch_size, augment=augment, points=10 if watch else 1)
     if step_size:
-        recipe = with_step_size(recipe, distilled, len(lessons[0].split))
+        recipe = with_step_size(recipe, distilled)
+        if distilled.step_size is not None and distilled.step_size.ndim:
+            raise ValueError("step_size=True needs one learned rate; the steps of a set with many are taken by replay")
     taught = teach(
         networks,
         lessons,

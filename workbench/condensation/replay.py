@@ -104,7 +104,7 @@ def replay(
         begin = network.vector(distilled.start)[None]
     else:
         begin = starts if isinstance(starts, Tensor) else network.fresh(list(starts))
-    sizes, batches = _schedule(distilled, steps, step_size)
+    sizes, batches = schedule(distilled, steps, step_size)
 
     def loss(weights: Tensor, n: int) -> Tensor:
         images, labels = distilled.images, distilled.labels
@@ -119,10 +119,16 @@ def replay(
     return Replay(network, path, sizes)
 
 
-def _schedule(
-    distilled: DistilledSet, steps: int | None, step_size: float | None
+def schedule(
+    distilled: DistilledSet, steps: int | None = None, step_size: float | None = None
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """Step sizes, and the rows of the images that each step sees (None: all)."""
+    """Step sizes of the distilled steps, and the rows of the stored images that each step sees (None: all).
+
+    Raises
+    ------
+    ValueError
+        The record does not say the number of steps or their size.
+    """
     learned = distilled.step_size
     if learned is None and step_size is None:
         raise ValueError(f"{distilled.name!r} has no step size of its own: pass step_size")

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workbench.condensation.stepping import Course, SoftCrossEntropy, follow
 from workbench.data import Dataset, Split
 from workbench.models import Outputs
-from workbench.training import Ensemble, TrainingError
+from workbench.training import Ensemble, TrainingError, distributed
 from workbench.training.evaluating import Scores
 from workbench.training.guide import GuideFunction
 
@@ -91,18 +92,6 @@ class SoftLabels:
 
 
 @dataclass(frozen=True)
-class SoftCrossEntropy:
-    """T² · cross-entropy of the student's distribution with the guide's, both at logit temperature T (Hinton 2015)."""
-
-    temperature: float = 1.0
-
-    def __call__(self, outputs: Outputs, guide: Outputs | None, labels: Tensor) -> Tensor:  # noqa: ARG002 - a `Loss`
-        assert guide is not None
-        T = self.temperature
-        return T**2 * F.cross_entropy(outputs.logits / T, (guide.logits / T).softmax(-1), reduction="none")
-
-
-@dataclass(frozen=True)
 class Lesson:
     """A training set for one network.
 
@@ -113,10 +102,17 @@ class Lesson:
     guide
         Soft labels: a function of (inputs, rows), such as `SoftLabels` or a `workbench.training.Guide`; None: the hard
         labels count.
+    course
+        The very steps to take, instead of a `Recipe`.
     """
 
     split: Split
     guide: GuideFunction | None = None
+    course: Course | None = None
+
+    def steps(self, recipe: Recipe) -> int:
+        """Optimizer steps it takes."""
+        return recipe.length(len(self.split)) if self.course is None else len(self.course)
 
 
 @dataclass
@@ -172,7 +168,7 @@ def teach(
     networks
         Of one architecture; trained in place.
     lessons
-        One per network, with equal numbers of examples.
+        One per network, with equal numbers of examples; a `Course` is one for all, with the first lesson's examples.
     seeds
         Of each network's order of examples and augmentation.
     temperature
@@ -190,9 +186,10 @@ def teach(
     TrainingError
         A loss became NaN or infinite.
     """
-    N, examples = len(networks), len(lessons[0].split)
+    N, examples, course = len(networks), len(lessons[0].split), lessons[0].course
     options = recipe.options(examples)
-    steps, every = options["steps"], options["evaluate_every"]
+    steps = lessons[0].steps(recipe)
+    every = max(1, -(-steps // max(1, recipe.points)))
     taught = Taught(steps=[*range(every, steps, every), steps] if steps else [])
     taught.accuracy = torch.full((N, len(taught.steps)), torch.nan, dtype=torch.float64)
     taught.confidence = taught.accuracy.clone()
@@ -212,6 +209,13 @@ def teach(
             if watch is not None:
                 watch(taught, step, scores)
 
+        if course is not None:
+            told = _guide(lessons[0])(lessons[0].split.inputs, torch.arange(examples, device=lessons[0].split.device))
+            place = distributed.pick(device)
+            if not follow(networks[rows], lessons[0].split, told, course, test, every=every, device=place, note=note):
+                taught.interrupted = True
+                break
+            continue
         try:
             records = Ensemble(networks[rows]).fit(
                 [Dataset(what, lesson.split, test) for lesson in parts],

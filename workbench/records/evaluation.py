@@ -128,7 +128,8 @@ class DistilledEvaluation(Record):
     def summary(self) -> str:
         lines = []
         for k, network in enumerate(self.networks):
-            parts = [f"{network} {_percent(self.mean(k), self.interval(k))}"]
+            own = " (from the set's own initial weights)" if network in self.settings.get("own_start", ()) else ""
+            parts = [f"{network}{own} {_percent(self.mean(k), self.interval(k))}"]
             for label, values in (("random real", self.random_accuracy), ("all real data", self.full_accuracy)):
                 if values is not None:
                     parts.append(f"{label} {_percent(float(values[k].mean()), self.interval(k, values))}")
