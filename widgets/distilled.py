@@ -40,7 +40,10 @@ class DistilledImagesExplorer(LensTraits, Explorer):
     **options
         `selection` (``{"set", "iteration", "images", "moment"}``: which set, when, the rows of the selected images, and
         the other moment of a comparison), `sort`, `descending`, `by_class`, `classes` (names; empty: all), `against`,
-        `compare`, `full_range`, `curve`, `panel`, `title`.
+        `compare`, `full_range`, `curve`, `panel` (``"images"`` or ``"teaching"``), `title`; of one image `attribution`
+        (``{"method", "target", "baseline", "network"}``, the target ``"label"``, ``"predicted"`` or a class number),
+        `opacity`, `pixel_values`; of what it teaches `training` (``{"networks", "seeds", "epochs", "references"}``),
+        `judged` (whose figures are shown), `left_out` (rows by set name).
 
     Raises
     ------
@@ -77,7 +80,6 @@ class DistilledImagesExplorer(LensTraits, Explorer):
         "panel",
         *LENS_SETTINGS,
     )
-    libraries = ("Plotly",)
 
     sort = traitlets.Unicode("class", help="What the images are ordered by.").tag(sync=True)
     descending = traitlets.Bool(False, help="The largest first.").tag(sync=True)

@@ -151,7 +151,7 @@ export function createTeaching(frame, lens) {
     const reasons = [];
     const measured = taughtAt() ?? lens.last();
     if (found && measured !== lens.iteration()) reasons.push(`measured on the images of iteration ${measured.toLocaleString("en")}; shown is ${lens.iteration().toLocaleString("en")}`);
-    if (less && JSON.stringify(less.rows) !== JSON.stringify(out)) reasons.push(`“without” left out ${less.rows.length} images; now ${out.length === 0 ? "none is" : `${out.length} are`} left out`);
+    if (less && JSON.stringify(less.rows) !== JSON.stringify(out)) reasons.push(`“without” left out ${less.rows.length} images; now ${out.length === 0 ? "none is" : out.length === 1 ? "1 is" : `${out.length} are`} left out`);
     else if (found && !less && out.length) reasons.push(`${out.length} ${out.length === 1 ? "image is" : "images are"} left out and not yet trained without`);
     stale.hidden = !reasons.length;
     write(stale, reasons.length ? `Out of date: ${reasons.join("; ")}. Train again to see what is there now.` : "");
