@@ -14,7 +14,8 @@ import { el, elide, number, sharp } from "./parts/dom.js";
  * @property {Set<number>} selected
  * @property {number | null} hovered
  * @property {[number, number][] | null} outline being drawn, px of the stage
- * @property {((row: number, x: number, y: number) => number[] | null) | null} values written into pixels that are large enough
+ * @property {(row: number, x: number, y: number) => number[] | null} values written into pixels that are large enough
+ * @property {(values: number[]) => string} ink that reads well on a pixel of these values
  */
 
 const LEGIBLE = 34; // px of a pixel that its value fits into
@@ -27,6 +28,7 @@ export function createAtlas(testid) {
   const over = el("canvas", { class: "dw-over", tabindex: 0, role: "application", "aria-roledescription": "image atlas", "data-testid": testid });
   const node = el("div", { class: "dw-atlas" }, base, over);
   const pages = createPages();
+  let told = /** @type {import("./distilled_layout.js").Layout | null} */ (null);
 
   return {
     node,
@@ -42,7 +44,7 @@ export function createAtlas(testid) {
       const view = viewport.now();
       const below = sharp(base, width, height);
       pages.draw(below, layout, source, strip, view, width, height);
-      if (picture.values && view.scale >= LEGIBLE) writeValues(below, theme, picture, picture.values, view, width, height);
+      if (view.scale >= LEGIBLE) writeValues(below, theme, picture, view, width, height);
       const context = sharp(over, width, height);
       drawHeaders(context, theme, layout, view, width, height);
       drawSelected(context, theme, picture, view, width, height);
@@ -50,6 +52,11 @@ export function createAtlas(testid) {
       over.setAttribute("aria-label", picture.label);
       // Where the images lie, so that a test or a lesson can point at one.
       over.dataset.view = [view.x, view.y, view.scale].map((value) => value.toFixed(4)).join(" ");
+      if (told !== layout) {
+        told = layout;
+        over.dataset.grid = [layout.columns, ...layout.pitch, layout.size[1], layout.size[0]].join(" ");
+        over.dataset.blocks = layout.placed.map(({ x, y, block }) => `${x.toFixed(4)} ${y.toFixed(4)} ${block.rows.length}`).join(";");
+      }
     },
   };
 }
@@ -177,12 +184,11 @@ function drawOutline(context, theme, line) {
  * @param {CanvasRenderingContext2D} context
  * @param {import("./parts/theme.js").Theme} theme
  * @param {Picture} picture
- * @param {(row: number, x: number, y: number) => number[] | null} values
  * @param {View} view
  * @param {number} width
  * @param {number} height
  */
-function writeValues(context, theme, { layout }, values, view, width, height) {
+function writeValues(context, theme, { layout, values, ink }, view, width, height) {
   const [h, w] = layout.size;
   context.textAlign = "center";
   context.textBaseline = "middle";
@@ -197,16 +203,8 @@ function writeValues(context, theme, { layout }, values, view, width, height) {
         const size = Math.min(13, (view.scale / Math.max(2.6, found.length * 1.25)) * 0.92);
         context.font = `${size}px ${theme.font}`;
         const [cx, cy] = [(left + x + 0.5 - view.x) * view.scale, (top + y + 0.5 - view.y) * view.scale];
-        found.forEach((value, c) => {
-          const text = number(value, 2);
-          const line = cy + (c - (found.length - 1) / 2) * size * 1.1;
-          // Dark on light and light on dark, whatever the pixel's colour is.
-          context.lineWidth = 2.5;
-          context.strokeStyle = "rgba(0,0,0,.75)";
-          context.strokeText(text, cx, line);
-          context.fillStyle = "#fff";
-          context.fillText(text, cx, line);
-        });
+        context.fillStyle = ink(found);
+        found.forEach((value, c) => context.fillText(number(value, 2), cx, cy + (c - (found.length - 1) / 2) * size * 1.1));
       }
     }
   }

@@ -26,7 +26,9 @@ def draw(explorer: "DistilledImagesExplorer") -> Figure:
     """The atlas by class, the other side of a comparison or the difference, and the curves under the cursor."""
     record, beside = explorer.record, distilled_view.other(explorer)
     own = distilled_view.pixels(explorer)
-    title = f"iteration {explorer.selection['iteration']}"
+    selection = explorer.selection
+    named = explorer.against in explorer.sets
+    title = f"{selection['set']}, iteration {selection['iteration']}" if named else f"iteration {selection['iteration']}"
     panels: list[tuple[str, np.ndarray, np.ndarray | None]] = [(title, own, None)]
     if beside is not None and explorer.compare == "difference":
         panels = [(f"{title} − {beside.title}", own - beside.pixels, beside.there)]

@@ -73,7 +73,7 @@ export function createSets(frame, data) {
         el(
           "table",
           {},
-          el("thead", {}, el("tr", {}, ...["set", "images", "size", "seconds to distil", ...networks].map((name, k) => el("th", { scope: "col", class: k ? "dw-number" : null }, name)))),
+          el("thead", {}, el("tr", {}, ...["set", "images", "size", "time (s)", ...networks].map((name, k) => el("th", { scope: "col", class: k ? "dw-number" : null }, name)))),
           el("tbody", {}, ...rows),
         ),
         note && el("p", { class: "dw-quiet" }, note),

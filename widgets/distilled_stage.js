@@ -5,7 +5,7 @@ import { createLayout } from "./distilled_layout.js";
 import { createPointer } from "./distilled_pointer.js";
 import { differenceSource, imageSource, largestDifference, word } from "./distilled_texture.js";
 import { createViewport } from "./distilled_viewport.js";
-import { classColour } from "./parts/colours.js";
+import { classColour, inkOn } from "./parts/colours.js";
 import { el, number, write } from "./parts/dom.js";
 import { createLegend } from "./parts/legend.js";
 import { facts } from "./parts/tooltip.js";
@@ -27,6 +27,7 @@ export function createStage(frame, data) {
   const titles = [0, 1].map((k) => el("figcaption", { "data-testid": `atlas-title-${k}` }));
   const figures = [first, second].map((atlas, k) => el("figure", { class: "dw-figure" }, titles[k], atlas.node));
   const legend = createLegend();
+  legend.node.dataset.testid = "atlas-legend";
   const nothing = el("p", { class: "dw-empty", "data-testid": "no-images", hidden: true }, "No image is of the classes that are chosen: choose others above, or all.");
   const node = el("div", { class: "dw-atlases", "data-testid": "atlases" }, ...figures, nothing);
   /** @type {import("./distilled_layout.js").Layout | null} */
@@ -235,6 +236,7 @@ export function createStage(frame, data) {
               hovered: hovered ?? (document.activeElement === first.canvas || document.activeElement === second.canvas ? cursor : null),
               outline,
               values: mode === "difference" && other ? (row, x, y) => difference(side, other, row, x, y) : (row, x, y) => data.valuesAt(side, row, x, y),
+              ink: mode === "difference" ? (values) => inkOn(map, values[0], -limit, limit) : (values) => inkOver(values, range(side)),
             },
             each,
             height,
@@ -254,6 +256,16 @@ export function createStage(frame, data) {
     const [a, b] = [data.valuesAt(one, row, x, y), data.valuesAt(other, row, x, y)];
     return a && b ? [mean(a) - mean(b)] : null;
   }
+}
+
+/**
+ * Black or white, whichever reads better on a pixel.
+ * @param {number[]} values one, or red, green and blue
+ * @param {[number, number]} range that is black and white
+ */
+function inkOver(values, [low, high]) {
+  const [r, g, b] = (values.length >= 3 ? values : [values[0], values[0], values[0]]).map((value) => Math.max(0, Math.min(1, (value - low) / (high - low || 1))) ** 2.2);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";
 }
 
 /** @param {number[]} values */
