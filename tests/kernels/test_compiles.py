@@ -1,0 +1,77 @@
+"""Every fused kernel compiles for a GPU that need not be here: to machine code of compute capability 9.0.
+
+The launches are recorded instead of run; what Triton would have been given is compiled ahead of time.
+"""
+
+import pytest
+import torch
+
+from workbench.kernels.dispatch import INTERPRETED, available
+
+if not available():
+    pytest.skip("Triton exists for Linux only", allow_module_level=True)
+if INTERPRETED:
+    pytest.skip("the interpreter has no compiler", allow_module_level=True)
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+from workbench.kernels.divergence_rows import KINDS, Kind
+from workbench.kernels.fused import divergence, sparse_rows
+
+NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.bool: "i1"}
+
+
+def kind_of(value):
+    if isinstance(value, torch.Tensor):
+        return "*" + NAMES[value.dtype]
+    return "fp32" if isinstance(value, float) else "i32"
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """(kernel, signature, constants, options) of every launch, none of which happens."""
+    recorded = []
+
+    def record(kernel, *args, grid, warmup, **keywords):
+        names = kernel.arg_names
+        given = dict(zip(names, args, strict=False)) | {
+            name: keywords.pop(name) for name in list(keywords) if name in names
+        }
+        constants = {p.name for p in kernel.params if p.is_constexpr} | {n for n, v in given.items() if v is None}
+        signature = {n: "constexpr" if n in constants else kind_of(given[n]) for n in names}
+        recorded.append((kernel, signature, {n: given[n] for n in constants}, keywords))
+
+    monkeypatch.setattr(JITFunction, "run", record)
+    return recorded
+
+
+def compiled(launch):
+    kernel, signature, constants, options = launch
+    places = {(kernel.arg_names.index(n),): value for n, value in constants.items()}
+    source = ASTSource(kernel, signature, places)
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def check(launches):
+    assert launches
+    for launch in launches:
+        made = compiled(launch)
+        assert made.asm["cubin"], launch[0].__name__
+
+
+@pytest.mark.parametrize("classes", [10, 30_000])
+@pytest.mark.parametrize("name", ["forward", "skew"])
+def test_divergence(launches, name, classes):
+    student = torch.empty(2, classes, dtype=torch.bfloat16)
+    kind = Kind(name, 0.3, 1.5, 1.0)
+    _, sums = divergence.forward(student, student, kind)
+    divergence.backward(student, student, kind, sums, torch.empty(2))
+    check(launches)
+
+
+def test_sparse_teachers(launches):
+    sparse_rows.rest(torch.empty(2, 5000), torch.zeros(2, 8, dtype=torch.int64), 2.0)
+    check(launches)
