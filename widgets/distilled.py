@@ -92,7 +92,7 @@ class DistilledImagesExplorer(LensTraits, Explorer):
     full_range = traitlets.Bool(False, help="Black to white span all values, not 0 to 1.").tag(sync=True)
     curve = traitlets.Unicode("loss", help="Which curve the timeline shows beside the accuracy.").tag(sync=True)
     panel = traitlets.Enum(["images", "teaching"], "images", help="What the stage shows.").tag(sync=True)
-    findings = traitlets.Dict(help="Looks, attributions and evaluations, as they become known.").tag(sync=True)
+    findings = traitlets.Dict(help="Looks and evaluations, as they become known.").tag(sync=True)
     findings_arrays = traitlets.Dict(help="The arrays that `findings` refers to.").tag(sync=True)
 
     def __init__(
@@ -145,8 +145,10 @@ class DistilledImagesExplorer(LensTraits, Explorer):
     def publish(self) -> None:
         """Send what is known now (`known`) to the browser; pixels are not sent again."""
         plain, arrays = self.known.content()
-        with self.hold_sync():
+        attributed, heats = self.known.attributed()
+        with self.hold_sync():  # what is as it was does not travel
             self.findings_arrays, self.findings = arrays, plain
+            self.attributions_arrays, self.attributions = heats, attributed
 
     # Checks ---------------------------------------------------------------------------------------------------------
 

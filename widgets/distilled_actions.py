@@ -151,9 +151,9 @@ def teach(explorer: "DistilledImagesExplorer", job: Job) -> None:
 
 
 ACTIONS: dict[str, Callable[["DistilledImagesExplorer", Job], Any]] = {
-    "look": look,
-    "attribute": attribute,
-    "teach": teach,
+    "looks": look,
+    "attribution": attribute,
+    "training": teach,
 }
 
 

@@ -47,7 +47,7 @@ const MOST = 64; // images asked for at once
 export function createAttribution(frame, lens) {
   const { model } = frame;
   const content = () => /** @type {Offer} */ (model.get("offer").attribution);
-  const known = () => /** @type {Known[]} */ (model.get("findings")?.attributions ?? []);
+  const known = () => /** @type {Known[]} */ (model.get("attributions")?.known ?? []);
   const moment = (/** @type {Known} */ one) => one.iteration ?? lens.last();
   /** How the evaluator is trained under the present settings; distilled_lens.py has the other copy. */
   const made = () => `${model.get("training").networks[0]}, ${model.get("training").epochs} epochs`;
@@ -106,7 +106,7 @@ export function createAttribution(frame, lens) {
 
   /** @param {Known} one @param {number} i @returns {Heat} */
   function heatOf(one, i) {
-    const { data } = at(/** @type {import("./parts/arrays.js").Tensor} */ (tensor(model, one.heat, "findings_arrays")), i);
+    const { data } = at(/** @type {import("./parts/arrays.js").Tensor} */ (tensor(model, one.heat, "attributions_arrays")), i);
     let limit = 0;
     let sum = 0;
     for (const value of data) {
@@ -127,7 +127,7 @@ export function createAttribution(frame, lens) {
       busy = false;
       frame.invalidate();
     };
-    frame.requests.ask("attribute", { set: lens.set(), iteration: lens.iteration(), rows, ...choice(), baseline: needs() }, done, { failed: done });
+    frame.requests.ask("attribution", { set: lens.set(), iteration: lens.iteration(), rows, ...choice(), baseline: needs() }, done, { failed: done });
     frame.invalidate();
   }
 

@@ -16,8 +16,8 @@ SCORES = {
     "loss": "loss",
     "gradient_norm": "gradient norm",
     "influence": "influence",
-    "nearest_pixels": "distance to the nearest real image in pixels",
-    "nearest_features": "distance to the nearest real image in features",
+    "nearest_pixels": "distance to nearest real, pixels",
+    "nearest_features": "distance to nearest real, features",
 }
 """What images can be sorted by beside their class: value of the trait `sort` → how it is called."""
 
@@ -66,13 +66,17 @@ class Findings:
                 )
         return found
 
+    def attributed(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The attributions, apart from all else: one more of them sends no thumbnails again."""
+        arrays = Arrays()
+        return {"known": attributions_content(self.attributions, arrays)}, arrays.packed
+
     def content(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Plain values and the arrays they refer to. These are sent whenever something is found; pixels are not."""
         arrays = Arrays()
         plain: dict[str, Any] = {
             "looks": {name: _look(item, arrays) for name, item in self.looks.items()},
             "evaluations": {name: evaluation_content(item, arrays) for name, item in self.evaluations.items()},
-            "attributions": attributions_content(self.attributions, arrays),
         }
         plain["taught"] = {name: {"iteration": iteration} for name, iteration in self.taught.items()}
         plain["without"] = {

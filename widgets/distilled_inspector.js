@@ -79,7 +79,7 @@ export function createInspector(frame, lens) {
     };
     const here = /** @type {string[]} */ (model.get("offer").here);
     const chosen = model.get("attribution").network;
-    frame.requests.ask("look", { set: lens.set(), influence: more, ...(here.includes(chosen) ? { network: chosen } : {}) }, done, { failed: done });
+    frame.requests.ask("looks", { set: lens.set(), influence: more, ...(here.includes(chosen) ? { network: chosen } : {}) }, done, { failed: done });
     frame.invalidate();
   };
   frame.listen(look, "click", () => askLooks(false));
@@ -148,7 +148,7 @@ export function createInspector(frame, lens) {
       /** @type {[string, string][]} */
       const lines = [];
       if (known && here) {
-        lines.push(["loss", `${number(found(known.scores.loss)?.data[row], 3)} nats`], ["gradient norm", number(found(known.scores.gradient_norm)?.data[row], 3)]);
+        lines.push(["network", known.network], ["loss", `${number(found(known.scores.loss)?.data[row], 3)} nats`], ["gradient norm", number(found(known.scores.gradient_norm)?.data[row], 3)]);
         if (shift) lines.push(["influence, mean", `${signed(mean(shift))} nats`]);
       }
       figures.hidden = !lines.length;
@@ -158,7 +158,6 @@ export function createInspector(frame, lens) {
         label: lens.label(row),
         soft: lens.soft(row),
         probabilities: known && here ? ofRow(known.probabilities) : null,
-        network: known?.network ?? "",
         influence: shift,
         limit: largest(shift ?? []),
       });

@@ -3,7 +3,7 @@
 import { classColour, colour } from "./parts/colours.js";
 import { el, fill, number, write } from "./parts/dom.js";
 
-/** @typedef {{ classes: string[], label: ArrayLike<number>, soft: boolean, probabilities: ArrayLike<number> | null, network: string, influence: ArrayLike<number> | null, limit: number }} Rows */
+/** @typedef {{ classes: string[], label: ArrayLike<number>, soft: boolean, probabilities: ArrayLike<number> | null, influence: ArrayLike<number> | null, limit: number }} Rows */
 
 const MOST = 12; // classes listed; the rest are those with the least in them
 
@@ -24,8 +24,8 @@ export function createClassRows(frame) {
      * @param {import("./parts/theme.js").Theme} theme
      * @param {Rows} now
      */
-    update(theme, { classes, label, soft, probabilities, network, influence, limit }) {
-      const state = JSON.stringify([theme.dark, classes, Array.from(label), probabilities && Array.from(probabilities), network, influence && Array.from(influence), limit]);
+    update(theme, { classes, label, soft, probabilities, influence, limit }) {
+      const state = JSON.stringify([theme.dark, classes, Array.from(label), probabilities && Array.from(probabilities), influence && Array.from(influence), limit]);
       if (state === listed) return;
       listed = state;
       const weight = (/** @type {number} */ k) => Math.max(label[k], probabilities?.[k] ?? 0, influence && limit ? Math.abs(influence[k]) / limit : 0);
@@ -36,7 +36,7 @@ export function createClassRows(frame) {
       fill(
         head,
         el("th", { scope: "col" }, "class"),
-        el("th", { scope: "col" }, soft ? "soft label" : "label", probabilities && el("span", { class: "dw-quiet" }, ` / ${network}`)),
+        el("th", { scope: "col" }, soft ? "soft label" : "label", probabilities && el("span", { class: "dw-quiet" }, " / network")),
         influence && el("th", { scope: "col" }, "influence (nats)"),
       );
       fill(

@@ -58,7 +58,7 @@ export function createNearest(frame, lens) {
       fill(
         node,
         group("Nearest real images in pixels (distance)", looks.nearest_pixels, looks.nearest_pixels_distance, distance),
-        group(`Nearest in the features of ${looks.network} (distance)`, looks.nearest_features, looks.nearest_features_distance, distance),
+        group("Nearest in the features of the network (distance)", looks.nearest_features, looks.nearest_features_distance, distance),
         group("Test images that change most without it (nats)", looks.influence_rows, looks.influence_values, (value) => (value > 0 ? "+" : "") + number(value, 2)),
       );
     },

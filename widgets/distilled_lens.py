@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from widgets.distilled import DistilledImagesExplorer
 
 LENS_SETTINGS = ("attribution", "opacity", "pixel_values", "judged", "training", "left_out")
-LENS_STATE = ("offer", "live")
+LENS_STATE = ("offer", "live", "attributions", "attributions_arrays")
 MOST_SEEDS, MOST_EPOCHS = 50, 100_000
 TARGETS = ("label", "predicted")
 
@@ -32,6 +32,8 @@ class LensTraits(traitlets.HasTraits):
     training = traitlets.Dict(help="What is trained: networks, seeds, epochs, references.").tag(sync=True)
     left_out = traitlets.Dict(help="Rows left out of the next training, by set.").tag(sync=True)
     offer = traitlets.Dict(help="What can be attributed and trained here.").tag(sync=True)
+    attributions = traitlets.Dict(help="The attributions that are known.").tag(sync=True)
+    attributions_arrays = traitlets.Dict(help="Their heat.").tag(sync=True)
     live = traitlets.Dict(help="Curves of the training that is under way; empty: none is.").tag(sync=True)
 
     @traitlets.default("attribution")

@@ -66,7 +66,7 @@ export function createTeaching(frame, lens) {
   frame.listen(fold, "click", () => frame.save({ panel: model.get("panel") === "teaching" ? "images" : "teaching" }));
   frame.keys.add("t", "what the set teaches: open or close", () => frame.save({ panel: model.get("panel") === "teaching" ? "images" : "teaching" }), "T");
   const node = el("section", { class: "dw-lessons", "aria-label": "What it teaches" }, fold, inside);
-  frame.watch(["live", "training", "left_out", "judged", "offer", "attribution", "opacity", "pixel_values"], () => frame.invalidate());
+  frame.watch(["live", "attributions", "training", "left_out", "judged", "offer", "attribution", "opacity", "pixel_values"], () => frame.invalidate());
 
   const base = () => /** @type {Evaluation | null} */ (model.get("findings")?.evaluations?.[lens.set()] ?? null);
   const without = () => /** @type {Without | null} */ (model.get("findings")?.without?.[lens.set()] ?? null);

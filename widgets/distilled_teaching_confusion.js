@@ -74,7 +74,7 @@ export function createConfusion(frame, lens) {
       for (let k = 0; k < n * n; k++) if (Math.floor(k / n) !== k % n && (worst < 0 || shares[k] > shares[worst])) worst = k;
       const says = pinned ? `${title(pinned)}: ${told(pinned)[1][1]}` : worst >= 0 && shares[worst] > 0 ? `most often ${title([Math.floor(worst / n), worst % n])}` : "";
       write(beside, `${found.networks[network]}${says ? `, ${says}` : ""}`);
-      map.update(theme, { label: `Confusion matrix of ${found.networks[network]} over ${found.seeds.length} seeds; ${says}`, ...names, values: shares, map: "viridis", low: 0, high: 1, outlined: [], diagonal: false, numbers: n <= 12, pinned, hovered }, width, Math.min(300, 26 * n));
+      map.update(theme, { label: `Confusion matrix of ${found.networks[network]} over ${found.seeds.length} seeds; ${says}`, ...names, values: shares, map: "viridis", low: 0, high: 1, outlined: [], diagonal: false, numbers: n <= 12, least: 0.005, pinned, hovered }, width, Math.min(300, 26 * n));
     },
   };
 }

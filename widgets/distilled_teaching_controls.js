@@ -51,7 +51,7 @@ export function createControls(frame, lens) {
       busy = "";
       frame.invalidate();
     };
-    frame.requests.ask("teach", { set: lens.set(), iteration: lens.iteration(), without: without ? leftOut() : [], ...protocol() }, done, { failed: done });
+    frame.requests.ask("training", { set: lens.set(), iteration: lens.iteration(), without: without ? leftOut() : [], ...protocol() }, done, { failed: done });
     frame.invalidate();
   }
   frame.listen(train, "click", () => ask(false));

@@ -222,7 +222,7 @@ def opened(tiny, digits, **options):
 def test_teaching_is_the_public_evaluate(tiny, digits):
     explorer = opened(tiny, digits)
     asked = job(set="two", iteration=None)
-    explorer._perform("teach", asked)
+    explorer._perform("training", asked)
     found = explorer.known.evaluations["two"]
     own = wb.condensation.evaluate(tiny, digits, ["mlp"], seeds=2, epochs=20, references=False, progress=False)
     assert torch.equal(found.accuracy, own.accuracy)
@@ -235,7 +235,7 @@ def test_teaching_is_the_public_evaluate(tiny, digits):
 
 def test_leaving_out_is_paired_with_all_of_them(tiny, digits):
     explorer = opened(tiny, digits)
-    explorer._perform("teach", job(set="two", without=[0, 1]))
+    explorer._perform("training", job(set="two", without=[0, 1]))
     held = explorer.known.without["two"]
     assert held.rows == (0, 1)
     assert held.before is explorer.known.evaluations["two"]
@@ -247,12 +247,12 @@ def test_leaving_out_is_paired_with_all_of_them(tiny, digits):
     assert same_protocol([held.before, held.after])
     # The training on all of them is there now: the next one needs half the work.
     kept = held.before
-    explorer._perform("teach", job(set="two", without=[5]))
+    explorer._perform("training", job(set="two", without=[5]))
     assert explorer.known.evaluations["two"] is kept
     assert explorer.known.without["two"].rows == (5,)
     # Other settings: both are trained anew, for only then does a difference mean something.
     explorer.training = {**explorer.training, "epochs": 10}
-    explorer._perform("teach", job(set="two", without=[5]))
+    explorer._perform("training", job(set="two", without=[5]))
     assert explorer.known.evaluations["two"] is not kept
     assert same_protocol([explorer.known.without["two"].before, explorer.known.without["two"].after])
 
@@ -272,11 +272,11 @@ def stopped_early(**details):
 
 def test_a_stopped_training_leaves_what_was_there(tiny, digits):
     explorer = opened(tiny, digits)
-    explorer._perform("teach", job(set="two"))
+    explorer._perform("training", job(set="two"))
     kept = explorer.known.evaluations["two"]
     for without in ([], [3]):
         with contextlib.suppress(JobStopped):
-            explorer._perform("teach", stopped_early(set="two", without=without, epochs=400))
+            explorer._perform("training", stopped_early(set="two", without=without, epochs=400))
         assert explorer.known.evaluations["two"] is kept
         assert explorer.known.without == {}
         assert explorer.live == {}
@@ -284,7 +284,7 @@ def test_a_stopped_training_leaves_what_was_there(tiny, digits):
 
 def test_where_nothing_was_there_a_stopped_training_is_kept_and_says_so(tiny, digits):
     explorer = opened(tiny, digits)
-    explorer._perform("teach", stopped_early(set="two", epochs=400))
+    explorer._perform("training", stopped_early(set="two", epochs=400))
     assert explorer.known.evaluations["two"].interrupted
     assert explorer.findings["evaluations"]["two"]["interrupted"]
 
@@ -292,7 +292,7 @@ def test_where_nothing_was_there_a_stopped_training_is_kept_and_says_so(tiny, di
 def test_a_stopped_attribution_keeps_nothing(tiny, digits):
     explorer = opened(tiny, digits, network=wb.models.build("mlp", digits))
     with pytest.raises(JobStopped):
-        explorer._perform("attribute", stopped_early(set="two", rows=[0, 1, 2], network="mlp"))
+        explorer._perform("attribution", stopped_early(set="two", rows=[0, 1, 2], network="mlp"))
     assert explorer.known.attributions == []
 
 
@@ -300,7 +300,7 @@ def test_a_snapshot_can_be_taught(digits):
     method = wb.condensation.DistributionMatching(ipc=1)
     made = wb.condensation.condense(digits, method, iterations=2, snapshots=3, progress=False).replace(name="one")
     explorer = opened(made, digits)
-    explorer._perform("teach", job(set="one", iteration=0))
+    explorer._perform("training", job(set="one", iteration=0))
     assert explorer.findings["taught"]["one"] == {"iteration": 0}
     own = wb.condensation.evaluate(made.at(0), digits, ["mlp"], 2, 20, references=False, progress=False)
     assert torch.equal(explorer.known.evaluations["one"].accuracy, own.accuracy)
@@ -311,7 +311,7 @@ def test_attribution_is_the_public_attribute(tiny, digits):
     explorer = opened(tiny, digits, network=network)
     assert explorer.offer["attribution"]["networks"] == ["mlp", EVALUATOR]
     details = {"set": "two", "rows": [7, 2], "network": "mlp", "target": "label", "baseline": "black"}
-    explorer._perform("attribute", job(**details, method="integrated_gradients"))
+    explorer._perform("attribution", job(**details, method="integrated_gradients"))
     (held,) = explorer.known.attributions
     own = wb.analysis.attribute(
         network,
@@ -325,18 +325,18 @@ def test_attribution_is_the_public_attribute(tiny, digits):
     assert torch.allclose(held.found.delta, own.delta, atol=1e-5)
     assert held.found.rows.tolist() == [7, 2]
     assert held.found.target.tolist() == tiny.hard_labels[[7, 2]].tolist()
-    (packed,) = explorer.findings["attributions"]
+    (packed,) = explorer.attributions["known"]
     assert packed["asked"] == "label"
-    explorer._perform("attribute", job(**details | {"target": 4}, method="saliency"))
+    explorer._perform("attribution", job(**details | {"target": 4}, method="saliency"))
     assert explorer.known.attributions[-1].found.target.tolist() == [4, 4]
-    assert explorer.findings["attributions"][-1]["baseline"] == ""
+    assert explorer.attributions["known"][-1]["baseline"] == ""
 
 
 def test_the_noise_of_an_image_does_not_depend_on_the_others(tiny, digits):
     explorer = opened(tiny, digits, network=wb.models.build("mlp", digits))
     shared = {"set": "two", "network": "mlp", "method": "occlusion", "baseline": "noise"}
-    explorer._perform("attribute", job(**shared, rows=[1, 4, 9]))
-    explorer._perform("attribute", job(**shared, rows=[9]))
+    explorer._perform("attribution", job(**shared, rows=[1, 4, 9]))
+    explorer._perform("attribution", job(**shared, rows=[9]))
     together, alone = explorer.known.attributions
     assert torch.equal(together.found.values[2], alone.found.values[0])
 
@@ -344,17 +344,17 @@ def test_the_noise_of_an_image_does_not_depend_on_the_others(tiny, digits):
 def test_the_evaluator_is_trained_once_and_another_one_is_another_network(tiny, digits):
     explorer = opened(tiny, digits)
     for rows in ([0], [1]):
-        explorer._perform("attribute", job(set="two", rows=rows, network=EVALUATOR))
+        explorer._perform("attribution", job(set="two", rows=rows, network=EVALUATOR))
     assert len(explorer.known.networks) == 1
     explorer.training = {**explorer.training, "epochs": 10}
-    explorer._perform("attribute", job(set="two", rows=[1], network=EVALUATOR))
+    explorer._perform("attribution", job(set="two", rows=[1], network=EVALUATOR))
     assert len(explorer.known.networks) == 2
-    assert [item["made"] for item in explorer.findings["attributions"]] == ["mlp, 20 epochs"] * 2 + ["mlp, 10 epochs"]
+    assert [item["made"] for item in explorer.attributions["known"]] == ["mlp, 20 epochs"] * 2 + ["mlp, 10 epochs"]
 
 
 def test_looking_finds_neighbours_and_influence(tiny, digits):
     explorer = opened(tiny, digits)
-    explorer._perform("look", job(set="two"))
+    explorer._perform("looks", job(set="two"))
     found = explorer.known.looks["two"]
     assert found.network == f"{EVALUATOR} (mlp, 20 epochs)"
     assert found.influence is None
@@ -366,19 +366,19 @@ def test_looking_finds_neighbours_and_influence(tiny, digits):
 @pytest.mark.parametrize(
     ("action", "details", "message"),
     [
-        ("teach", {"set": "other"}, "set is 'other'; there are 'two'"),
-        ("teach", {"set": "two", "iteration": 77}, "iteration is 77"),
-        ("teach", {"set": "two", "without": list(range(20))}, "leave at least one in"),
-        ("teach", {"set": "two", "without": ["0"]}, "without has '0'"),
-        ("teach", {"set": "two", "networks": ["__import__('os')"]}, "network"),
-        ("teach", {"set": "two", "seeds": 10**9}, "seeds is 1000000000"),
-        ("attribute", {"set": "two"}, "rows is None"),
-        ("attribute", {"set": "two", "rows": []}, "1 to 64 can be attributed"),
-        ("attribute", {"set": "two", "rows": [20]}, "images 0 to 19"),
-        ("attribute", {"set": "two", "rows": [-1]}, "images 0 to 19"),
-        ("attribute", {"set": "two", "rows": [1], "method": "lime"}, "method 'lime'"),
-        ("attribute", {"set": "two", "rows": [1], "target": 3.0}, "a class 0 to 9"),
-        ("look", {"set": None}, "set is None"),
+        ("training", {"set": "other"}, "set is 'other'; there are 'two'"),
+        ("training", {"set": "two", "iteration": 77}, "iteration is 77"),
+        ("training", {"set": "two", "without": list(range(20))}, "leave at least one in"),
+        ("training", {"set": "two", "without": ["0"]}, "without has '0'"),
+        ("training", {"set": "two", "networks": ["__import__('os')"]}, "network"),
+        ("training", {"set": "two", "seeds": 10**9}, "seeds is 1000000000"),
+        ("attribution", {"set": "two"}, "rows is None"),
+        ("attribution", {"set": "two", "rows": []}, "1 to 64 can be attributed"),
+        ("attribution", {"set": "two", "rows": [20]}, "images 0 to 19"),
+        ("attribution", {"set": "two", "rows": [-1]}, "images 0 to 19"),
+        ("attribution", {"set": "two", "rows": [1], "method": "lime"}, "method 'lime'"),
+        ("attribution", {"set": "two", "rows": [1], "target": 3.0}, "a class 0 to 9"),
+        ("looks", {"set": None}, "set is None"),
     ],
 )
 def test_requests_are_checked_before_anything_is_computed(tiny, digits, action, details, message):
@@ -390,33 +390,33 @@ def test_requests_are_checked_before_anything_is_computed(tiny, digits, action, 
 
 def test_what_is_missing_is_named(tiny, digits):
     with pytest.raises(traitlets.TraitError, match="data is nothing; to train and test"):
-        DistilledImagesExplorer(tiny)._perform("teach", job(set="two"))
+        DistilledImagesExplorer(tiny)._perform("training", job(set="two"))
     with pytest.raises(traitlets.TraitError, match="data is a Split"):
-        DistilledImagesExplorer(tiny, digits.train)._perform("look", job(set="two"))
+        DistilledImagesExplorer(tiny, digits.train)._perform("looks", job(set="two"))
     wrong = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
     explorer = DistilledImagesExplorer(tiny, network=wrong)
     with pytest.raises(ValueError, match=r"'Sequential' answers with shape \(1, 3\); for the 10 classes"):
-        explorer._perform("attribute", job(set="two", rows=[0]))
+        explorer._perform("attribution", job(set="two", rows=[0]))
     deaf = DistilledImagesExplorer(tiny, network=torch.nn.Linear(5, 10))
     with pytest.raises(ValueError, match="'Linear' does not take images 1×8×8"):
-        deaf._perform("attribute", job(set="two", rows=[0]))
+        deaf._perform("attribution", job(set="two", rows=[0]))
     of = distilled()
     given_only = DistilledImagesExplorer(of, looks=looks(of))
     with pytest.raises(traitlets.TraitError, match="pass it as network="):
-        given_only._perform("attribute", job(set="DM", rows=[0], network="convnet"))
+        given_only._perform("attribution", job(set="DM", rows=[0], network="convnet"))
 
 
 def test_a_page_keeps_what_was_computed(tiny, digits):
     explorer = opened(tiny, digits, network=wb.models.build("mlp", digits))
-    explorer._perform("attribute", job(set="two", rows=[3], network="mlp"))
+    explorer._perform("attribution", job(set="two", rows=[3], network="mlp"))
     explorer.known.evaluations["two"] = evaluation(tiny)
     explorer.known.without["two"] = Without((1,), evaluation(tiny), evaluation(tiny.without([1]), worse=2, seed=4))
     explorer.publish()
     text = explorer.to_html()
     state = text.split('<script id="state" type="application/json">')[1].split("</script>")[0]
     held = json.loads(state)
-    (packed,) = held["findings"]["attributions"]
+    (packed,) = held["attributions"]["known"]
     assert packed["rows"] == [3]
-    assert packed["heat"] in held["findings_arrays"]
+    assert packed["heat"] in held["attributions_arrays"]
     assert held["findings"]["without"]["two"]["rows"] == [1]
     assert not math.isnan(held["findings"]["evaluations"]["two"]["scores"]["distilled"][0]["mean"])

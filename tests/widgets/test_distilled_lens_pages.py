@@ -162,7 +162,8 @@ def test_bars_are_as_long_as_the_probabilities(show):
         assert influence[0] == pytest.approx(abs(value) / limit / 2, abs=1e-3)
         assert (influence[1] == "50%") == (value >= 0)
     rows = text(view, "class-rows").replace("−", "-")
-    assert "soft label / convnet" in rows
+    assert "soft label / network" in rows
+    assert "network convnet" in text(view, "image-facts")
     assert f"{float(found.influence[ROW, 1]):+.3f}" in rows
 
 
@@ -442,7 +443,7 @@ def test_looks_are_asked_for_and_appear(live, digits):
     wire.part("look").click()
     wire.until(lambda: "two" in explorer.known.looks)
     wire.until(lambda: wire.part("nearest").is_visible())
-    assert "the evaluator (mlp, 20 epochs)" in wire.part("nearest").inner_text()
+    assert "the evaluator (mlp, 20 epochs)" in wire.part("image-facts").inner_text()
     assert "Influence is not known" in wire.part("no-looks").inner_text()
     assert wire.problems == []
 

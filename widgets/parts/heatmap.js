@@ -17,6 +17,7 @@ import { el, elide, number, sharp } from "./dom.js";
  * @property {Cell[]} outlined
  * @property {boolean} diagonal
  * @property {boolean} numbers
+ * @property {number} [least] numbers below it are not written: a matrix that is mostly zero reads better so
  * @property {Cell | null} pinned
  * @property {Cell | null} hovered
  * @property {boolean} [hideRowNames] a neighbour on the left shows them
@@ -208,7 +209,7 @@ function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, tall) {
  * @param {Matrix} matrix
  * @param {Plan} plan
  */
-function drawCells(context, theme, { rows, columns, values, map, low, high, numbers }, { left, top, cell, pitch }) {
+function drawCells(context, theme, { rows, columns, values, map, low, high, numbers, least }, { left, top, cell, pitch }) {
   const gap = Math.min(cell, pitch) >= 9 ? 1 : 0;
   const digits = cell >= 34 ? 2 : cell >= 24 ? 1 : 0;
   const written = numbers && digits && pitch >= 11;
@@ -227,7 +228,7 @@ function drawCells(context, theme, { rows, columns, values, map, low, high, numb
       const missing = Number.isNaN(value);
       context.fillStyle = missing ? hatch : colour(map, value, low, high);
       context.fillRect(x0, y0, x1 - x0 - gap, y1 - y0 - gap);
-      if (written && !missing) {
+      if (written && !missing && value >= (least ?? -Infinity)) {
         context.fillStyle = inkOn(map, value, low, high);
         context.fillText(number(value, digits), (x0 + x1 - gap) / 2, (y0 + y1 - gap) / 2 + 0.5);
       }
