@@ -41,7 +41,6 @@ def rows(quick: bool = False) -> list[dict]:
         }
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        page = opened(browser, pages["atlas"])
         size = f"{len(many):,} images of 32×32"
         for name, move in (
             ("zoom by wheel", zoom),
@@ -49,8 +48,9 @@ def rows(quick: bool = False) -> list[dict]:
             ("hover", hover),
             ("drag, half out", far),
         ):
+            page = opened(browser, pages["atlas"])
             found.append(row(f"atlas of {size}: {name} to repaint", move(page, count), FRAME))
-        page.close()
+            page.close()
         for name in ("course", "difference"):
             page = opened(browser, pages[name])
             what = "" if name == "course" else ", as difference to the first"

@@ -107,7 +107,8 @@ export function createData(model) {
    */
   function pixelsOf(one, moment) {
     const all = /** @type {import("./parts/arrays.js").Tensor} */ (tensor(model, one.pixels));
-    return { data: /** @type {Uint8Array} */ (at(all, moment).data), low: one.low, high: one.high };
+    // One and the same object per moment: that tells a painted page that it is still right.
+    return once(`pixels ${one.name} ${moment}`, [all, one], () => ({ data: /** @type {Uint8Array} */ (at(all, moment).data), low: one.low, high: one.high }));
   }
 
   /** What the images can be sorted by, by name: one number per image of the set shown. */

@@ -212,7 +212,7 @@ export function createStage(frame, data) {
       const strips = data.once("strips", [theme.dark], () => data.content().classes.map((_, k) => word(classColour(k, theme.dark))));
       const strip = (/** @type {number} */ row) => strips[labels[row]];
       const map = theme.dark ? "diverging-dark" : "diverging";
-      const limit = mode === "difference" && other ? data.once("limit", [one.pixels.data.byteOffset, one.key, other.key, other.rows], () => largestDifference(one, other, shape, data.set().count)) : 0;
+      const limit = mode === "difference" && other ? data.once("limit", [one.pixels, other.pixels, other.rows], () => largestDifference(one, other, shape, data.set().count)) : 0;
       const sides = /** @type {[Side, Side][]} */ (beside && other ? [[one, one], [other, other]] : mode === "flicker" && other && flipped ? [[other, other]] : [[one, other ?? one]]);
       const drawn = sides.map(([side, against]) => (mode === "difference" ? differenceSource(side, against, shape, limit, map, blank) : imageSource(side, shape, range(side), blank)));
       const title = mode === "difference" && other ? `${one.title} − ${other.title}` : sides[0][0].title;

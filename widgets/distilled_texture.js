@@ -22,7 +22,7 @@ export function imageSource(side, [channels, height, width], range, blank) {
   const area = height * width;
   const [green, blue] = channels >= 3 ? [area, 2 * area] : [0, 0];
   return {
-    key: [side.key, data, side.rows, range[0], range[1], blank],
+    key: [data, side.rows, range[0], range[1], blank],
     paint(row, out, offset, stride) {
       const own = side.rows ? side.rows[row] : row;
       if (own < 0) return fillBlank(out, offset, stride, width, height, blank);
@@ -53,7 +53,7 @@ export function differenceSource(one, other, [channels, height, width], limit, m
   const [grow, grow2] = [one, other].map(({ pixels }) => (pixels.high - pixels.low) / 255);
   const rest = channels * (one.pixels.low - other.pixels.low);
   return {
-    key: [one.key, other.key, one.pixels.data, other.pixels.data, other.rows, limit, map, blank],
+    key: [one.pixels.data, other.pixels.data, other.rows, limit, map, blank],
     paint(row, out, offset, stride) {
       const partner = other.rows ? other.rows[row] : row;
       if (partner < 0) return fillBlank(out, offset, stride, width, height, blank);
