@@ -28,7 +28,7 @@ def draw(explorer: "DistilledImagesExplorer") -> Figure:
     own = distilled_view.pixels(explorer)
     selection = explorer.selection
     named = explorer.against in explorer.sets
-    title = f"{selection['set']}, iteration {selection['iteration']}" if named else f"iteration {selection['iteration']}"
+    title = f"{selection['set']}, " * named + f"iteration {selection['iteration']}"
     panels: list[tuple[str, np.ndarray, np.ndarray | None]] = [(title, own, None)]
     if beside is not None and explorer.compare == "difference":
         panels = [(f"{title} − {beside.title}", own - beside.pixels, beside.there)]

@@ -162,7 +162,9 @@ def test_two_fingers_zoom(show, tiny):
             const canvas = document.querySelector("[data-testid=atlas]");
             canvas.setPointerCapture = () => {};
             const { left, top } = canvas.getBoundingClientRect();
-            const send = (type, pointerId, x, y) => canvas.dispatchEvent(new PointerEvent(type, { pointerId, clientX: left + x, clientY: top + y, button: 0, bubbles: true, pointerType: "touch" }));
+            const send = (type, pointerId, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
+                pointerId, clientX: left + x, clientY: top + y, button: 0, bubbles: true, pointerType: "touch",
+            }));
             send("pointerdown", 1, 200, 200);
             send("pointerdown", 2, 240, 200);
             send("pointermove", 2, 280, 200);
