@@ -18,8 +18,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from workbench.kernels.divergence_rows import KINDS, Kind
-from workbench.kernels.fused import divergence, sparse_rows
+from workbench.kernels.divergence_rows import Kind
+from workbench.kernels.fused import characteristic, divergence, sparse_rows
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.bool: "i1"}
 
@@ -74,4 +74,11 @@ def test_divergence(launches, name, classes):
 
 def test_sparse_teachers(launches):
     sparse_rows.rest(torch.empty(2, 5000), torch.zeros(2, 8, dtype=torch.int64), 2.0)
+    check(launches)
+
+
+def test_characteristic(launches):
+    phases = torch.empty(2, 30, 500)
+    characteristic.sums(phases)
+    characteristic.slopes_(phases, phases[:, 0], phases[:, 1])
     check(launches)
