@@ -55,7 +55,7 @@ function render({ model, el: host }) {
     const { sets: all } = content();
     const kinds = new Set(all.flatMap(({ real }) => Object.keys(real)));
     const found = [NOTHING, ...(all.some(({ iterations }) => iterations.length > 1) ? [MOMENT] : []), ...(kinds.has("nearest") ? ["nearest real images"] : []), ...(kinds.has("start") ? ["real images they began as"] : [])];
-    return [...found, ...(all.length > 1 ? all.map(({ name }) => name) : [])].map((value) => ({ value, label: value }));
+    return [...found, ...all.map(({ name }) => name).filter((name) => name !== data.set().name || name === model.get("against"))].map((value) => ({ value, label: value }));
   }
 
   frame.onDraw((theme) => {
@@ -105,9 +105,12 @@ function render({ model, el: host }) {
     const chosen = new Set(data.selection().images);
     const scores = Object.entries(data.scores());
     const names = content().classes;
+    const [here, there] = [data.here(), data.there()];
     return {
-      columns: ["set", "iteration", "image", "class", "selected", ...scores.map(([name]) => name)],
-      rows: data.blocks().flatMap(({ rows }) => rows.map((row) => [one.name, data.selection().iteration, row, names[data.labels()[row]], chosen.has(row) ? "yes" : "no", ...scores.map(([, score]) => score[row])])),
+      columns: ["set", "iteration", "image", "class", "selected", ...scores.map(([name]) => name), ...(one.soft ? names.map((name) => `label[${name}]`) : []), ...(there ? ["difference", "distance"] : [])],
+      rows: data.blocks().flatMap(({ rows }) =>
+        rows.map((row) => [one.name, data.selection().iteration, row, names[data.labels()[row]], chosen.has(row) ? "yes" : "no", ...scores.map(([, score]) => score[row]), ...(data.labelAt(row) ?? []), ...(there ? (data.apart(here, there, row) ?? [null, null]) : [])]),
+      ),
     };
   }
 

@@ -47,6 +47,13 @@ def images_at(record: DistilledSet, moment: int) -> Tensor:
     return record.snapshots[moment].float()
 
 
+def labels_at(record: DistilledSet, moment: int) -> Tensor:
+    """The labels at position `moment` of `moments_of`: those of the record, unless they were learned along the way."""
+    if record.snapshot_labels is None or moment == len(record.snapshot_iterations) - 1:
+        return record.labels
+    return record.snapshot_labels[moment].float()
+
+
 def raw(record: DistilledSet, images: Tensor) -> Tensor:
     """Pixels as they were before normalising: 0..1 for a natural image."""
     return images.float() * record.std.float() + record.mean.float()

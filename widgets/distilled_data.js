@@ -209,8 +209,24 @@ export function createData(model) {
     return Array.from({ length: channels }, (_, c) => low + (data[((own * channels + c) * height + y) * width + x] / 255) * (high - low));
   }
 
-  /** How far a byte may be off. @param {Side} side */
-  const grain = (side) => (side.pixels.high - side.pixels.low) / 510;
+  /** How far an image lies from its partner: mean of the differences of raw values, and of their magnitudes; null without one.
+   * @param {Side} one
+   * @param {Side} other
+   * @param {number} row
+   * @returns {[number, number] | null} */
+  function apart(one, other, row) {
+    const size = content().shape.reduce((product, length) => product * length, 1);
+    const partner = other.rows ? other.rows[row] : row;
+    if (partner < 0) return null;
+    const [grow, grow2] = [one, other].map(({ pixels }) => (pixels.high - pixels.low) / 255);
+    let [sum, total] = [0, 0];
+    for (let i = 0; i < size; i++) {
+      const difference = one.pixels.low + grow * one.pixels.data[row * size + i] - other.pixels.low - grow2 * other.pixels.data[partner * size + i];
+      sum += difference;
+      total += Math.abs(difference);
+    }
+    return [sum / size, total / size];
+  }
 
   /** Probability of an image's class where labels are soft, at the moment shown; 1 where they are hard.
    * @param {number} row */
@@ -246,5 +262,5 @@ export function createData(model) {
     ];
   }
 
-  return { model, content, selection, set, position, once, values, labels, scores, blocks, here, there, paired, valuesAt, grain, labelAt, describe, facts };
+  return { model, content, selection, set, position, once, values, labels, scores, blocks, here, there, paired, valuesAt, apart, labelAt, describe, facts };
 }

@@ -20,6 +20,8 @@ export function createSets(frame, data) {
   function load(name) {
     const next = data.content().sets.find((one) => one.name === name);
     if (!next || name === data.selection().set) return;
+    // Compared with the one that is loaded, the two change places.
+    if (model.get("against") === name) frame.save({ against: data.set().name });
     // Another history has other moments, and row 7 of another set is another image.
     frame.select({ set: name, images: [], iteration: next.iterations[next.iterations.length - 1], moment: next.iterations[0] });
     frame.say(`${name} is shown`);

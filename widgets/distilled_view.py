@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from widgets.distilled_content import images_at, moments_of, raw
+from widgets.distilled_content import images_at, labels_at, moments_of, raw
 from widgets.distilled_findings import scores_of
 from workbench.records import DistilledSet
 
@@ -112,7 +112,8 @@ def partners(record: DistilledSet, second: DistilledSet) -> np.ndarray:
 
 
 def images(explorer: "DistilledImagesExplorer") -> pd.DataFrame:
-    """One row per image seen: `set`, `iteration`, `image`, `class`, `selected`, its scores, its label's probabilities.
+    """One row per image seen: `set`, `iteration`, `image`, `class`, `selected`, its scores, its label's
+    probabilities.
 
     In a comparison also `difference`: the mean of this side's raw pixels minus the other's, and the mean of its
     magnitude, `distance`.
@@ -129,7 +130,8 @@ def images(explorer: "DistilledImagesExplorer") -> pd.DataFrame:
     }
     columns |= {name: score[rows] for name, score in scores(explorer).items()}
     if record.soft:
-        columns |= {f"label[{name}]": record.labels[rows, c].tolist() for c, name in enumerate(record.classes)}
+        soft = labels_at(record, moments_of(record).index(selection["iteration"]))
+        columns |= {f"label[{name}]": soft[rows, c].tolist() for c, name in enumerate(record.classes)}
     if (beside := other(explorer)) is not None:
         apart = (pixels(explorer) - beside.pixels)[rows].reshape(len(rows), -1)
         apart[~beside.there[rows]] = np.nan

@@ -279,3 +279,12 @@ def test_attributions_that_came_with_looks_are_kept(tiny):
     explorer = widgets.explore(tiny, looks=found)
     assert len(explorer.attributions["known"]) == len(found.attributions)
     assert "heat" in explorer.attributions["known"][0]
+
+
+def test_learned_labels_are_those_of_the_moment():
+    soft = distilled(ipc=1, soft=True, snapshots=3)
+    course = torch.stack([soft.labels.roll(k, 1) for k in (2, 1, 0)])
+    explorer = widgets.explore(soft.replace(snapshot_labels=course.half()), selection={"iteration": 0})
+    assert np.allclose(explorer.data().filter(like="label[").to_numpy(), course[0], atol=1e-3)
+    (one,) = explorer.content["sets"]
+    assert array(explorer, one["label_course"]).shape == (3, 10, 10)

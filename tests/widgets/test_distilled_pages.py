@@ -265,7 +265,8 @@ def test_sorting_and_choosing_classes(show, tiny, known):
 
 
 def test_the_table_is_that_of_python(show, tiny, known):
-    explorer = widgets.explore(tiny, looks=known, sort="gradient_norm", by_class=False, selection={"images": [3]})
+    explorer = widgets.explore(tiny, looks=known, sort="gradient_norm", by_class=False, against="another moment")
+    explorer.selection = {"images": [3]}
     view = show(explorer)
     view.part("tool-data").click()
     with view.page.expect_download() as download:
@@ -274,7 +275,8 @@ def test_the_table_is_that_of_python(show, tiny, known):
     expected = explorer.data()
     assert list(rows[0]) == expected.columns.tolist()
     assert [int(row["image"]) for row in rows] == expected["image"].tolist()
-    assert np.allclose([float(row["loss"]) for row in rows], expected["loss"], atol=1e-5)
+    for column, tolerance in (("loss", 1e-5), ("difference", 2 / 255), ("distance", 2 / 255)):
+        assert np.allclose([float(row[column]) for row in rows], expected[column], atol=tolerance)
     assert [row["image"] for row in rows if row["selected"] == "yes"] == ["3"]
 
 
@@ -332,6 +334,7 @@ def test_sets_in_a_table_and_beside_one_another(show, tiny):
     assert "50 images have no partner" in view.part("status-facts").inner_text()
     view.part("set-row").nth(1).click()
     view.settle()
+    assert view.trait("against") == "DM"  # they changed places
     assert view.trait("selection") == {"set": HOSTILE, "iteration": 400, "images": [], "moment": 0}
     assert "50 images 8×8" in view.part("caption").inner_text()
     assert view.part("set-row").nth(1).get_attribute("aria-selected") == "true"
