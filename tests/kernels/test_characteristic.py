@@ -21,6 +21,7 @@ def normal(*shape, seed=0, scale=1.0):
     return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@settings(max_examples=10)
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 4), st.sampled_from([(), (3,), (2, 3)]))
 def test_values_and_gradients_are_those_of_the_definition(n, d, K, sets):
     x, t = normal(*sets, n, d, seed=n).requires_grad_(), normal(K, d, seed=d).requires_grad_()
@@ -47,34 +48,34 @@ def test_equal_weights_give_the_plain_distance(n, m, seed):
     (a, b), (c, e) = kernel.characteristic_function(x, t), kernel.characteristic_function(y, t)
     plain = ((a - c).square() + (b - e).square()).sqrt() / math.sqrt(2)
     value = kernel.discrepancy(x, y, t)
-    torch.testing.assert_close(value, plain.mean(), rtol=1e-9, atol=2e-6)
+    torch.testing.assert_close(value, plain)
     torch.testing.assert_close(kernel.discrepancy(y, x, t), value)
-    assert 0 <= value <= math.sqrt(2)
+    assert ((value >= 0) & (value <= math.sqrt(2))).all()
 
 
 def test_identical_sets_translations_and_the_origin():
     x, t = normal(40, 3), normal(6, 3, seed=1)
-    assert kernel.discrepancy(x, x[torch.randperm(40, generator=torch.Generator().manual_seed(0))], t) <= 2e-6
+    assert kernel.discrepancy(x, x[torch.randperm(40, generator=torch.Generator().manual_seed(0))], t).max() <= 1e-12
     moved = kernel.discrepancy(x, x + normal(3, seed=2), t, alpha=1, beta=0)
-    assert moved <= 2e-6  # amplitudes do not see where a sample lies
-    assert kernel.discrepancy(x, x + normal(3, seed=2), t, alpha=0, beta=1) > 0.1
+    assert moved.max() <= 1e-12  # amplitudes do not see where a sample lies
+    assert kernel.discrepancy(x, x + normal(3, seed=2), t, alpha=0, beta=1).mean() > 0.1
     real, imaginary = kernel.characteristic_function(x, torch.zeros(1, 3, dtype=torch.float64))
     assert (real, imaginary) == (1, 0)
 
 
 def test_bochner_small_frequencies_and_classes_at_once():
     x, y = normal(30, 2), normal(25, 2, seed=1) + 0.5
-    t = normal(200_000, 2, seed=2) / 1.5
+    t = normal(20_000, 2, seed=2) / 1.5
     (a, b), (c, e) = kernel.characteristic_function(x, t), kernel.characteristic_function(y, t)
 
     def mean(u, v):
         return (-torch.cdist(u, v).square() / (2 * 1.5**2)).exp().mean()
 
     mmd = mean(x, x) + mean(y, y) - 2 * mean(x, y)
-    assert float(((a - c).square() + (b - e).square()).mean()) == pytest.approx(float(mmd), rel=0.02)
+    assert float(((a - c).square() + (b - e).square()).mean()) == pytest.approx(float(mmd), rel=0.05)
     tiny = 1e-3
-    slope = kernel.discrepancy(x, y, tiny * 1.5 * t, smallest=1e-30) / tiny
-    assert float(slope) == pytest.approx(float((x.mean(0) - y.mean(0)).norm()) / math.sqrt(math.pi), rel=0.02)
+    slope = kernel.discrepancy(x, y, tiny * 1.5 * t).mean() / tiny
+    assert float(slope) == pytest.approx(float((x.mean(0) - y.mean(0)).norm()) / math.sqrt(math.pi), rel=0.05)
     both = kernel.discrepancy(torch.stack([x, x + 1]), torch.stack([y, y]), t[:50])
     torch.testing.assert_close(both[1], kernel.discrepancy(x + 1, y, t[:50]))
 
@@ -85,7 +86,7 @@ def test_nan_stays_in_its_set_and_equal_sets_have_a_finite_gradient():
     assert x.grad.isfinite().all()
     broken = x.detach().clone()
     broken[1, 2, 0] = math.nan
-    assert kernel.discrepancy(broken, x.detach(), torch.eye(3)).isnan().tolist() == [False, True]
+    assert kernel.discrepancy(broken, x.detach(), torch.eye(3)).isnan().all(1).tolist() == [False, True]
 
 
 def test_bad_shapes_are_named():

@@ -19,7 +19,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from workbench.kernels.divergence_rows import Kind
-from workbench.kernels.fused import characteristic, divergence, sparse_rows
+from workbench.kernels.fused import characteristic, divergence, kernel_sums, sparse_rows
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.bool: "i1"}
 
@@ -63,7 +63,7 @@ def check(launches):
 
 
 @pytest.mark.parametrize("classes", [10, 30_000])
-@pytest.mark.parametrize("name", ["forward", "skew"])
+@pytest.mark.parametrize("name", ["forward", "jensen"])
 def test_divergence(launches, name, classes):
     student = torch.empty(2, classes, dtype=torch.bfloat16)
     kind = Kind(name, 0.3, 1.5, 1.0)
@@ -81,4 +81,10 @@ def test_characteristic(launches):
     phases = torch.empty(2, 30, 500)
     characteristic.sums(phases)
     characteristic.slopes_(phases, phases[:, 0], phases[:, 1])
+    check(launches)
+
+
+@pytest.mark.parametrize(("kernel", "order", "columns"), [(0, 0, 33), (1, 1, 1), (3, 2, 1)])
+def test_kernel_sums(launches, kernel, order, columns):
+    kernel_sums.sums(torch.empty(70, 3), torch.empty(90, 3), torch.empty(90, columns), kernel, order)
     check(launches)

@@ -25,8 +25,6 @@ __all__ = ["characteristic_function", "discrepancy"]
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 23}
 """Phases at a time: what stays in a cache, or fills a GPU."""
 
-SMALLEST = 1e-12
-
 
 def characteristic_function(points: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
     """Real and imaginary part of Φ at every frequency.
@@ -67,10 +65,8 @@ def characteristic_function(points: Tensor, frequencies: Tensor) -> tuple[Tensor
     return _Characteristic.apply(x.expand(*sets, *x.shape[-2:]), t)
 
 
-def discrepancy(
-    x: Tensor, y: Tensor, frequencies: Tensor, *, alpha: float = 0.5, beta: float = 0.5, smallest: float = SMALLEST
-) -> Tensor:
-    """D(X, Y), averaged over the frequencies.
+def discrepancy(x: Tensor, y: Tensor, frequencies: Tensor, *, alpha: float = 0.5, beta: float = 0.5) -> Tensor:
+    """How far two sets are apart at each frequency, the terms under the mean of D(X, Y).
 
     Parameters
     ----------
@@ -80,38 +76,38 @@ def discrepancy(
         Shape (K, d) or (..., K, d).
     alpha, beta
         Weights of amplitude and phase, ≥ 0.
-    smallest
-        Kept under the root, whose slope is infinite at 0.
 
     Returns
     -------
     Tensor
-        Shape (...), ≥ 0; at α = β = ½ at most √2.
+        Shape (..., K), ≥ 0; at α = β = ½ at most √2. Where it is 0, so is its gradient.
 
     Examples
     --------
     >>> points = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    >>> bool(discrepancy(points, points.flip(0), torch.eye(3)) < 1e-5)
+    >>> bool((discrepancy(points, points.flip(0), torch.eye(3)) < 1e-6).all())
     True
     """
-    return distance(
-        characteristic_function(x, frequencies), characteristic_function(y, frequencies), alpha, beta, smallest
-    )
+    return distance(characteristic_function(x, frequencies), characteristic_function(y, frequencies), alpha, beta)
 
 
 def distance(
-    phi_x: tuple[Tensor, Tensor],
-    phi_y: tuple[Tensor, Tensor],
-    alpha: float = 0.5,
-    beta: float = 0.5,
-    smallest: float = SMALLEST,
+    phi_x: tuple[Tensor, Tensor], phi_y: tuple[Tensor, Tensor], alpha: float = 0.5, beta: float = 0.5
 ) -> Tensor:
     """`discrepancy` from the two characteristic functions, where one of them is known already."""
     (a, b), (c, e) = phi_x, phi_y
-    one, other = ((re.square() + im.square() + smallest**2).sqrt() for re, im in (phi_x, phi_y))
     # 2 (|Φ| |Ψ| − Re Φ Ψ̄) = |Φ − Ψ|² − (|Φ| − |Ψ|)², which keeps its digits where the two are alike.
-    apart = (a - c).square() + (b - e).square()
-    return ((alpha - beta) * (one - other).square() + beta * apart).clamp_min(smallest).sqrt().mean(-1)
+    squared = beta * ((a - c).square() + (b - e).square())
+    if alpha != beta:
+        amplitude = root(a.square() + b.square()) - root(c.square() + e.square())
+        squared = squared + (alpha - beta) * amplitude.square()
+    return root(squared)
+
+
+def root(value: Tensor) -> Tensor:
+    """√value, 0 where value ≤ 0 with gradient 0 there instead of infinite; NaN stays."""
+    none = value <= 0
+    return value.masked_fill(none, 1).sqrt().masked_fill(none, 0)
 
 
 def by_definition(points: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,219 @@
+"""Sums of a kernel between two sets of points, K(x, y) @ weights, without the n × m matrix.
+
+    rbf         exp(−u / 2)                                u = ‖x − y‖² / bandwidth², r = √u
+    laplace     exp(−r)                                    Matérn ½
+    matern32    (1 + √3 r) exp(−√3 r)
+    matern52    (1 + √5 r + 5 u / 3) exp(−√5 r)
+
+Maximum mean discrepancies, kernel densities, predictions of Gaussian processes and mean embeddings are such sums. The
+gradients with respect to points, weights and bandwidth are sums of the kernel's slope φ'(u), hence sums again: they
+are computed the same way, and may be differentiated further. A kernel whose slope is infinite where two points coincide
+has slope 0 there.
+
+Cost, for n × m pairs of d features and p columns of weights: n m (d + p) multiply-adds and n m exponentials; only points
+and sums need to be moved. The plain version computes blocks of rows of the matrix, `BLOCK` elements at a time; the
+fused one keeps tiles of it in registers, with the distances summed feature by feature, without cancellation, for up to
+`FEATURES` features; beyond, a GPU too runs blocks, whose products the BLAS does faster. How near either comes:
+``bench/bench_kernels.py``.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from workbench.kernels.dispatch import INTERPRETED, runs_fused
+
+__all__ = ["KERNELS", "Kernel", "kernel_sums", "mmd"]
+
+Kernel = Literal["rbf", "laplace", "matern32", "matern52"]
+KERNELS = ("rbf", "laplace", "matern32", "matern52")
+
+BLOCK = {"cpu": 1 << 18, "cuda": 1 << 24}
+"""Elements of the matrix that exist at a time."""
+
+FEATURES = 128
+
+
+def kernel_sums(
+    x: Tensor, y: Tensor, weights: Tensor | None = None, *, kernel: Kernel = "rbf", bandwidth: float | Tensor = 1.0
+) -> Tensor:
+    """Σ_j k(x_i, y_j) weights_j for every i.
+
+    Parameters
+    ----------
+    x, y
+        Points, shapes (n, d) and (m, d).
+    weights
+        Shape (m,) or (m, p); None: 1 for each.
+    kernel
+        One of `KERNELS`.
+    bandwidth
+        Positive; a tensor of one element to have its gradient.
+
+    Returns
+    -------
+    Tensor
+        Shape (n,), or (n, p). Half precision is raised to float32.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, an unknown kernel, a bandwidth that is not positive.
+
+    Examples
+    --------
+    >>> kernel_sums(torch.tensor([[0.0]]), torch.tensor([[0.0], [2.0]]))
+    tensor([1.1353])
+    """
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}; they must be (n, d) and (m, d)")
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is {kernel!r}; it can be {', '.join(KERNELS)}")
+    if weights is None:
+        weights = x.new_ones(len(y))
+    if weights.ndim not in (1, 2) or len(weights) != len(y):
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; they must be (m,) or (m, p) with m = {len(y)}")
+    wide = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    if not isinstance(bandwidth, Tensor):
+        if not bandwidth > 0:
+            raise ValueError(f"bandwidth is {bandwidth}; it must be positive")
+        x, y = x.to(wide) / bandwidth, y.to(wide) / bandwidth
+    else:  # its gradient comes from that of the scaled points
+        scale = bandwidth.reshape(()).to(wide)
+        x, y = x.to(wide) / scale, y.to(wide) / scale
+    # Distances do not see a common shift, but their digits do.
+    middle = y.detach().mean(0) if len(y) else 0
+    columns = weights.to(wide).reshape(len(y), -1 if weights.numel() else weights.shape[1:].numel())
+    sums = _Sums.apply(x - middle, y - middle, columns, kernel, 0)
+    return sums.squeeze(1) if weights.ndim == 1 else sums
+
+
+def mmd(
+    x: Tensor, y: Tensor, *, kernel: Kernel = "rbf", bandwidth: float | Tensor = 1.0, unbiased: bool = False
+) -> Tensor:
+    """Squared maximum mean discrepancy of two samples (Gretton et al. 2012).
+
+    Parameters
+    ----------
+    x, y
+        Shapes (n, d) and (m, d).
+    kernel, bandwidth
+        As for `kernel_sums`.
+    unbiased
+        Leave out the pairs of a point with itself (needs two points on either side; may be negative).
+
+    Returns
+    -------
+    Tensor
+        Shape (), differentiable.
+
+    Examples
+    --------
+    >>> points = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    >>> bool(mmd(points, points.flip(0)).abs() < 1e-6), bool(mmd(points, points + 3) > 0.5)
+    (True, True)
+    """
+    n, m = len(x), len(y)
+    if min(n, m) < 1 + unbiased:
+        raise ValueError(f"there are {n} and {m} points; {'two' if unbiased else 'one'} on either side is the least")
+
+    def total(a: Tensor, b: Tensor) -> Tensor:
+        return kernel_sums(a, b, kernel=kernel, bandwidth=bandwidth).sum()
+
+    own = [(total(each, each) - unbiased * len(each)) / (len(each) * (len(each) - unbiased)) for each in (x, y)]
+    return own[0] + own[1] - 2 * total(x, y) / (n * m)
+
+
+def profile(u: Tensor, kernel: str, order: int) -> Tensor:
+    """φ (`order` 0), or its derivative of that order with respect to u; `u` ≥ 0 is overwritten."""
+    match kernel, order:
+        case "rbf", _:
+            return u.mul_(-0.5).exp_().mul_((-0.5) ** order)
+        case "laplace", 0:
+            return u.sqrt_().neg_().exp_()
+        case "laplace", 1:
+            r = u.sqrt_()
+            return _over(r.neg().exp_().mul_(-0.5), r)
+        case "laplace", 2:
+            r = u.sqrt_()
+            return _over(((1 + 1 / r) / 4).mul_(r.neg().exp_()), r.square())
+        case "matern32", _:
+            s = u.mul_(3).sqrt_()
+            decay = s.neg().exp_()
+            if order == 0:
+                return decay.mul_(s.add_(1))
+            return decay.mul_(-1.5) if order == 1 else _over(decay.mul_(2.25), s)
+        case "matern52", _:
+            s = u.mul_(5).sqrt_()
+            decay = s.neg().exp_()
+            if order == 0:
+                return decay.mul_(1 + s + s.square() / 3)
+            return decay.mul_((-5 / 6) * (1 + s)) if order == 1 else decay.mul_(25 / 12)
+    raise NotImplementedError(f"{kernel} has no derivative of order {order} here")
+
+
+def _over(a: Tensor, b: Tensor) -> Tensor:
+    """The quotient, and 0 where two points coincide."""
+    return torch.where(b == 0, 0.0, a / b)
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """‖x_i − y_j‖², (n, m); feature by feature where there are few, else by one product."""
+    if x.shape[1] <= 8:
+        out = x.new_zeros(len(x), len(y))
+        for a, b in zip(x.mT, y.mT, strict=True):
+            out += (a[:, None] - b[None]).square_()
+        return out
+    out = torch.addmm(y.square().sum(1).expand(len(x), -1), x, y.mT, alpha=-2)
+    return out.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
+
+
+def plain(x: Tensor, y: Tensor, columns: Tensor, kernel: str, order: int) -> Tensor:
+    """Σ_j φ^(order)(‖x_i − y_j‖²) columns_j by blocks of rows: (n, p)."""
+    out = x.new_empty(len(x), columns.shape[1])
+    rows = max(1, BLOCK.get(x.device.type, BLOCK["cuda"]) // max(1, len(y)))
+    for start in range(0, len(x), rows):
+        part = slice(start, start + rows)
+        out[part] = profile(squared_distances(x[part], y), kernel, order) @ columns
+    return out
+
+
+class _Sums(torch.autograd.Function):
+    """S = φ^(order)(u) @ c. With A = φ^(order+1)(u): ∂⟨g, S⟩/∂x_i = 2 Σ_j A_ij ⟨g_i, c_j⟩ (x_i − y_j), and so on."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor, c: Tensor, kernel: str, order: int) -> Tensor:
+        if x.device.type != "cpu" or INTERPRETED:
+            refused = "" if x.shape[1] <= FEATURES else f"more than {FEATURES} features are left to the BLAS"
+            if c.shape[1] and len(x) and runs_fused("kernel_sums", x, y, c, refused=refused):
+                from workbench.kernels.fused import kernel_sums as fused  # noqa: PLC0415 - only where Triton is
+
+                return fused.sums(x, y, c, KERNELS.index(kernel), order)
+        return plain(x, y, c, kernel, order)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        x, y, c, ctx.kernel, ctx.order = inputs
+        ctx.save_for_backward(x, y, c)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, y, c = ctx.saved_tensors
+        for_x, for_y, for_c = ctx.needs_input_grad[:3]
+        return (
+            _toward(x, y, g, c, ctx.kernel, ctx.order + 1) if for_x else None,
+            _toward(y, x, c, g, ctx.kernel, ctx.order + 1) if for_y else None,
+            _Sums.apply(y, x, g, ctx.kernel, ctx.order) if for_c else None,
+            None,
+            None,
+        )
+
+
+def _toward(x: Tensor, y: Tensor, g: Tensor, c: Tensor, kernel: str, order: int) -> Tensor:
+    """2 Σ_j A_ij ⟨g_i, c_j⟩ (x_i − y_j), (n, d), from sums of A with the columns c and c ⊗ y."""
+    d = x.shape[1]
+    columns = torch.cat([c, (c.unsqueeze(2) * y.unsqueeze(1)).flatten(1)], 1)
+    sums = _Sums.apply(x, y, columns, kernel, order)
+    near, centres = sums[:, : c.shape[1]], sums[:, c.shape[1] :].unflatten(1, (-1, d))
+    return 2 * ((g * near).sum(1, keepdim=True) * x - (g.unsqueeze(2) * centres).sum(1))
