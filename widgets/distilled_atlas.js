@@ -125,7 +125,7 @@ function drawSelected(context, theme, { layout, selected, hovered }, view, width
   const [h, w] = layout.size;
   const screen = (/** @type {number} */ u, /** @type {number} */ v) => [(u - view.x) * view.scale, (v - view.y) * view.scale];
   if (selected.size) {
-    const small = w * view.scale < 12;
+    const small = w * view.scale < 20;
     /** @type {[number, number, number][]} neighbours in a line are framed together where they are tiny */
     const runs = [];
     const seen = layout.touching(view.x, view.y, view.x + width / view.scale, view.y + height / view.scale);
