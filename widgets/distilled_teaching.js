@@ -75,6 +75,7 @@ export function createTeaching(frame, lens) {
   /** @param {Evaluation} found */
   const shown = (found) => Math.max(0, found.networks.indexOf(model.get("judged")));
 
+  let drawn = /** @type {any[]} */ ([]);
   let listed = "";
   /** @param {Evaluation} found @param {Without | null} less */
   function writeTable(found, less) {
@@ -134,13 +135,17 @@ export function createTeaching(frame, lens) {
       figures.style.setProperty("--dw-columns", String(columns));
       const width = Math.floor((full - 22 * (columns - 1)) / columns);
       const network = found ? shown(found) : 0;
+      confusion.update(theme, found, network, width);
+      // While the timeline plays none of this changes, and drawing it would take most of a frame.
+      const now = [theme, found, less, live, network, width, full];
+      if (now.every((value, i) => value === drawn[i])) return;
+      drawn = now;
       table.parentElement?.toggleAttribute("hidden", !found);
       if (found) writeTable(found, less);
       curves.update(theme, found, less, live, network, width);
       const names = curves.names(found, less, live);
       fill(key, ...names.map(({ name, label }) => el("span", {}, swatch(inkOf(name, theme.dark, theme)), label)));
-      change.update(theme, found, less, network, width);
-      confusion.update(theme, found, network, width);
+      change.update(theme, found, less, network, full);
       reliability.update(theme, found, network, width);
     },
   };

@@ -42,9 +42,8 @@ export function createChange(frame, lens) {
       const reach = Math.min(1, Math.max(0.02, ...[...mean, ...low, ...high, ...noise].filter(Number.isFinite).map(Math.abs)) * 1.12);
       const x = classes.map((_, k) => k);
       const ink = runColour("other", 0, theme.dark);
-      const wide = Math.max(4, Math.min(26, (width * 2) / classes.length / 3));
+      const wide = Math.max(4, Math.min(26, width / classes.length / 3));
       write(beside, `${found.networks[network]}, ${less.rows.length} left out, paired over ${change.seeds} ${change.seeds === 1 ? "seed" : "seeds"}`);
-      const full = node.clientWidth || width;
       plot.update(
         theme,
         {
@@ -58,7 +57,7 @@ export function createChange(frame, lens) {
             { kind: "points", x, y: mean.map((value) => 100 * value), colour: ink, width: 9, name: "change" },
           ],
         },
-        full,
+        width,
         200,
       );
       // A change counts as seen where its paired interval leaves zero out; of many classes a few do so by chance.

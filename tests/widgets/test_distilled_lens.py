@@ -332,6 +332,17 @@ def test_attribution_is_the_public_attribute(tiny, digits):
     assert explorer.attributions["known"][-1]["baseline"] == ""
 
 
+def test_the_record_of_a_network_serves_as_the_network(tiny, digits):
+    record = wb.training.fit(wb.models.build("mlp", digits), digits, epochs=1, progress=False).replace(name="mine")
+    explorer = DistilledImagesExplorer(tiny, network=record)
+    assert explorer.attribution["network"] == "mine"
+    explorer._perform("attribution", job(set="two", rows=[3], target="predicted"))
+    (held,) = explorer.known.attributions
+    own = wb.analysis.attribute(record.model, tiny.images[[3]], mean=tiny.mean, std=tiny.std)
+    assert torch.equal(held.found.target, own.target)
+    assert torch.allclose(held.found.values, own.values, atol=1e-6)
+
+
 def test_the_noise_of_an_image_does_not_depend_on_the_others(tiny, digits):
     explorer = opened(tiny, digits, network=wb.models.build("mlp", digits))
     shared = {"set": "two", "network": "mlp", "method": "occlusion", "baseline": "noise"}
