@@ -223,6 +223,8 @@ export function createStage(frame, data) {
       const selected = new Set(data.selection().images);
       const count = now.places.size;
       paint = () => {
+        // While everything is seen there is nothing to move: a finger on the atlas scrolls the page.
+        for (const { canvas } of [first, second]) canvas.style.touchAction = viewport.fitted && tool === "move" ? "pan-y" : "none";
         sides.forEach(([side], k) => {
           (k ? second : first).draw(
             theme,
