@@ -117,7 +117,7 @@ def run(
                 estimate(relative("rise on the way")), "<", 0.0,
                 note="Flat experts learn more slowly: at the same epoch the slope, which the rise follows, is larger.",
             ),
-            reported(
+            asserted(
                 "A student that starts beside the path ends no further from its target for it (share of the segment)",
                 estimate(differences("initialisation error")), "<=", 0.0,
             ),
