@@ -19,7 +19,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from workbench.kernels.divergence_rows import Kind
-from workbench.kernels.fused import characteristic, divergence, kernel_sums, sparse_rows
+from workbench.kernels.fused import characteristic, divergence, kernel_sums, mixture, sparse_rows
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.bool: "i1"}
 
@@ -87,4 +87,11 @@ def test_characteristic(launches):
 @pytest.mark.parametrize(("kernel", "order", "columns"), [(0, 0, 33), (1, 1, 1), (3, 2, 1)])
 def test_kernel_sums(launches, kernel, order, columns):
     kernel_sums.sums(torch.empty(70, 3), torch.empty(90, 3), torch.empty(90, columns), kernel, order)
+    check(launches)
+
+
+def test_mixture(launches):
+    x, points = torch.empty(20, 3), torch.empty(20)
+    mixture.forward(x, x, points, points, points, points)
+    mixture.backward(x, x, points, points, points, points, points, x, points, points)
     check(launches)

@@ -10,8 +10,8 @@ gradients with respect to points, weights and bandwidth are sums of the kernel's
 are computed the same way, and may be differentiated further. A kernel whose slope is infinite where two points coincide
 has slope 0 there.
 
-Cost, for n × m pairs of d features and p columns of weights: n m (d + p) multiply-adds and n m exponentials; only points
-and sums need to be moved. The plain version computes blocks of rows of the matrix, `BLOCK` elements at a time; the
+Cost, for n × m pairs of d features and p columns of weights: n m (d + p) multiply-adds and n m exponentials; points
+and sums alone need be moved. The plain version computes blocks of rows of the matrix, `BLOCK` elements at a time; the
 fused one keeps tiles of it in registers, with the distances summed feature by feature, without cancellation, for up to
 `FEATURES` features; beyond, a GPU too runs blocks, whose products the BLAS does faster. How near either comes:
 ``bench/bench_kernels.py``.

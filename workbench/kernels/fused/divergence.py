@@ -228,10 +228,16 @@ def forward(student: Tensor, teacher: Tensor, kind: Kind) -> tuple[Tensor, Tenso
     return values, sums
 
 
-def backward(student: Tensor, teacher: Tensor, kind: Kind, sums: Tensor, upstream: Tensor) -> Tensor:
-    """Upstream (n,) × gradient with respect to the student's logits, (n, classes)."""
+def backward(
+    student: Tensor, teacher: Tensor, kind: Kind, sums: Tensor, upstream: Tensor, out: Tensor | None = None
+) -> Tensor:
+    """Upstream (n,) × gradient with respect to the student's logits, (n, classes).
+
+    `out`, contiguous, may be the student's logits themselves, which are then lost.
+    """
     n, classes = student.shape
-    out = torch.empty((n, classes), dtype=student.dtype, device=student.device)
+    if out is None:
+        out = torch.empty((n, classes), dtype=student.dtype, device=student.device)
     cut = tile(n, classes, most=2048, elements=2048)
     _backward[(triton.cdiv(n, cut.rows), triton.cdiv(classes, cut.columns))](
         student, teacher, sums, upstream.contiguous(), out,

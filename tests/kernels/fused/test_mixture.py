@@ -1,0 +1,44 @@
+"""Fused mixture scores against the definition in float64."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.kernels.fused import mixture as fused
+from workbench.kernels.mixture import mixture_score
+
+
+@given(st.sampled_from([(1, 1, 1), (20, 9, 3), (5, 70, 17)]), st.sampled_from([0.0, 0.3]), st.booleans())
+def test_values_and_gradients(device, shape, spread, split):
+    n, m, d = shape
+    make = torch.Generator().manual_seed(n)
+    x, means = torch.randn(n, d, generator=make).to(device), torch.randn(m, d, generator=make).to(device)
+    told = {
+        "alpha": torch.rand(n, generator=make).to(device),
+        "sigma": (torch.rand(n, generator=make) + 0.2).to(device),
+    }
+    told |= {
+        "spread": spread * torch.rand(m, generator=make).to(device),
+        "weights": torch.rand(m, generator=make).to(device),
+    }
+    up = torch.randn(n, generator=make).to(device), torch.randn(n, d, generator=make).to(device)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        if split:
+            patch.setattr(fused, "COMPONENTS", 16)
+            patch.setattr(fused, "_shares", lambda n, m: (-(-m // 32), 32))
+        for wide in (torch.float32, torch.float64):
+            at = x.to(wide).requires_grad_()
+            out = mixture_score(at, means.to(wide), **{name: value.to(wide) for name, value in told.items()})
+            found.append((*out, *torch.autograd.grad((out.log_density, out.x0), at, [each.to(wide) for each in up])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=2e-5, atol=2e-5 * float(other.detach().abs().max()))
+
+
+def test_nan_stays_in_its_row_and_the_same_bits(device):
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    runs = [mixture_score(x, x[:9], sigma=0.3) for _ in range(2)]
+    assert torch.equal(runs[0].x0, runs[1].x0)
+    x[3, 1] = torch.nan
+    assert mixture_score(x, x[10:], sigma=0.3).x0.isnan().any(1).nonzero().tolist() == [[3]]

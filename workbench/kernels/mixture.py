@@ -1,0 +1,198 @@
+"""Teachers in closed form: score and posterior mean of a diffused mixture of Gaussians, or of the data themselves.
+
+The clean points are Σ_j w_j N(μ_j, s_j² I); diffused, x = α x₀ + σ ε. With v_j = α² s_j² + σ² and r_j the probability
+that x came from component j,
+
+    log p(x) = log Σ_j w_j N(x; α μ_j, v_j I)
+    E[x₀ | x] = Σ_j r_j m_j,        m_j = μ_j + (α s_j² / v_j)(x − α μ_j)
+    ∇ log p(x) = (α E[x₀ | x] − x) / σ²                                        (Tweedie)
+
+s = 0 and equal weights make the teacher of the empirical data, whose diffused density is a kernel density estimate.
+α and σ may differ from point to point, as they do when noise levels are drawn per example. Papers 031 and 114.
+
+The gradient towards x is in closed form too (the Jacobian of the denoiser times a vector), from like sums; a teacher
+that is itself learned (gradients towards μ, s, w) and second derivatives go through the definition, which keeps the
+whole n × m matrix.
+
+Cost, for n points, m components and d features: 2 n m d multiply-adds and n m exponentials for the values, 3 n m d for
+the gradient. The plain version holds `BLOCK` elements of the matrix of responsibilities, the fused one tiles of it in
+registers: a running softmax over the components, which are split between programs where points are few; up to
+`FEATURES` features. How near either comes: ``bench/bench_kernels.py``.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from workbench.kernels.dispatch import INTERPRETED, runs_fused
+
+__all__ = ["MixtureScore", "mixture_score"]
+
+BLOCK = {"cpu": 1 << 17, "cuda": 1 << 23}
+"""Responsibilities that exist at a time."""
+
+FEATURES = 128
+
+
+class MixtureScore(NamedTuple):
+    """What the teacher says at n points: log-density (n,) in nats, posterior mean of x₀ (n, d), score (n, d)."""
+
+    log_density: Tensor
+    x0: Tensor
+    score: Tensor
+
+
+def mixture_score(
+    x: Tensor,
+    means: Tensor,
+    *,
+    alpha: float | Tensor = 1.0,
+    sigma: float | Tensor,
+    spread: float | Tensor = 0.0,
+    weights: Tensor | None = None,
+) -> MixtureScore:
+    """Log-density, posterior mean and score of the diffused mixture at every point.
+
+    Parameters
+    ----------
+    x
+        Points, shape (n, d).
+    means
+        μ, or the data themselves, shape (m, d), m ≥ 1.
+    alpha, sigma
+        Signal and noise level, numbers or shape (n,); α ≥ 0, σ > 0.
+    spread
+        Standard deviation s of the components, a number or shape (m,), ≥ 0.
+    weights
+        Shape (m,), positive, need not sum to 1; None: all alike.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit; a noise level that is not positive.
+
+    Examples
+    --------
+    >>> told = mixture_score(torch.tensor([[0.5]]), torch.tensor([[-1.0], [1.0]]), sigma=1.0)
+    >>> told.x0, told.score
+    (tensor([[0.4621]]), tensor([[-0.0379]]))
+    """
+    if x.ndim != 2 or means.ndim != 2 or x.shape[1] != means.shape[1] or not len(means):
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}, means {tuple(means.shape)}; they must be (n, d) and (m, d) with m ≥ 1"
+        )
+    wide = torch.promote_types(torch.promote_types(x.dtype, means.dtype), torch.float32)
+    told: dict[str, Tensor] = {}
+    for name, value, rows in (("alpha", alpha, len(x)), ("sigma", sigma, len(x)), ("spread", spread, len(means))):
+        each = torch.as_tensor(value, dtype=wide, device=x.device)
+        if each.ndim and each.shape != (rows,):
+            raise ValueError(f"{name} has shape {tuple(each.shape)}; it must be a number or of shape ({rows},)")
+        told[name] = each.expand(rows)
+    if bool((told["sigma"] <= 0).any()):
+        raise ValueError("sigma is not positive everywhere: without noise the density of points is infinite")
+    if weights is None:
+        logs = torch.full((len(means),), -math.log(len(means)), dtype=wide, device=x.device)
+    elif weights.shape != (len(means),):
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; there is one per component, ({len(means)},)")
+    else:
+        logs = (weights / weights.sum()).to(wide).log()
+    x, means = x.to(wide), means.to(wide)
+    tensors = (x, means, told["alpha"], told["sigma"], told["spread"].square(), logs)
+    learned = torch.is_grad_enabled() and any(each.requires_grad for each in tensors[1:])
+    log_density, x0 = by_definition(*tensors) if learned else _Mixture.apply(*tensors)
+    score = (told["alpha"].unsqueeze(1) * x0 - x) / told["sigma"].square().unsqueeze(1)
+    return MixtureScore(log_density, x0, score)
+
+
+def by_definition(
+    x: Tensor, means: Tensor, alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Log p and E[x₀ | x] as they are written; differentiable in everything and to any order, holds (n, m, d)."""
+    v = alpha.square()[:, None] * variance + sigma.square()[:, None]
+    apart = x[:, None] - alpha[:, None, None] * means
+    joint = logs - x.shape[1] / 2 * (2 * math.pi * v).log() - apart.square().sum(2) / (2 * v)
+    shrink = alpha[:, None] * variance / v
+    x0 = (joint.softmax(1).unsqueeze(2) * (means + shrink.unsqueeze(2) * apart)).sum(1)
+    return joint.logsumexp(1), x0
+
+
+class _Block(NamedTuple):
+    """Some points' sums: log-density, responsibilities, shrinkage α s² / v, variances v; (k,) and (k, m)."""
+
+    log_density: Tensor
+    r: Tensor
+    shrink: Tensor
+    v: Tensor
+
+
+def _block(x: Tensor, means: Tensor, alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor) -> _Block:
+    v = alpha.square()[:, None] * variance + sigma.square()[:, None]
+    # Distances by differences: from squares and products they would lose the digits that a small σ magnifies.
+    safe = alpha.clamp_min(torch.finfo(x.dtype).eps)[:, None]
+    apart = torch.cdist(x / safe, means, compute_mode="donot_use_mm_for_euclid_dist").mul_(safe).square_()
+    joint = logs - x.shape[1] / 2 * (2 * math.pi * v).log() - apart.div_(2 * v)
+    log_density = joint.logsumexp(1)
+    return _Block(log_density, joint.sub_(log_density[:, None]).exp_(), alpha[:, None] * variance / v, v)
+
+
+def _parts(x: Tensor, means: Tensor) -> list[slice]:
+    rows = max(1, BLOCK.get(x.device.type, BLOCK["cuda"]) // len(means))
+    return [slice(start, start + rows) for start in range(0, len(x), rows)]
+
+
+class _Mixture(torch.autograd.Function):
+    """log p and E[x₀ | x] in blocks of points; closed-form gradient towards x."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, means: Tensor, alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if _fuses(x, means):
+            from workbench.kernels.fused import mixture as fused  # noqa: PLC0415 - only where Triton is
+
+            return fused.forward(x, means, alpha, sigma, variance, logs)
+        log_density, x0 = x.new_empty(len(x)), torch.empty_like(x)
+        for rows in _parts(x, means):
+            each = _block(x[rows], means, alpha[rows], sigma[rows], variance, logs)
+            log_density[rows] = each.log_density
+            moved = each.r * each.shrink
+            x0[rows] = (each.r - alpha[rows, None] * moved) @ means + moved.sum(1, keepdim=True) * x[rows]
+        return log_density, x0
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs, *output)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor, g0: Tensor) -> Any:
+        *inputs, log_density, x0 = ctx.saved_tensors
+        x, means, alpha, sigma, variance, logs = inputs
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            _, pull = torch.func.vjp(lambda x: by_definition(x, *inputs[1:]), x)
+            return pull((g, g0))[0], None, None, None, None, None
+        # Σ r b g₀ + Σ_j h_j (α μ_j − x),  h_j = r_j (g + ⟨g₀, m_j⟩ − ⟨g₀, x₀⟩) / v_j
+        level = g - (g0 * x0).sum(1)
+        along = (g0 * x).sum(1)
+        if _fuses(x, means):
+            from workbench.kernels.fused import mixture as fused  # noqa: PLC0415 - only where Triton is
+
+            out = fused.backward(*inputs, log_density, g0, level, along)
+            return out, None, None, None, None, None
+        out = torch.empty_like(x)
+        for rows in _parts(x, means):
+            each = _block(x[rows], means, alpha[rows], sigma[rows], variance, logs)
+            a, b = alpha[rows, None], each.shrink
+            h = (1 - a * b) * (g0[rows] @ means.mT) + b * along[rows, None] + level[rows, None]
+            h *= each.r / each.v
+            kept = (each.r * b).sum(1, keepdim=True)
+            out[rows] = kept * g0[rows] + a * (h @ means) - h.sum(1, keepdim=True) * x[rows]
+        return out, None, None, None, None, None
+
+
+def _fuses(x: Tensor, means: Tensor) -> bool:
+    if not len(x) or (x.device.type == "cpu" and not INTERPRETED):
+        return False
+    refused = "" if x.shape[1] <= FEATURES else f"more than {FEATURES} features do not fit into registers"
+    return runs_fused("mixture_score", x, means, refused=refused)
