@@ -1,5 +1,6 @@
 """Each change is the plain one that the public code defines, done with numpy, and its gradient is right."""
 
+import copy
 import math
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.condensation import Siamese
+from workbench.models import build
+from workbench.training import Ensemble, fit
 
 NAMES = ("color", "crop", "cutout", "flip", "scale", "rotate")
 COLUMNS = {"color": (0, 1, 2), "crop": (3, 4), "cutout": (5, 6), "flip": (7,), "scale": (8, 9), "rotate": (10,)}
@@ -184,3 +187,14 @@ def test_refusals():
         Siamese(mode="both")
     with pytest.raises(ValueError, match=r"images \(n, channels, height, width\)"):
         Siamese()(torch.zeros(4, 8), drawn())
+
+
+def test_networks_trained_together_see_what_each_would_have_seen_alone(tiny):
+    """Their batches are joined, each with the name that its own generator drew."""
+    options = {"epochs": 3, "augment": Siamese(), "batch_size": 16, "progress": False}
+    networks = [build("convnet", tiny, seed=seed, width=4, depth=1).double() for seed in (0, 1)]
+    alone = [fit(copy.deepcopy(one), tiny, seed=seed, **options) for seed, one in enumerate(networks)]
+    together = Ensemble(networks).fit(tiny, seeds=[0, 1], **options)
+    for one, other in zip(alone, together, strict=True):
+        for name, value in one.state.items():
+            torch.testing.assert_close(other.state[name], value)
