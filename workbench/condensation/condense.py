@@ -84,7 +84,7 @@ def condense(
     started = time.perf_counter()
     place = distributed.pick(device)
     split = _checked(data.train if isinstance(data, Dataset) else data, method.ipc).to(place)
-    run = Run(split, seed=seed, device=place)
+    run = Run(split, seed=seed, device=place, progress=progress)
     title = name or getattr(method, "name", type(method).__name__)
     fields: dict[str, Any] = {
         "name": title,

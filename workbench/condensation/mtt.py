@@ -109,7 +109,7 @@ class MTT:
     def start(self, run: Run) -> Synthetic:
         experts = self.experts
         if isinstance(experts, Experts):
-            experts = experts.train(run.split, seed=run.seed, device=run.device)
+            experts = experts.train(run.split, seed=run.seed, device=run.device, progress=run.progress)
         fits(experts, run)
         run.made["experts"] = experts
         run.made["network"] = FlatNetwork(experts.network().to(run.device, run.split.inputs.dtype))

@@ -19,7 +19,7 @@ class Run:
     ----------
     split
         The real training examples, on the run's device.
-    seed, device
+    seed, device, progress
         As given to `condense`.
     iteration
         Of the step being made, from 0.
@@ -32,10 +32,11 @@ class Run:
         Further values of this iteration, by the name of their curve; see `log`.
     """
 
-    def __init__(self, split: Split, *, seed: int, device: torch.device) -> None:
+    def __init__(self, split: Split, *, seed: int, device: torch.device, progress: bool = False) -> None:
         self.split = split
         self.seed = seed
         self.device = device
+        self.progress = progress
         self.iteration = 0
         self.memory: dict[str, Any] = {}
         self.made: dict[str, Any] = {}
