@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from workbench.condensation.lessons import course_of, fresh, has_start, soft_labels, stacks_of, with_step_size
 from workbench.condensation.moments import Account, Moment
+from workbench.condensation.probing import resemblance
 from workbench.condensation.scoring import scored
 from workbench.condensation.teaching import Lesson, Recipe, Taught, halfway, teach
 from workbench.condensation.usable import decoded, fitting, random_real
@@ -43,6 +44,7 @@ def evaluate(
     loss: Any = None,
     full_epochs: int = 20,
     points: int = 10,
+    agreement: bool = False,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     device: str | torch.device = "auto",
     progress: bool = True,
@@ -90,6 +92,10 @@ def evaluate(
         Passes over all real data of the networks that learn from them, in batches of at most 64.
     points
         Evaluations along training.
+    agreement
+        Also say how much the networks predict like ones stopped early on all real data, and like ones trained on
+        subsets of it, of the same accuracy (`workbench.condensation.probing.resemblance`). Trains some forty more
+        networks of each architecture.
     options
         Further arguments of `workbench.models.build` by architecture: ``{"convnet": {"width": 128}}``.
     device
@@ -196,6 +202,21 @@ def evaluate(
     complete = [a for a, reached in results.items() if "distilled" in reached and reached["distilled"].scored]
     if not complete:
         raise KeyboardInterrupt("the evaluation was stopped before its first point: there is nothing to keep")
+    alike = {}
+    if agreement and not interrupted:
+        each = [
+            resemblance(
+                results[a]["distilled"].logits.argmax(2),
+                data,
+                a,
+                images=len(examples),
+                seeds=[1_000_000 + seed for seed in numbers],
+                options=(options or {}).get(a),
+                device=place,
+            )
+            for a in complete
+        ]
+        alike = {family: torch.stack([one[family] for one in each]) for family in each[0]}
     return scored(
         {a: results[a] for a in complete},
         data.test,
@@ -205,6 +226,7 @@ def evaluate(
         nbytes=distilled.nbytes,
         seconds=distilled.provenance.wall_time,
         interrupted=interrupted,
+        agreement=alike,
         settings={
             "labels": kind,
             "epochs": recipe.epochs,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import models
+from workbench.analysis import agreement_at_matched_accuracy
 from workbench.condensation.teaching import Lesson, Recipe, SoftLabels, Taught, teach
 from workbench.condensation.usable import decoded, fitting
 from workbench.data import Dataset, Split
@@ -170,6 +171,49 @@ def taught_by(
         )
         found |= taught.apart(names)
     return {name: found[name] for name in sets}
+
+
+def resemblance(
+    predictions: Tensor,
+    data: Dataset,
+    network: str,
+    *,
+    images: int,
+    seeds: Sequence[int],
+    within: float = 0.01,
+    options: Mapping[str, Any] | None = None,
+    device: Any = "auto",
+) -> dict[str, Tensor]:
+    """Agreement of trained networks with ones stopped early on all real data, and with ones of subsets (009, B3).
+
+    Parameters
+    ----------
+    predictions
+        Predicted classes on the test split, shape (N, n).
+    images
+        Size of the set they learned from: subsets have one to eight times as many.
+    seeds
+        Of the networks that are compared with. Let them be others than those of `predictions`: networks that started
+        alike agree for that reason alone.
+    within
+        How near the accuracies must be, in 0..1.
+
+    Returns
+    -------
+    dict
+        ``"early-stopped"`` and ``"subset-trained"`` → mean agreement, shape (N,); NaN where no accuracy is near enough.
+    """
+    records = stopped_early(data, network, seeds, options=options, device=device)
+    early = torch.cat([predictions_along(record, data.test.inputs).cpu() for record in records])
+    sizes = sorted({min(len(data.train), round(images * factor)) for factor in (1, 1.5, 2, 3, 4, 6, 8)})
+    subsets = trained_on_subsets(
+        data, network, sizes, len(seeds), seed=min(seeds), options=options, device=device
+    )  # fmt: skip
+    labels = data.test.labels.cpu()
+    return {
+        name: agreement_at_matched_accuracy(predictions.cpu(), family, labels, within=within).agreement
+        for name, family in (("early-stopped", early), ("subset-trained", subsets))
+    }
 
 
 def _mixed(distilled: DistilledSet, data: Dataset, real: int, seed: int) -> Lesson:
