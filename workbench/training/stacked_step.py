@@ -12,6 +12,9 @@ from workbench.training.learner import CURVES
 from workbench.training.stacked_batches import join
 from workbench.training.stacking import Stack
 
+BATCH_VALUES = 2**21
+"""Input values, over all members, that are looked at in one forward pass."""
+
 
 class StackedStep:
     """Losses of N networks on their batches; gradients come from ordinary autograd outside of ``vmap``.
@@ -148,9 +151,13 @@ def outputs(
     *,
     per_member: bool,
     training: bool = False,
-    batch_size: int = 512,
 ) -> Outputs:
-    """Outputs of all members with a leading axis N; inputs are shared, (B, ...), or per member, (N, B, ...)."""
+    """Outputs of all members with a leading axis N; inputs are shared, (B, ...), or per member, (N, B, ...).
+
+    At most 512 examples at once, and fewer of large ones: features of N networks take N times the memory.
+    """
+    example = inputs[0, :1] if per_member else inputs[:1]
+    batch_size = max(16, min(512, BATCH_VALUES // max(1, len(networks.modules) * example.numel())))
     networks.template.train(training)
     observer = observe(networks.template, layers)
     parts = [
