@@ -126,7 +126,7 @@ def evaluate(
     >>> import workbench as wb
     >>> data = wb.data.load("digits")
     >>> tiny = wb.condensation.condense(data, wb.condensation.DistributionMatching(ipc=1), iterations=0, progress=False)
-    >>> score = evaluate(tiny, data, "mlp", seeds=3, epochs=20, references=False, progress=False)
+    >>> score = evaluate(tiny, data, "mlp", seeds=3, epochs=100, references=False, progress=False)
     >>> score.accuracy.shape, score.mean() > 0.3
     (torch.Size([1, 3]), True)
     """
