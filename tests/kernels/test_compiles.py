@@ -18,8 +18,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
+from workbench.kernels.augment import Change
 from workbench.kernels.divergence_rows import Kind
-from workbench.kernels.fused import characteristic, divergence, kernel_sums, mixture, sparse_rows
+from workbench.kernels.fused import augment, characteristic, divergence, kernel_sums, mixture, sparse_rows
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.bool: "i1"}
 
@@ -94,4 +95,13 @@ def test_mixture(launches):
     x, points = torch.empty(20, 3), torch.empty(20)
     mixture.forward(x, x, points, points, points, points)
     mixture.backward(x, x, points, points, points, points, points, x, points, points)
+    check(launches)
+
+
+def test_augment(launches):
+    whole = torch.zeros(2, 4, dtype=torch.int64)
+    affine = torch.eye(2, 3).expand(2, 2, 3)
+    change = Change(torch.ones(2, 3), whole[:, :2], whole, affine)
+    augment.forward(torch.empty(2, 3, 8, 8), change)
+    augment.backward(torch.empty(2, 3, 8, 8), change)
     check(launches)

@@ -1,8 +1,8 @@
 """Divergence of the classes that two output heads see in hidden states, without ever holding all the logits.
 
 With logits s = h_s W_sᵀ and t = h_t W_tᵀ, the value is Σ_i w_i D(s_i, t_i) for any divergence D of
-`workbench.kernels.divergence`. Logits exist for a chunk of rows at a time; gradients of the student's hidden states and
-head are added up while they do, and wait until the backward pass multiplies them. This decides whether a vocabulary fits.
+`workbench.kernels.divergence`. Logits exist for a chunk of rows at a time; gradients of the student's hidden states
+and head are added up while they do, and wait until the backward pass multiplies them. It decides what vocabulary fits.
 
 Cost, for N rows, V classes and width H: four products of N V H multiply-adds (two heads, two gradients), which are the
 BLAS's, and per chunk the traffic of the divergence kernel, which at H ≥ 1,000 is small beside them. Held: two chunks of

@@ -15,7 +15,7 @@ PROGRAMS = 264
 
 
 @triton.jit
-def _joint(x, means, logs, variance, row, point, real, there, alpha, sigma, m, d, R: tl.constexpr, M: tl.constexpr):
+def _joint(x, means, logs, variance, row, point, real, there, alpha, sigma, d, R: tl.constexpr, M: tl.constexpr):
     """Log w_j N(x; α μ_j, v) up to (2π)^(−d/2), −∞ beyond the last component; shrinkage α s² / v; v."""
     s2 = tl.load(variance + point, mask=there, other=0.0)
     v = (alpha * alpha)[:, None] * s2[None, :] + (sigma * sigma)[:, None]
@@ -48,7 +48,7 @@ def _forward(
     for start in range(split * share, min(m, (split + 1) * share), M):
         point = start + tl.arange(0, M)
         there = point < min(m, (split + 1) * share)
-        joint, shrink, _ = _joint(x, means, logs, variance, row, point, real, there, alpha, sigma, m, d, R, M)
+        joint, shrink, _ = _joint(x, means, logs, variance, row, point, real, there, alpha, sigma, d, R, M)
         larger = tl.maximum(largest, tl.max(joint, 1))
         base = tl.where(larger == -float("inf"), 0.0, larger)
         weight = tl.exp(joint - base[:, None])
@@ -87,7 +87,7 @@ def _backward(
     for start in range(split * share, min(m, (split + 1) * share), M):
         point = start + tl.arange(0, M)
         there = point < min(m, (split + 1) * share)
-        joint, shrink, v = _joint(x, means, logs, variance, row, point, real, there, alpha, sigma, m, d, R, M)
+        joint, shrink, v = _joint(x, means, logs, variance, row, point, real, there, alpha, sigma, d, R, M)
         r = tl.exp(joint - log_p[:, None])
         toward = tl.zeros([R, M], tl.float32)
         for each in range(d):
