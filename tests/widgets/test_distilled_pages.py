@@ -129,6 +129,7 @@ def test_zooming_keeps_the_place_and_reads_pixels(show, tiny):
     atlas.view.settle()
     assert atlas.scale() == pytest.approx(1.5 * before, rel=1e-3)
     atlas.view.part("hand-fit").click()
+    atlas.view.settle()
     atlas.page.mouse.dblclick(*atlas.point(1, 1))
     atlas.view.settle()
     assert atlas.scale() > 3 * before
