@@ -34,16 +34,18 @@ def public_distance(real, synthetic, kind):
     return total
 
 
+@pytest.mark.parametrize("architecture", [("convnet", SMALL), ("mlp", {"width": 5, "depth": 2, "activation": "tanh"})])
 @pytest.mark.parametrize("distance", ["cosine", "squared", "absolute"])
 @pytest.mark.parametrize("augment", [None, GREY])
-def test_loss_and_gradient_are_those_of_a_loop_over_the_classes(tiny, distance, augment):
-    method = GradientMatching(ipc=2, real_batch=5, distance=distance, augment=augment, options=SMALL)
+def test_loss_and_gradient_are_those_of_a_loop_over_the_classes(tiny, architecture, distance, augment):
+    name, options = architecture
+    method = GradientMatching(ipc=2, real_batch=5, distance=distance, augment=augment, network=name, options=options)
     run = run_of(tiny)
     synthetic = method.start(run)
     loss = next(method.losses(run, synthetic))
     (gradient,) = torch.autograd.grad(loss, synthetic.pixels)
 
-    network = run.network("convnet", **SMALL).requires_grad_(True)
+    network = run.network(name, **options).requires_grad_(True)
     parameters = list(network.parameters())
     pixels = synthetic.pixels.detach().clone().requires_grad_()
     real, generator = run.real(5), run.generator("augment")
@@ -99,8 +101,12 @@ def test_classes_do_not_touch_each_other(tiny):
         assert not torch.allclose(value[1], after[name][1])
 
 
-def test_a_class_smaller_than_the_batch_is_matched_as_a_whole(tiny):
-    method = GradientMatching(ipc=1, real_batch=16, distance="squared", options=SMALL)  # two classes have 15
+@pytest.mark.parametrize("architecture", ["convnet", "mlp"])
+def test_a_class_smaller_than_the_batch_is_matched_as_a_whole(tiny, architecture):
+    options = {"width": 4, "depth": 2}
+    method = GradientMatching(  # two classes have 15
+        ipc=1, real_batch=16, distance="squared", network=architecture, options=options
+    )
     losses = []
     for seed in (0, 1):
         run = run_of(tiny, seed)

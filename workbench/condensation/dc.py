@@ -151,8 +151,8 @@ def matched(network: nn.Module, *, head: bool = True) -> list[str]:
     return chosen
 
 
-def class_gradients(network: nn.Module, names: list[str], images: Tensor) -> Gradients:
-    """∇_θ of the mean cross-entropy of each class, differentiable with respect to the images.
+def class_gradients(network: nn.Module, names: list[str], images: Tensor, weights: Tensor | None = None) -> Gradients:
+    """∇_θ of the mean cross-entropy of each class, differentiable with respect to the images; all classes at once.
 
     Parameters
     ----------
@@ -162,19 +162,26 @@ def class_gradients(network: nn.Module, names: list[str], images: Tensor) -> Gra
         Which parameters.
     images
         Shape (classes, m, c, h, w).
+    weights
+        What each image counts in its class, shape (classes, m); None: all alike.
     """
     classes, m = images.shape[:2]
-    weights = images.new_full((classes, m), 1 / m)
+    even = images.new_full((classes, m), 1 / m)
     each = vmap(grad(_loss(network)), in_dims=(None, 0, 0, 0), randomness="different")
-    found: Gradients = each(_values(network, names), images, torch.arange(classes, device=images.device), weights)
+    labels = torch.arange(classes, device=images.device)
+    found: Gradients = each(_values(network, names), images, labels, even if weights is None else weights)
     return found
 
 
 def real_gradients(network: nn.Module, names: list[str], images: Tensor, batch: RealBatch) -> Gradients:
     """The same for a batch of real images (classes, m, c, h, w), as constants.
 
-    Class after class: real batches are so large that joining them gains nothing, and on a CPU loses.
+    Class after class where there are convolutions: ``vmap`` makes grouped ones of their gradients, which on a CPU cost
+    more than joining such large batches saves.
     """
+    if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        with torch.no_grad():
+            return class_gradients(network, names, images, batch.weights)
     gradient, values = grad(_loss(network)), _values(network, names)
     each = []
     for c, weights in enumerate(batch.weights):
