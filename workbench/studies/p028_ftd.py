@@ -117,9 +117,16 @@ def run(
                 estimate(relative("rise on the way")), "<", 0.0,
                 note="Flat experts learn more slowly: at the same epoch the slope, which the rise follows, is larger.",
             ),
-            asserted(
-                "A student that starts beside the path ends no further from its target for it (share of the segment)",
-                estimate(differences("initialisation error")), "<=", 0.0,
+            reported(
+                "A student that starts beside the path makes no larger initialisation error for it (relative change)",
+                estimate(relative("initialisation error")), "<=", 0.0,
+                note="‖A_S(θ* + ε) − A_S(θ*)‖ / ‖ε‖, which the matching error does not enter.",
+            ),
+            reported(
+                "… and ends no further from its target, compared with a start on the path (share of the segment)",
+                estimate(differences("extra distance")), "<=", 0.0,
+                note="A student that already misses its target by more gains less distance from the same offset: this "
+                "measure flatters whichever experts are harder to match.",
             ),
             reported(
                 "The images teach better for it (accuracy, both averaged)",
@@ -138,9 +145,9 @@ def run(
         },
         notes=f"Columns: “rise” is L(θ + e) − L(θ) for ‖e‖ = {RADIUS:g} along the gradient and “curvature” the largest "
         "eigenvalue of the Hessian, both on training data, mean over experts; “on the way” at epochs that segments "
-        "start from. “initialisation "
-        f"error” how much further from its target a student ends that starts {BESIDE:g} beside the path, “matching "
-        "error” how far one ends that starts on it, both as a share of the distance from start to target. “drift” "
+        f"start from. A student on the images starts on the path or beside it by ε of length {BESIDE:g}: “initialisation "
+        "error” is the change of its displacement and “offset left” the distance of the two ends, both as a share of ε; “extra distance” how much further from the target it ends for it and “matching "
+        "error” how far it ends that starts on the path, both as a share of the distance from start to target. “drift” "
         "follows one student over successive segments. The released adaptive ρ = 0.01 is next to plain SGD on weights "
         "as small as these, so the small budget climbs by ρ = 0.2, not adaptive.",
     )  # fmt: skip
@@ -177,11 +184,14 @@ def beside(experts: Trajectories, images: DistilledSet, scale: p019_mtt.Scale, d
     length = (start - target).norm(dim=1)
     offsets = torch.randn(draws, *start.shape, generator=generator)
     offsets = BESIDE * offsets / offsets.norm(dim=2, keepdim=True)
-    on_path = (replay(images, start).path[-1] - target).norm(dim=1) / length
-    off_path = (replay(images, (start + offsets).flatten(0, 1)).path[-1].view_as(offsets) - target).norm(dim=2) / length
+    on_path = replay(images, start).path[-1]
+    off_path = replay(images, (start + offsets).flatten(0, 1)).path[-1].view_as(offsets)
+    matching = (on_path - target).norm(dim=1)
     return {
-        "matching error": on_path.mean().item(),
-        "initialisation error": (off_path - on_path).mean().item(),
+        "matching error": (matching / length).mean().item(),
+        "extra distance": (((off_path - target).norm(dim=2) - matching) / length).mean().item(),
+        "offset left": ((off_path - on_path).norm(dim=2) / BESIDE).mean().item(),
+        "initialisation error": ((off_path - on_path - offsets).norm(dim=2) / BESIDE).mean().item(),
     }
 
 
