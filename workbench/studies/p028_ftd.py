@@ -145,9 +145,10 @@ def run(
         },
         notes=f"Columns: “rise” is L(θ + e) − L(θ) for ‖e‖ = {RADIUS:g} along the gradient and “curvature” the largest "
         "eigenvalue of the Hessian, both on training data, mean over experts; “on the way” at epochs that segments "
-        f"start from. A student on the images starts on the path or beside it by ε of length {BESIDE:g}: “initialisation "
-        "error” is the change of its displacement and “offset left” the distance of the two ends, both as a share of ε; “extra distance” how much further from the target it ends for it and “matching "
-        "error” how far it ends that starts on the path, both as a share of the distance from start to target. “drift” "
+        f"start from. A student on the images starts on the path, or beside it by ε of length {BESIDE:g}: "
+        "“initialisation error” is how much its displacement changes and “offset left” how far apart the two ends are, "
+        "both as a share of ε; “extra distance” how much further from the target it ends for it and “matching error” "
+        "how far it ends that starts on the path, both as a share of the distance from start to target. “drift” "
         "follows one student over successive segments. The released adaptive ρ = 0.01 is next to plain SGD on weights "
         "as small as these, so the small budget climbs by ρ = 0.2, not adaptive.",
     )  # fmt: skip
