@@ -91,6 +91,6 @@ def test_embedding_is_what_the_last_layer_sees(tiny):
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_embedding_in_parts_is_the_same_and_batch_norm_sees_the_whole_batch(norm):
     network = build("convnet", ((1, 64, 64), 3), width=2, depth=1, norm=norm).double()
-    x = torch.randn(7, 1, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.randn(11, 1, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert len(in_parts(network, x)) == (2 if norm == "instance" else 1)
     torch.testing.assert_close(embedding(network)(x), observe(network, "flatten")(x).features["flatten"])

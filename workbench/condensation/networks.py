@@ -189,15 +189,15 @@ def embedding(network: nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda images: torch.cat([look(part).features[layer].flatten(1) for part in in_parts(network, images)])
 
 
-PIXELS = 2**14
+PIXELS = 2**15
 """Pixels, over all images, that a processor embeds at a time."""
 
 
 def in_parts(network: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
     """The images (n, c, h, w) in batches in which they are embedded fastest.
 
-    On a GPU all at once. On a processor so few that what a layer of 128 channels gives is 8 MiB: larger blocks of
-    memory leave its caches, and asking the system for them takes longer than the arithmetic on them. All at once also
+    On a GPU all at once. On a processor so few that what a layer of 128 channels gives is 16 MiB: larger blocks
+    of memory leave its caches, and asking the system for them takes longer than the arithmetic on them. All at once also
     where batch normalisation looks at the whole batch.
     """
     together = any(getattr(module, "running_mean", None) is not None for module in network.modules())
