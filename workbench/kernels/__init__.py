@@ -1,4 +1,4 @@
-"""The operations on which distillation spends its time: plain PyTorch, and beside it fused for a GPU; the device decides."""
+"""What distillation spends its time on: in plain PyTorch, and beside it fused for a GPU. The device decides which."""
 
 from workbench.kernels import (
     augment,

@@ -47,7 +47,7 @@ __all__ = [
     "total_variation",
 ]
 
-SMALL = 1 << 13
+SMALL = 1 << 14
 """Elements below which the definition is as fast on a CPU, where calling functions takes the time."""
 
 

@@ -158,7 +158,7 @@ class _Linear(torch.autograd.Function):
             return None, None, *nothing
         if torch.is_grad_enabled():  # a second derivative is wanted
             h_s, head, *rest = ctx.saved_tensors
-            _, pull = torch.func.vjp(lambda h, W: by_definition(h, W, *rest, ctx.kind), h_s, head)
+            pull: Any = torch.func.vjp(lambda h, W: by_definition(h, W, *rest, ctx.kind), h_s, head)[1]
             return *pull(upstream), *nothing
         needed = zip(ctx.gradients, ctx.needs_input_grad, strict=False)
         return *(each * upstream.to(each.dtype) if need else None for each, need in needed), *nothing

@@ -30,7 +30,7 @@ from workbench.kernels.dispatch import INTERPRETED, runs_fused
 
 __all__ = ["MixtureScore", "mixture_score"]
 
-BLOCK = {"cpu": 1 << 17, "cuda": 1 << 23}
+BLOCK = {"cpu": 1 << 19, "cuda": 1 << 23}
 """Responsibilities that exist at a time."""
 
 FEATURES = 128
@@ -89,7 +89,7 @@ def mixture_score(
         each = torch.as_tensor(value, dtype=wide, device=x.device)
         if each.ndim and each.shape != (rows,):
             raise ValueError(f"{name} has shape {tuple(each.shape)}; it must be a number or of shape ({rows},)")
-        told[name] = each.expand(rows)
+        told[name] = each.view(1) if name == "spread" and not each.ndim else each.expand(rows)
     if bool((told["sigma"] <= 0).any()):
         raise ValueError("sigma is not positive everywhere: without noise the density of points is infinite")
     if weights is None:
@@ -119,22 +119,34 @@ def by_definition(
 
 
 class _Block(NamedTuple):
-    """Some points' sums: log-density, responsibilities, shrinkage α s² / v, variances v; (k,) and (k, m)."""
+    """Some points' log joint density with each component (k, m); shrinkage α s² / v, and v: (k, m), or (k, 1)."""
 
-    log_density: Tensor
-    r: Tensor
+    joint: Tensor
     shrink: Tensor
     v: Tensor
 
 
-def _block(x: Tensor, means: Tensor, alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor) -> _Block:
+def _block(x: Tensor, wide: Tensor, alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor) -> _Block:
     v = alpha.square()[:, None] * variance + sigma.square()[:, None]
-    # Distances by differences: from squares and products they would lose the digits that a small σ magnifies.
-    safe = alpha.clamp_min(torch.finfo(x.dtype).eps)[:, None]
-    apart = torch.cdist(x / safe, means, compute_mode="donot_use_mm_for_euclid_dist").mul_(safe).square_()
-    joint = logs - x.shape[1] / 2 * (2 * math.pi * v).log() - apart.div_(2 * v)
-    log_density = joint.logsumexp(1)
-    return _Block(log_density, joint.sub_(log_density[:, None]).exp_(), alpha[:, None] * variance / v, v)
+    joint = _apart(x, wide, alpha).mul_(-0.5 / v)
+    joint += logs
+    joint -= x.shape[1] / 2 * (2 * math.pi * v).log()
+    return _Block(joint, alpha[:, None] * variance / v, v)
+
+
+def _widened(means: Tensor) -> Tensor:
+    """What `_apart` takes: in double precision, except on mps, which has none."""
+    return means if means.device.type == "mps" else means.double()
+
+
+def _apart(x: Tensor, wide: Tensor, alpha: Tensor) -> Tensor:
+    """‖x_i − α_i μ_j‖², (k, m), from doubles: a small σ magnifies what squares minus products lose."""
+    if x.device.type == "mps":
+        safe = alpha.clamp_min(torch.finfo(x.dtype).eps)[:, None]
+        return torch.cdist(x / safe, wide, compute_mode="donot_use_mm_for_euclid_dist").mul_(safe).square_()
+    a, scale = x.double(), alpha.double()[:, None]
+    squares = torch.addmm(a.square().sum(1, keepdim=True).expand(-1, len(wide)), scale * a, wide.mT, alpha=-2)
+    return squares.addcmul_(scale.square(), wide.square().sum(1)).clamp_(min=0).to(x.dtype)
 
 
 def _parts(x: Tensor, means: Tensor) -> list[slice]:
@@ -152,13 +164,18 @@ class _Mixture(torch.autograd.Function):
         if _fuses(x, means):
             from workbench.kernels.fused import mixture as fused  # noqa: PLC0415 - only where Triton is
 
-            return fused.forward(x, means, alpha, sigma, variance, logs)
-        log_density, x0 = x.new_empty(len(x)), torch.empty_like(x)
+            return fused.forward(x, means, alpha, sigma, variance.expand(len(means)), logs)
+        log_density, x0, wide = x.new_empty(len(x)), torch.empty_like(x), _widened(means)
         for rows in _parts(x, means):
-            each = _block(x[rows], means, alpha[rows], sigma[rows], variance, logs)
-            log_density[rows] = each.log_density
-            moved = each.r * each.shrink
-            x0[rows] = (each.r - alpha[rows, None] * moved) @ means + moved.sum(1, keepdim=True) * x[rows]
+            a = alpha[rows, None]
+            joint, b, _ = _block(x[rows], wide, alpha[rows], sigma[rows], variance, logs)
+            r = joint.softmax(1)
+            log_density[rows] = joint.amax(1) - r.amax(1).log()
+            if b.shape[1] == 1:
+                x0[rows] = (1 - a * b) * (r @ means) + b * x[rows]
+            else:
+                moved = r * b
+                x0[rows] = (r - a * moved) @ means + moved.sum(1, keepdim=True) * x[rows]
         return log_density, x0
 
     @staticmethod
@@ -170,7 +187,7 @@ class _Mixture(torch.autograd.Function):
         *inputs, log_density, x0 = ctx.saved_tensors
         x, means, alpha, sigma, variance, logs = inputs
         if torch.is_grad_enabled():  # a second derivative is wanted
-            _, pull = torch.func.vjp(lambda x: by_definition(x, *inputs[1:]), x)
+            pull: Any = torch.func.vjp(lambda x: by_definition(x, *inputs[1:]), x)[1]
             return pull((g, g0))[0], None, None, None, None, None
         # Σ r b g₀ + Σ_j h_j (α μ_j − x),  h_j = r_j (g + ⟨g₀, m_j⟩ − ⟨g₀, x₀⟩) / v_j
         level = g - (g0 * x0).sum(1)
@@ -178,16 +195,17 @@ class _Mixture(torch.autograd.Function):
         if _fuses(x, means):
             from workbench.kernels.fused import mixture as fused  # noqa: PLC0415 - only where Triton is
 
-            out = fused.backward(*inputs, log_density, g0, level, along)
+            spread = variance.expand(len(means))
+            out = fused.backward(x, means, alpha, sigma, spread, logs, log_density, g0, level, along)
             return out, None, None, None, None, None
-        out = torch.empty_like(x)
+        out, wide = torch.empty_like(x), _widened(means)
         for rows in _parts(x, means):
-            each = _block(x[rows], means, alpha[rows], sigma[rows], variance, logs)
-            a, b = alpha[rows, None], each.shrink
-            h = (1 - a * b) * (g0[rows] @ means.mT) + b * along[rows, None] + level[rows, None]
-            h *= each.r / each.v
-            kept = (each.r * b).sum(1, keepdim=True)
-            out[rows] = kept * g0[rows] + a * (h @ means) - h.sum(1, keepdim=True) * x[rows]
+            a, g_i = alpha[rows, None], g0[rows]
+            joint, b, v = _block(x[rows], wide, alpha[rows], sigma[rows], variance, logs)
+            r = joint.sub_(log_density[rows, None]).exp_()
+            h = (g_i @ means.mT).mul_((1 - a * b) / v).add_((b * along[rows, None] + level[rows, None]) / v).mul_(r)
+            kept = b if b.shape[1] == 1 else (r * b).sum(1, keepdim=True)
+            out[rows] = kept * g_i + a * (h @ means) - h.sum(1, keepdim=True) * x[rows]
         return out, None, None, None, None, None
 
 
