@@ -196,8 +196,8 @@ PIXELS = 2**15
 def in_parts(network: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
     """The images (n, c, h, w) in batches in which they are embedded fastest.
 
-    On a GPU all at once. On a processor so few that what a layer of 128 channels gives is 16 MiB: larger blocks
-    of memory leave its caches, and asking the system for them takes longer than the arithmetic on them. All at once also
+    On a GPU all at once. On a processor so few that what a layer of 128 channels gives is 16 MiB: larger blocks of
+    memory leave its caches, and asking the system for them takes longer than the arithmetic on them. All at once also
     where batch normalisation looks at the whole batch.
     """
     together = any(getattr(module, "running_mean", None) is not None for module in network.modules())
