@@ -157,8 +157,8 @@ class _Linear(torch.autograd.Function):
         if upstream is None:
             return None, None, *nothing
         if torch.is_grad_enabled():  # a second derivative is wanted
-            h_s, head, *rest = ctx.saved_tensors
-            pull: Any = torch.func.vjp(lambda h, W: by_definition(h, W, *rest, ctx.kind), h_s, head)[1]
+            h_s, head, h_t, teacher_head, w = ctx.saved_tensors
+            pull: Any = torch.func.vjp(lambda h, W: by_definition(h, W, h_t, teacher_head, w, ctx.kind), h_s, head)[1]
             return *pull(upstream), *nothing
         needed = zip(ctx.gradients, ctx.needs_input_grad, strict=False)
         return *(each * upstream.to(each.dtype) if need else None for each, need in needed), *nothing

@@ -25,7 +25,7 @@ class DistilledSet(Record):
         The images as they are stored, normalised, float32, shape (n, channels, height, width), grouped by class:
         ``raw = images * std + mean``, raw in 0..1.
     labels
-        Classes, int64, shape (n,); or probabilities, float32, shape (n, classes), rows summing to one (soft or learned).
+        Classes, int64, shape (n,); or probabilities (soft or learned), float32, shape (n, classes), rows summing to one.
     classes
         Class names.
     mean, std
@@ -97,7 +97,8 @@ class DistilledSet(Record):
             )
         if self.labels.shape not in {(n,), (n, count)}:
             raise ValueError(
-                f"labels have shape {tuple(self.labels.shape)}; {n} images of {count} classes need ({n},) or ({n}, {count})"
+                f"labels have shape {tuple(self.labels.shape)}; {n} images of {count} classes need ({n},) "
+                f"or ({n}, {count})"
             )
         if not self.soft:
             wrong = ((self.labels < 0) | (self.labels >= count)).nonzero()
@@ -205,7 +206,8 @@ class DistilledSet(Record):
         stopped = ", interrupted" if self.interrupted else ""
         return (
             f"{self.name or self.method}: {len(self)} images {shape} of {len(self.classes)} classes, {labels} labels, "
-            f"{self.nbytes / 1024:,.0f} KiB{steps}{stopped}, {self.provenance.wall_time:.1f} s on {self.provenance.device}"
+            f"{self.nbytes / 1024:,.0f} KiB{steps}{stopped}, {self.provenance.wall_time:.1f} s "
+            f"on {self.provenance.device}"
         )
 
     def to_frame(self) -> pd.DataFrame:
