@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.condensation.crops import RandomResizedCrop, ShufflePatches
+from workbench.condensation.examples import examples
 from workbench.data import Dataset, Split
 from workbench.kernels import divergence
 from workbench.models import Outputs
@@ -38,9 +39,13 @@ class Softened:
         return divergence.forward_kl(outputs.logits, guide.logits, student_temperature=T, teacher_temperature=T)
 
 
-def views(factor: int = 1, *, flip: bool = True, mix: bool = True) -> Augmentation:
-    """What the public code does to a mosaic of `factor` × `factor` cells, in its order."""
-    steps: list[Augmentation] = [ShufflePatches(factor), RandomResizedCrop((1 / factor, 1.0))]
+def views(factor: int = 1, *, area: float | None = None, flip: bool = True, mix: bool = True) -> Augmentation:
+    """What the public code does to a mosaic of `factor` × `factor` cells, in its order.
+
+    `area` is the least share of the image that a crop shows, by default 1/`factor`.
+    """
+    least = 1 / factor if area is None else area
+    steps: list[Augmentation] = [ShufflePatches(factor), RandomResizedCrop((least, 1.0))]
     steps += [Flip()] * flip + [CutMix()] * mix
     chain = steps[0]
     for step in steps[1:]:
@@ -64,6 +69,7 @@ def train_relabelled(
     *,
     test: Split | None = None,
     factor: int = 1,
+    area: float | None = None,
     epochs: int = 300,
     steps: int | None = None,
     batch_size: int = 50,
@@ -91,6 +97,9 @@ def train_relabelled(
         Real examples to be judged on.
     factor
         Cells along a side of the images, as in `RDED`.
+    area
+        Least share of the image that a view shows; by default 1/`factor`. A comparison between sets of different
+        factors must give it, or else the views differ too.
     epochs, steps, batch_size
         As for `workbench.training.fit`. The paper: 300 epochs; 50 examples at 10 images of 10 classes.
     temperature
@@ -126,7 +135,7 @@ def train_relabelled(
     if teacher is not None and not isinstance(teacher, nn.Module) and len(teacher) != len(students):
         raise ValueError(f"teacher has {len(teacher)} networks for {len(students)} students")
     known: dict[int, Split] = {}
-    train = [known.setdefault(id(one), _examples(one)) for one in sets]
+    train = [known.setdefault(id(one), examples(one)) for one in sets]
     guides: Guide | list[Guide] | None = None
     if teacher is not None:
         guides = Guide(teacher) if isinstance(teacher, nn.Module) else [Guide(one) for one in teacher]
@@ -146,7 +155,7 @@ def train_relabelled(
         optimizer=decaying,
         schedule=half_cosine,
         batch_size=batch_size,
-        augment=views(factor, flip=flip, mix=teacher is not None),
+        augment=views(factor, area=area, flip=flip, mix=teacher is not None),
         loss=None if teacher is None else Softened(temperature),
         guide=guides,
         device=device,
@@ -155,8 +164,3 @@ def train_relabelled(
         progress=progress,
         name=name,
     )
-
-
-def _examples(distilled: DistilledSet) -> Split:
-    """The images as they are stored, under their classes."""
-    return Split(distilled.images, distilled.hard_labels, distilled.classes, distilled.mean, distilled.std)
