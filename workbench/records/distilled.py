@@ -25,7 +25,7 @@ class DistilledSet(Record):
         The images as they are stored, normalised, float32, shape (n, channels, height, width), grouped by class:
         ``raw = images * std + mean``, raw in 0..1.
     labels
-        Classes, int64, shape (n,); or probabilities (soft or learned), float32, shape (n, classes), rows summing to one.
+        Classes, int64, shape (n,); or, soft or learned, probabilities, float32, shape (n, classes), rows of sum one.
     classes
         Class names.
     mean, std
