@@ -17,10 +17,11 @@ from workbench.kernels import characteristic, dispatch, divergence, hsic, kernel
 from workbench.kernels.divergence_rows import KINDS, Kind, expression, gradient
 
 GIBIBYTE = 2**30
+DEVICE = "cuda"
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator("cuda").manual_seed(seed), device="cuda").to(dtype)
+    return torch.randn(*shape, generator=torch.Generator(DEVICE).manual_seed(seed), device=DEVICE).to(dtype)
 
 
 def check() -> None:
@@ -97,10 +98,10 @@ def agree(what: str, run: Callable[..., Tensor], *inputs: Tensor, wrt: int | Non
 
 
 def change(n: int) -> augmenting.Change:
-    eye = torch.tensor([[[0.95, -0.2, 0.05], [0.2, 0.95, 0.0]]], device="cuda").expand(n, 2, 3)
-    whole = torch.tensor([[1, -2]], device="cuda").expand(n, 2)
-    hole = torch.tensor([[4, 4, 20, 20]], device="cuda").expand(n, 4)
-    return augmenting.Change(torch.tensor([[0.1, 1.5, 0.8]], device="cuda").expand(n, 3), whole, hole, eye)
+    eye = torch.tensor([[[0.95, -0.2, 0.05], [0.2, 0.95, 0.0]]], device=DEVICE).expand(n, 2, 3)
+    whole = torch.tensor([[1, -2]], device=DEVICE).expand(n, 2)
+    hole = torch.tensor([[4, 4, 20, 20]], device=DEVICE).expand(n, 4)
+    return augmenting.Change(torch.tensor([[0.1, 1.5, 0.8]], device=DEVICE).expand(n, 3), whole, hole, eye)
 
 
 def rows(quick: bool = False) -> list[dict]:
@@ -120,7 +121,7 @@ def rows(quick: bool = False) -> list[dict]:
 
 
 def ceilings() -> tuple[float, float]:
-    a = torch.empty(GIBIBYTE // 4, device="cuda")
+    a = torch.empty(GIBIBYTE // 4, device=DEVICE)
     b = torch.empty_like(a)
     one = normal(8192, 8192, dtype=torch.bfloat16)
     return 2 * GIBIBYTE / seconds(lambda: b.copy_(a)), 2 * 8192**3 / seconds(lambda: one @ one)

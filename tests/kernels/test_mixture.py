@@ -11,7 +11,7 @@ from workbench.kernels import mixture as module
 from workbench.kernels.mixture import by_definition, mixture_score
 
 
-@pytest.fixture(scope="module", autouse=True, params=[1 << 19, 8])
+@pytest.fixture(scope="module", autouse=True, params=[1 << 20, 8])
 def block(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(module.BLOCK, "cpu", request.param)

@@ -30,7 +30,7 @@ from workbench.kernels.dispatch import INTERPRETED, runs_fused
 
 __all__ = ["MixtureScore", "mixture_score"]
 
-BLOCK = {"cpu": 1 << 19, "cuda": 1 << 23}
+BLOCK = {"cpu": 1 << 20, "cuda": 1 << 23}
 """Responsibilities that exist at a time."""
 
 FEATURES = 128
@@ -126,7 +126,9 @@ class _Block(NamedTuple):
     v: Tensor
 
 
-def _block(x: Tensor, wide: Tensor, alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor) -> _Block:
+def _block(
+    x: Tensor, wide: tuple[Tensor, Tensor], alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor
+) -> _Block:
     v = alpha.square()[:, None] * variance + sigma.square()[:, None]
     joint = _apart(x, wide, alpha).mul_(-0.5 / v)
     joint += logs
@@ -134,19 +136,21 @@ def _block(x: Tensor, wide: Tensor, alpha: Tensor, sigma: Tensor, variance: Tens
     return _Block(joint, alpha[:, None] * variance / v, v)
 
 
-def _widened(means: Tensor) -> Tensor:
-    """What `_apart` takes: in double precision, except on mps, which has none."""
-    return means if means.device.type == "mps" else means.double()
+def _widened(means: Tensor) -> tuple[Tensor, Tensor]:
+    """The means and their squares as `_apart` takes them: in double precision, except on mps, which has none."""
+    wide = means if means.device.type == "mps" else means.double()
+    return wide, torch.linalg.vecdot(wide, wide)
 
 
-def _apart(x: Tensor, wide: Tensor, alpha: Tensor) -> Tensor:
+def _apart(x: Tensor, widened: tuple[Tensor, Tensor], alpha: Tensor) -> Tensor:
     """‖x_i − α_i μ_j‖², (k, m), from doubles: a small σ magnifies what squares minus products lose."""
+    wide, own = widened
     if x.device.type == "mps":
         safe = alpha.clamp_min(torch.finfo(x.dtype).eps)[:, None]
         return torch.cdist(x / safe, wide, compute_mode="donot_use_mm_for_euclid_dist").mul_(safe).square_()
     a, scale = x.double(), alpha.double()[:, None]
     squares = torch.addmm(a.square().sum(1, keepdim=True).expand(-1, len(wide)), scale * a, wide.mT, alpha=-2)
-    return squares.addcmul_(scale.square(), wide.square().sum(1)).clamp_(min=0).to(x.dtype)
+    return squares.addcmul_(scale.square(), own).clamp_(min=0).to(x.dtype)
 
 
 def _parts(x: Tensor, means: Tensor) -> list[slice]:
@@ -202,7 +206,7 @@ class _Mixture(torch.autograd.Function):
         for rows in _parts(x, means):
             a, g_i = alpha[rows, None], g0[rows]
             joint, b, v = _block(x[rows], wide, alpha[rows], sigma[rows], variance, logs)
-            r = joint.sub_(log_density[rows, None]).exp_()
+            r = joint.softmax(1)  # exp of the difference is many times slower where it underflows
             h = (g_i @ means.mT).mul_((1 - a * b) / v).add_((b * along[rows, None] + level[rows, None]) / v).mul_(r)
             kept = b if b.shape[1] == 1 else (r * b).sum(1, keepdim=True)
             out[rows] = kept * g_i + a * (h @ means) - h.sum(1, keepdim=True) * x[rows]

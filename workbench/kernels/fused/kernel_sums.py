@@ -85,6 +85,7 @@ def sums(x: Tensor, y: Tensor, columns: Tensor, kernel: int, order: int) -> Tens
         _sums[(triton.cdiv(len(x), ROWS),)](
             x, y, part.contiguous(), out, len(x), len(y), x.shape[1], p,
             KERNEL=kernel, ORDER=order, R=ROWS, M=POINTS, P=1 if p == 1 else max(16, triton.next_power_of_2(p)),
+            num_warps=8,
         )  # fmt: skip
         parts.append(out)
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)

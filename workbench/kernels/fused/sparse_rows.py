@@ -31,8 +31,8 @@ def _rest(
         x = x.to(tl.float32) * scale
         here = tl.sum(((listed >= start) & (listed < start + C)).to(tl.int32), 0)
         if here > 0:
-            found = tl.sum((at[:, None] == listed[None, :]).to(tl.int32), 1)
-            x = tl.where(found > 0, -float("inf"), x)
+            for which in range(k):
+                x = tl.where(at == tl.load(ids + row * ids_row + which * ids_column), -float("inf"), x)
         larger = tl.maximum(m, tl.max(x, 0))
         base = tl.where(larger == -float("inf"), 0.0, larger)
         total = tl.where(total == 0, 0.0, total * tl.exp(m - base)) + tl.sum(tl.exp(x - base), 0)
