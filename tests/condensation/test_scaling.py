@@ -213,3 +213,13 @@ def test_masks_of_a_larger_ratio_hide_what_those_of_a_smaller_one_hide():
     x = torch.ones(5, 1, 8, 8)
     few, many = (masked(x, ratio, generator(3)) for ratio in (0.3, 0.7))
     assert ((few == 0) <= (many == 0)).all()
+
+
+def test_each_draw_has_masks_of_its_own(trained):
+    _, made, networks = trained
+    logits = masked_logits(networks[0], made.images, 0.5, draws=4, generator=generator()).unflatten(0, (4, 20))
+    assert len({tuple(one.flatten().tolist()) for one in logits}) == 4
+    again = masked_logits(networks[0], made.images, 0.5, draws=4, generator=generator()).unflatten(0, (4, 20))
+    assert torch.equal(again, logits)
+    with pytest.raises(ValueError, match="draws is 0"):
+        masked_logits(networks[0], made.images, 0.5, draws=0, generator=generator())
