@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.condensation import NCFM, Fresh, Interpolated, Run, Siamese, condense, pretrain
-from workbench.condensation.ncfm import Sampler, SamplingNet, characteristic, discrepancy, root
+from workbench.condensation.ncfm import Sampler, SamplingNet
 from workbench.condensation.plateau import Plateau
+from workbench.kernels.characteristic import characteristic_function, discrepancy, root
 
 SMALL = {"width": 4, "depth": 1}
 
@@ -34,7 +35,7 @@ def test_discrepancy_is_the_public_formula(seed, alpha, beta):
     amplitude = (R.abs() - S.abs()) ** 2
     phase = 2 * (R.abs() * S.abs() - (R * S.conj()).real)
     expected = (alpha * amplitude + beta * phase).clamp(min=0).sqrt()
-    torch.testing.assert_close(discrepancy(x, y, t, alpha, beta), expected, atol=1e-7, rtol=1e-7)
+    torch.testing.assert_close(discrepancy(x, y, t, alpha=alpha, beta=beta), expected, atol=1e-7, rtol=1e-7)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -49,17 +50,17 @@ def test_equal_weights_give_the_distance_of_the_characteristic_functions(seed):
 
 @given(seed=st.integers(0, 10_000))
 def test_characteristic_functions_are_at_most_one_and_one_at_zero(seed):
-    re, im = characteristic(sample(seed), 5 * sample(seed + 1, 11))
+    re, im = characteristic_function(sample(seed), 5 * sample(seed + 1, 11))
     assert bool((re.square() + im.square() <= 1 + 1e-12).all())
-    re, im = characteristic(sample(seed), torch.zeros(1, 3, dtype=torch.float64))
+    re, im = characteristic_function(sample(seed), torch.zeros(1, 3, dtype=torch.float64))
     assert (re.item(), im.item()) == (1.0, 0.0)
 
 
 @given(seed=st.integers(0, 10_000), alpha=st.floats(0.1, 1))
 def test_amplitudes_alone_are_blind_to_place(seed, alpha):
     x, y, t = sample(seed), sample(seed + 1, 5), sample(seed + 2, 11)
-    moved = discrepancy(x + sample(seed + 3, 1), y - sample(seed + 4, 1), t, alpha, 0.0)
-    torch.testing.assert_close(moved, discrepancy(x, y, t, alpha, 0.0), atol=1e-12, rtol=1e-9)
+    moved = discrepancy(x + sample(seed + 3, 1), y - sample(seed + 4, 1), t, alpha=alpha, beta=0.0)
+    torch.testing.assert_close(moved, discrepancy(x, y, t, alpha=alpha, beta=0.0), atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
@@ -87,7 +88,7 @@ def test_at_small_frequencies_it_is_the_distance_of_the_means():
 def test_gradient_at_equality_is_zero_not_infinite():
     x = sample(0).requires_grad_()
     for alpha, beta in ((0.5, 0.5), (1.0, 0.0), (0.2, 0.8)):
-        discrepancy(sample(0), x, sample(2, 11), alpha, beta).sum().backward()
+        discrepancy(sample(0), x, sample(2, 11), alpha=alpha, beta=beta).sum().backward()
     assert bool(torch.isfinite(x.grad).all())
     value = torch.tensor([0.0, 4.0, -1.0], requires_grad=True)
     root(value).sum().backward()

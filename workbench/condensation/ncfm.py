@@ -21,6 +21,7 @@ from workbench.condensation.plateau import Plateau
 from workbench.condensation.run import Run
 from workbench.condensation.siamese import Siamese
 from workbench.condensation.synthetic import Synthetic
+from workbench.kernels.characteristic import discrepancy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ class NCFM:
                 t = torch.randn(self.frequencies, r.shape[1], generator=generator).to(r)
             else:
                 t = sampler.draw(self.frequencies, generator)
-            loss = self.scale * discrepancy(r, s, t, self.alpha, self.beta).mean()
+            loss = self.scale * discrepancy(r, s, t, alpha=self.alpha, beta=self.beta).mean()
             if sampler is not None:
                 sampler.ascend(loss)
             total = total + loss
@@ -181,46 +182,6 @@ class NCFM:
                 device=run.device,
             )
         )
-
-
-def characteristic(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Real and imaginary part of Φ_X(t) of points x (n, d) at frequencies t (K, d), each of shape (K,)."""
-    angles = t @ x.mT
-    return angles.cos().mean(1), angles.sin().mean(1)
-
-
-def discrepancy(real: Tensor, synthetic: Tensor, t: Tensor, alpha: float = 0.5, beta: float = 0.5) -> Tensor:
-    """How far the characteristic functions of two samples are apart, at each frequency.
-
-    Computed as √( β |Φ_R − Φ_S|² + (α − β) (|Φ_R| − |Φ_S|)² ), the same number: |Φ_R − Φ_S|² is the sum of the squared
-    amplitude difference and of the phase term, and small differences lose no digits.
-
-    Parameters
-    ----------
-    real, synthetic
-        Points, shapes (n, d) and (m, d).
-    t
-        Frequencies, shape (K, d).
-    alpha, beta
-        Weights of amplitude and phase, at least 0; α = β = ½: |Φ_R − Φ_S| / √2.
-
-    Returns
-    -------
-    Tensor
-        Shape (K,), at least 0; where it is 0, so is its gradient.
-    """
-    (a, b), (c, d) = characteristic(real, t), characteristic(synthetic, t)
-    squared = beta * ((a - c).square() + (b - d).square())
-    if alpha != beta:
-        amplitude = root(a.square() + b.square()) - root(c.square() + d.square())
-        squared = squared + (alpha - beta) * amplitude.square()
-    return root(squared)
-
-
-def root(value: Tensor) -> Tensor:
-    """√value, 0 where value ≤ 0, with gradient 0 there instead of infinite."""
-    positive = value > 0
-    return torch.where(positive, value, 1.0).sqrt() * positive
 
 
 class SamplingNet(nn.Module):

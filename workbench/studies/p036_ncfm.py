@@ -14,9 +14,10 @@ from torch import Tensor
 
 from workbench import models
 from workbench.condensation import NCFM, DistributionMatching, Fresh, Interpolated, Random, pretrain
-from workbench.condensation.ncfm import Sampler, SamplingNet, discrepancy
+from workbench.condensation.ncfm import Sampler, SamplingNet
 from workbench.condensation.networks import embedding
 from workbench.data import Dataset
+from workbench.kernels.characteristic import discrepancy
 from workbench.records import DistilledSet, StudyResult
 from workbench.studies.claims import Estimate, asserted, estimate, reported
 from workbench.studies.distilling import Key, distil, first_of_each, judge, paired, rows
