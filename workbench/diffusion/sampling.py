@@ -14,6 +14,7 @@ from torch import Tensor
 from workbench.diffusion.denoiser import Denoiser
 from workbench.diffusion.predictions import Prediction, write
 from workbench.diffusion.schedules import Schedule, along
+from workbench.training import randomness
 
 Recorder = Callable[[int, Tensor, Tensor, Tensor, Tensor], None]
 """Called at every step, before it is made, with (i, t, x_t, x̂₀, ε̂)."""
@@ -213,7 +214,7 @@ def sample(
     condition
         Class of each example, (n,).
     generator
-        For rules that draw; default: seeded with 0.
+        For rules that draw; default: `redraws` of seed 0.
     record
         The hook.
 
@@ -239,7 +240,7 @@ def sample(
     chosen = rule(sampler)
     times = model.schedule.grid(steps, spacing) if isinstance(steps, int) else steps.to(torch.float64).cpu()
     _check(model, noise, times)
-    source = torch.Generator(noise.device).manual_seed(0) if generator is None else generator
+    source = redraws(0, noise.device) if generator is None else generator
 
     def ask(x: Tensor, t: Tensor) -> Prediction:
         return model(x, t, condition)
@@ -267,6 +268,11 @@ def sample(
             "examples are affected"
         )
     return x
+
+
+def redraws(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for what a sampler draws on the way: never the numbers of noise that was made from the same seed."""
+    return randomness.generator(seed, randomness.SAMPLING, device=device)
 
 
 def _check(model: Denoiser, noise: Tensor, times: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.diffusion.denoiser import Denoiser, Guided
-from workbench.diffusion.sampling import Rule, rule, sample
+from workbench.diffusion.sampling import Rule, redraws, rule, sample
 from workbench.records import Provenance, TargetTrajectories
 
 
@@ -81,7 +81,6 @@ def target_trajectories(
     chosen = rule(sampler)
     asked = Guided(model, guidance) if guidance != 1 else model
     tape = Tape(stride, dtype)
-    generator = torch.Generator(noise.device).manual_seed(seed)
     samples = sample(
         asked,
         noise,
@@ -89,7 +88,7 @@ def target_trajectories(
         steps=steps,
         spacing=spacing,
         condition=condition,
-        generator=generator,
+        generator=redraws(seed, noise.device),
         record=tape,
     )
     count = steps if isinstance(steps, int) else len(steps) - 1

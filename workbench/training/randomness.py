@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-ORDER, AUGMENT, LAYERS = 1, 2, 3
+ORDER, AUGMENT, LAYERS, SAMPLING = 1, 2, 3, 4
 _MASK = (1 << 64) - 1
 
 
