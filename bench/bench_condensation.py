@@ -5,6 +5,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from timing import seconds
 from torch import Tensor
 
 import workbench as wb
@@ -31,8 +32,8 @@ def rows(quick: bool = False) -> list[dict]:
             kind = "processor" if place == "cpu" else "GPU"
             asked = None if what else bound  # stated for the plain iteration
             found.append(row(f"{name}: times faster than class by class, {kind}", ratio, "×", at_least=asked))
-    seconds, accuracy = digits(quick)
-    found.append(row("digits: DM to 10 images per class, then 3 networks trained on them", seconds, "s", at_most=30.0))
+    taken, accuracy = digits(quick)
+    found.append(row("digits: DM to 10 images per class, then 3 networks trained on them", taken, "s", at_most=30.0))
     found.append(row("digits: their accuracy", accuracy, ""))
     return found
 
@@ -69,7 +70,7 @@ def iteration(device: torch.device, augment: Siamese | None, rounds: int) -> tup
     taken = []
     for position in range(rounds):
         run.iteration = position
-        taken.append((seconds(at_once, device), seconds(looped, device)))
+        taken.append((seconds(at_once), seconds(looped)))
     return median(pair[0] for pair in taken), median(pair[1] for pair in taken)
 
 
@@ -99,14 +100,6 @@ def digits(quick: bool) -> tuple[float, float]:
     tiny = wb.condensation.condense(data, method, iterations=20 if quick else 200, progress=False)
     score = wb.condensation.evaluate(tiny, data, seeds=3, references=False, progress=False)
     return time.perf_counter() - started, float(score.accuracy.mean())
-
-
-def seconds(work: Any, device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

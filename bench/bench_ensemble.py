@@ -1,12 +1,9 @@
 """Many networks trained as one against the same networks trained one after another, on digits."""
 
-import gc
-import time
-from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import torch
+from timing import in_turn
 
 import workbench as wb
 
@@ -55,16 +52,7 @@ def times(
         for seed in range(members):
             wb.training.fit(wb.models.build(name, data, seed=seed, **options), data, seed=seed, **settings)
 
-    together(), apart()
-    taken = [(seconds(together), seconds(apart)) for _ in range(rounds)]
-    return median(pair[0] for pair in taken), median(pair[1] for pair in taken)
-
-
-def seconds(run: Callable[[], None]) -> float:
-    gc.collect()
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+    return in_turn(together, apart, rounds)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
 """Evaluating a distilled set with five seeds trained as one, against five runs of `fit` one after another."""
 
-import gc
-import time
-from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import torch
+from timing import in_turn
 
 import workbench as wb
 from workbench.condensation.teaching import halfway
@@ -71,9 +68,7 @@ def times(
                 progress=False,
             )
 
-    together(), apart()
-    taken = [(seconds(together), seconds(apart)) for _ in range(rounds)]
-    return median(pair[0] for pair in taken), median(pair[1] for pair in taken)
+    return in_turn(together, apart, rounds)
 
 
 def made_up() -> wb.data.Dataset:
@@ -86,13 +81,6 @@ def made_up() -> wb.data.Dataset:
         return wb.data.Split(inputs, torch.arange(n) % 10, tuple("abcdefghij"), zero, zero + 1)
 
     return wb.data.Dataset("noise", split(200), split(100))
-
-
-def seconds(run: Callable[[], None]) -> float:
-    gc.collect()
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

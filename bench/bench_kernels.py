@@ -12,11 +12,9 @@ import importlib.util
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a machine without network has no installed package
@@ -29,6 +27,7 @@ if (
 
 import torch
 import torch.nn.functional as F
+from timing import in_turn
 from torch import Tensor
 
 from workbench.kernels import characteristic, divergence, hsic, kernel_sums, linear_divergence, mixture
@@ -69,7 +68,7 @@ def processor(quick: bool) -> list[dict]:
     found = []
     for name, case in CASES.items():
         mine, eager, inputs = case(1 if quick else 4)
-        ours, theirs = alternately(partial(mine, *inputs), partial(eager, *inputs), 3 if quick else 7)
+        ours, theirs = in_turn(partial(mine, *inputs), partial(eager, *inputs), 3 if quick else 7)
         what = f"{name} ({THREADS} threads)"
         share, limit = ours / theirs, TIME.get(name)
         met = None if limit is None or quick else share <= limit
@@ -205,19 +204,6 @@ TIME = dict.fromkeys(list(CASES)[:3], 0.5) | {"hsic: 50 × 50 layers, 256 exampl
 MEMORY = dict.fromkeys(list(CASES)[:3], 0.5) | {"kernel_sums: 10,000 × 10,000 points": 0.1}
 
 
-def alternately(one: Callable[[], object], other: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Median seconds of both, in turn, after a first run that does not count."""
-    one(), other()
-    taken = [(seconds(one), seconds(other)) for _ in range(rounds)]
-    return median(pair[0] for pair in taken), median(pair[1] for pair in taken)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
 def peak(name: str, which: str, size: float) -> float:
     """Most resident memory of one run over what the process held with its inputs, in MiB."""
     command = [sys.executable, __file__, "--memory", json.dumps([name, which, size])]
@@ -252,7 +238,7 @@ def compiled(quick: bool) -> dict:
     mine, _, inputs = forward_kl(4)
     try:
         theirs = backward(torch.compile(lambda s, t: textbook(s, t, 4.0)))
-        ours, other = alternately(lambda: mine(*inputs), lambda: theirs(*inputs), 5)
+        ours, other = in_turn(lambda: mine(*inputs), lambda: theirs(*inputs), 5)
     except Exception as error:  # noqa: BLE001 - whatever this machine's compiler lacks
         return row(f"{what}: {type(error).__name__}", "not measured", "")
     return row(what, ours / other, "×")
@@ -270,7 +256,7 @@ def keops(quick: bool) -> dict:
             apart = LazyTensor(x[:, None]) - LazyTensor(y[None])
             return (-(apart**2).sum(-1) / 2).exp().sum(1)
 
-        ours, other = alternately(lambda: kernel_sums.kernel_sums(x, y), theirs, 5)
+        ours, other = in_turn(lambda: kernel_sums.kernel_sums(x, y), theirs, 5)
     except Exception as error:  # noqa: BLE001 - it compiles when it is used
         return row(f"{what}: {type(error).__name__}", "not measured", "")
     return row(what, ours / other, "×")

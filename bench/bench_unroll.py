@@ -8,11 +8,11 @@ import json
 import resource
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import torch
+from timing import in_turn
 
 STEPS, CLASSES, IPC = 20, 10, 5
 
@@ -23,7 +23,10 @@ def rows(quick: bool = False) -> list[dict]:
     peaks = {recompute: in_a_process_of_its_own(recompute, width) for recompute in (True, False)}
     ratio = peaks[True] / peaks[False]
     error = relative_error(8)
-    once, whole = seconds(width, rounds=1 if quick else 3)
+    problem = Problem(width)
+    once, whole = in_turn(
+        partial(problem.gradients, recompute=True), partial(problem.gradients, recompute=False), 1 if quick else 3
+    )
     return [
         {
             "name": f"{what}: peak memory as a share of plain autograd's",
@@ -85,20 +88,6 @@ def relative_error(width: int) -> float:
     problem = Problem(width, torch.float64)
     pairs = zip(problem.gradients(recompute=True), problem.gradients(recompute=False), strict=True)
     return max(float((ours - plain).norm() / plain.norm()) for ours, plain in pairs)
-
-
-def seconds(width: int, rounds: int) -> tuple[float, float]:
-    """Median seconds with and without recomputing, the two in turn."""
-    problem = Problem(width)
-
-    def once(*, recompute: bool) -> float:
-        started = time.perf_counter()
-        problem.gradients(recompute=recompute)
-        return time.perf_counter() - started
-
-    once(recompute=True)
-    taken = [(once(recompute=True), once(recompute=False)) for _ in range(rounds)]
-    return median(pair[0] for pair in taken), median(pair[1] for pair in taken)
 
 
 def in_a_process_of_its_own(recompute: bool, width: int) -> int:
