@@ -52,7 +52,7 @@ def explorers() -> dict[str, widgets.Explorer]:
     masked = other.replace(values=hole, masked={f"4,{j}": "constant features" for j in range(len(other.layers_b))})
     broken = widgets.explore(masked)
     broken.error = "Traceback (most recent call last):\n  …\nValueError: what an observer raised is shown here"
-    return posteriors(data) | {
+    return posteriors(data) | distilled(data) | {
         "features": widgets.explore(other, selection=pinned),
         "features-empty": widgets.explore(other),
         "features-numbers": widgets.explore(other, selection=pinned, numbers=True, stretch=True),
@@ -97,6 +97,31 @@ def posteriors(data: wb.data.Dataset) -> dict[str, widgets.Explorer]:
     }
 
 
+def distilled(data: wb.data.Dataset) -> dict[str, widgets.Explorer]:
+    """Digits by distribution matching, five images of each: alone, under the lens, compared, and what they teach."""
+    condensation = wb.condensation
+    method = condensation.DistributionMatching(ipc=5, real_batch=64, options={"width": 32})
+    made = condensation.condense(data, method, iterations=150, snapshots=31, name="DM", progress=False)
+    made = condensation.score_history(made, data, epochs=60)
+    chosen = condensation.condense(data, condensation.Random(ipc=5), name="random real")
+    protocol = {"networks": ["mlp", "convnet"], "seeds": 3, "epochs": 100, "progress": False}
+    scores = [condensation.evaluate(one, data, **protocol) for one in (made, chosen)]
+    looks = condensation.look(made, data, influence=True, attributions=("integrated_gradients",))
+    known = {"data": data, "looks": looks, "evaluation": scores[0]}
+    broken = widgets.explore(made)
+    broken.error = "Traceback (most recent call last):\n  …\nValueError: what an observer raised is shown here"
+    return {
+        "distilled": widgets.explore(made, data=data),
+        "distilled-selected": widgets.explore(made, **known, selection={"images": [17, 42]}),
+        "distilled-difference": widgets.explore(made, **known, against="nearest real images", compare="difference"),
+        "distilled-teaching": widgets.explore(made, **known, panel="teaching"),
+        "distilled-compared": widgets.explore(
+            [made, chosen], data=data, evaluation=scores, against="random real", selection={"images": [17]}
+        ),
+        "distilled-error": broken,
+    }
+
+
 @dataclass(frozen=True)
 class Shot:
     """One picture: which explorer, how wide, in which theme, and the key that opens a panel first."""
@@ -134,6 +159,16 @@ SHOTS = [
     Shot("posterior-map", "posterior-map"),
     Shot("posterior-maps", "posterior-maps", dark=True),
     Shot("posterior-map-narrow", "posterior-map", width=560),
+    Shot("distilled", "distilled"),
+    Shot("distilled-selected", "distilled-selected"),
+    Shot("distilled-selected-dark", "distilled-selected", dark=True),
+    Shot("distilled-selected-narrow", "distilled-selected", width=560),
+    Shot("distilled-difference", "distilled-difference"),
+    Shot("distilled-teaching", "distilled-teaching"),
+    Shot("distilled-teaching-dark", "distilled-teaching", dark=True),
+    Shot("distilled-compared", "distilled-compared"),
+    Shot("distilled-data", "distilled", key="d"),
+    Shot("distilled-error", "distilled-error"),
 ]
 
 
