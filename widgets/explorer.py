@@ -6,7 +6,7 @@ import io
 import json
 import os
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -272,15 +272,6 @@ def versions() -> dict[str, int]:
     source = (ROOT / "parts" / "frame.js").read_text(encoding="utf-8")
     line = next(line for line in source.splitlines() if line.startswith("export const PROTOCOL = "))
     return {"python": PROTOCOL, "javascript": json.loads(line.removeprefix("export const PROTOCOL = ").rstrip(";"))}
-
-
-def require_records(explorer: str, found: Sequence[object], kind: type) -> None:
-    """Refuse an empty list and anything in it that is not a record of type `kind`."""
-    if not found:
-        raise TypeError(f"{explorer} draws a {kind.__name__} or a list of them; the list is empty")
-    for item in found:
-        if not isinstance(item, kind):
-            raise TypeError(f"{explorer} draws a {kind.__name__} or a list of them, not a {type(item).__name__}")
 
 
 def name_in_notebook(record: object, fallback: str) -> str:

@@ -15,10 +15,10 @@ from scipy import stats
 import workbench as wb
 from widgets.arrays import Arrays
 from widgets.distilled import DistilledImagesExplorer
-from widgets.distilled_findings import Without
-from widgets.distilled_lens import EVALUATOR
-from widgets.distilled_looks import Attributed, attributions_content
-from widgets.distilled_teaching import (
+from widgets.distilled.findings import Without
+from widgets.distilled.lens import EVALUATOR
+from widgets.distilled.looks import Attributed, attributions_content
+from widgets.distilled.teaching import (
     change_content,
     estimate,
     evaluation_content,

@@ -12,7 +12,7 @@ from test_pages import DARK, FAINT, HOSTILE
 import widgets
 import workbench as wb
 from widgets.distilled import DistilledImagesExplorer
-from widgets.distilled_findings import Without
+from widgets.distilled.findings import Without
 
 ROW = 12
 
@@ -462,7 +462,7 @@ def test_what_was_computed_is_there_without_a_kernel(show, digits):
     network = wb.models.build("mlp", digits)
     explorer = opened(digits, network=network, selection={"images": [4]})
     explorer.known.attributions = []
-    from widgets.distilled_looks import Attributed
+    from widgets.distilled.looks import Attributed
 
     found = attribution(explorer.record, rows=[4])
     explorer.known.attributions.append(Attributed("two", None, "mlp", found, "label"))

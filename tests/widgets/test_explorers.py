@@ -15,7 +15,7 @@ from synthetic_records import similarity_map
 
 import widgets
 from widgets.arrays import Arrays
-from widgets.features_content import measure_label
+from widgets.features.content import measure_label
 from widgets.jobs import Jobs
 from widgets.modules import ROOT, compose
 from workbench.records import SimilarityMap, StudyResult
@@ -324,7 +324,7 @@ def test_measures_are_named_with_their_options(similar):
     assert measure_label(small(measure="mknn", options={"k": 10})) == "mutual k-NN (k 10)"
 
 
-@pytest.mark.parametrize("entry", ["features.js", "training.js", "parts/standalone.js"])
+@pytest.mark.parametrize("entry", ["features/explorer.js", "training/explorer.js", "parts/standalone.js"])
 def test_modules_are_joined_once_and_whole(entry):
     module = compose(entry)
     assert not re.search(r"^import ", module, re.MULTILINE)

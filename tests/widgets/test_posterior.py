@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 import widgets
 import workbench as wb
-from widgets.posterior_kernels import named, read, rescaled
-from widgets.posterior_source import Ask
+from widgets.posterior.kernels import named, read, rescaled
+from widgets.posterior.source import Ask
 
 GRID = np.linspace(0, 1, 101)[:, None]
 
