@@ -52,14 +52,18 @@ def explorers() -> dict[str, widgets.Explorer]:
     masked = other.replace(values=hole, masked={f"4,{j}": "constant features" for j in range(len(other.layers_b))})
     broken = widgets.explore(masked)
     broken.error = "Traceback (most recent call last):\n  …\nValueError: what an observer raised is shown here"
-    return posteriors(data) | distilled(data) | {
-        "features": widgets.explore(other, selection=pinned),
-        "features-empty": widgets.explore(other),
-        "features-numbers": widgets.explore(other, selection=pinned, numbers=True, stretch=True),
-        "features-masked-and-error": broken,
-        "compared": widgets.explore([one, other], selection=pinned),
-        "training": widgets.explore([teacher, alone, told]),
-    }
+    return (
+        posteriors(data)
+        | distilled(data)
+        | {
+            "features": widgets.explore(other, selection=pinned),
+            "features-empty": widgets.explore(other),
+            "features-numbers": widgets.explore(other, selection=pinned, numbers=True, stretch=True),
+            "features-masked-and-error": broken,
+            "compared": widgets.explore([one, other], selection=pinned),
+            "training": widgets.explore([teacher, alone, told]),
+        }
+    )
 
 
 def posteriors(data: wb.data.Dataset) -> dict[str, widgets.Explorer]:
