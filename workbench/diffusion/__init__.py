@@ -1,6 +1,7 @@
 """Samplers → samplers: diffusion teachers, few-step students, and what each believes the final image to be."""
 
 from workbench.diffusion.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
+from workbench.diffusion.kde import kernel_density, picture_scale, signed
 from workbench.diffusion.mixture import GaussianMixture, grid, mixture, moons, ring
 from workbench.diffusion.predictions import Prediction
 from workbench.diffusion.sampling import DDIM, DPMSolver, Euler, Heun, Renoise, SamplingError, sample
@@ -28,9 +29,12 @@ __all__ = [
     "VPCosine",
     "VPLinear",
     "grid",
+    "kernel_density",
     "mixture",
     "moons",
+    "picture_scale",
     "ring",
     "sample",
+    "signed",
     "target_trajectories",
 ]

@@ -3,10 +3,12 @@
 `open` reads any of them; each has `save`, `summary` and `to_frame`.
 """
 
+from workbench.records.adapter import Adapter
 from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
 from workbench.records.crops import CropChoices
 from workbench.records.distilled import DistilledSet
 from workbench.records.evaluation import DistilledEvaluation
+from workbench.records.hand_over import HandOver
 from workbench.records.looking import DominantExamples, Fidelity, LayerProbes
 from workbench.records.looks import Attribution, DistilledLooks
 from workbench.records.posterior import PosteriorPath
@@ -17,6 +19,7 @@ from workbench.records.targets import TargetTrajectories
 from workbench.records.training import Calibration, TrainingRecord
 
 __all__ = [
+    "Adapter",
     "Attribution",
     "Calibration",
     "Claim",
@@ -27,6 +30,7 @@ __all__ = [
     "DominantExamples",
     "Examples",
     "Fidelity",
+    "HandOver",
     "LayerProbes",
     "LayerViews",
     "PosteriorPath",
