@@ -1,0 +1,196 @@
+// What every part of the explorer of diffusion targets asks: which runs, step and seeds are shown, pictures and places.
+
+import { at, tensor } from "../parts/arrays.js";
+import { runColour } from "../parts/colours.js";
+
+/** One run; mirrors `_run` in content.py. Index k of an array along its steps is step k + 1; the last is the sample.
+ * @typedef {object} Run
+ * @property {string} name
+ * @property {"teacher" | "student" | "other"} role
+ * @property {number} other counts the runs whose role is "other", for their colour
+ * @property {number} steps recorded ones, K
+ * @property {number[]} times of the steps, falling, (K)
+ * @property {number[]} levels log(α / σ) at those times, rising, (K): runs on different schedules meet at equal ones
+ * @property {[number, number, number, number][]} scales α, σ and their rates at those times, (K)
+ * @property {string} states_at float32 (K + 1, n, 2): x_t in the plane
+ * @property {string} targets_at float32 (K + 1, n, 2): x̂₀ in the plane
+ * @property {string | null} states uint8 (K + 1, m, channels, height, width): pictures of the first m seeds; of x_t over √(α² + σ²)
+ * @property {string | null} targets uint8, the same of x̂₀
+ * @property {string} sampler
+ * @property {number} guidance
+ * @property {number} calls model evaluations per seed
+ * @property {string} schedule
+ * @property {Record<string, string>} curves float32 (K) each; NaN where a step has none
+ * @property {boolean} live Python has its model
+ */
+
+/** What is drawn; mirrors `content_of` in content.py.
+ * @typedef {object} Content
+ * @property {Run[]} runs
+ * @property {"points" | "images"} kind
+ * @property {number[]} shape of one example
+ * @property {number} count n, seeds
+ * @property {number} pictured m, seeds with pictures
+ * @property {string[]} classes
+ * @property {string | null} condition int32 (n), −1: none; null: no classes
+ * @property {{ axes: [string, string], exact: boolean, span: [number, number, number, number] }} plane exact: its axes are the data's own
+ * @property {number} revision counts what Python computed again
+ */
+
+/** @typedef {"states" | "targets"} Kind */
+/** @typedef {{ step: number | "sample", seeds: number[], run: string, switch: number | null }} Selection */
+/** @typedef {ReturnType<typeof createScene>} Scene */
+
+const MOST = 600; // pictures kept
+
+/** @param {import("../parts/frame.js").Frame} frame */
+export function createScene(frame) {
+  const { model } = frame;
+  const content = () => /** @type {Content} */ (model.get("content"));
+  const selection = () => /** @type {Selection} */ (model.get("selection"));
+  const runs = () => content().runs;
+  /** The run whose steps the timeline counts. */
+  const run = () => runs().find(({ name }) => name === selection().run) ?? runs()[0];
+  /** @type {number | null} */
+  let hovered = null;
+  /** @type {Map<string, HTMLCanvasElement>} */
+  const pictures = new Map();
+  let drawnOf = /** @type {any} */ (null);
+
+  /** Place on the timeline: 0 is the first step, K the sample. */
+  function position() {
+    const { step } = selection();
+    return step === "sample" ? run().steps : Math.max(0, Math.min(run().steps - 1, step - 1));
+  }
+
+  /**
+   * Where a run is while the timeline stands at a position of `run()`: its latest step that is not ahead in noise level.
+   * `index_of` in view.py has the other copy.
+   * @param {Run} one
+   * @param {number} [place]
+   */
+  function indexOf(one, place = position()) {
+    const clock = run();
+    if (one === clock) return place;
+    if (place >= clock.steps) return one.steps;
+    let index = 0;
+    while (index + 1 < one.steps && one.levels[index + 1] <= clock.levels[place] + 1e-6) index++;
+    return index;
+  }
+
+  /**
+   * Where on the timeline a step of a run lies, between the positions of `run()`.
+   * @param {Run} one
+   * @param {number} index
+   */
+  function placeOf(one, index) {
+    const clock = run();
+    if (one === clock) return index;
+    if (index >= one.steps) return clock.steps;
+    const level = one.levels[index];
+    const next = clock.levels.findIndex((known) => known >= level - 1e-9);
+    if (next < 0) {
+      // Between the clock's last step and its sample: by time, whose end is 0.
+      const last = clock.times[clock.steps - 1];
+      return clock.steps - 1 + Math.max(0, Math.min(1, 1 - one.times[index] / last));
+    }
+    if (next === 0) return 0;
+    return next - 1 + (level - clock.levels[next - 1]) / (clock.levels[next] - clock.levels[next - 1]);
+  }
+
+  /** @param {Run} one @param {Kind} kind */
+  const places = (one, kind) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, kind === "states" ? one.states_at : one.targets_at));
+
+  /**
+   * Places of all seeds at a step, x and y by turns.
+   * @param {Run} one @param {Kind} kind @param {number} index
+   */
+  const cloud = (one, kind, index) => /** @type {Float32Array} */ (at(places(one, kind), index).data);
+
+  /**
+   * A seed's picture, one pixel per pixel; null where it has none.
+   * @param {Run} one @param {Kind} kind @param {number} index @param {number} seed
+   */
+  function picture(one, kind, index, seed) {
+    const source = tensor(model, kind === "states" ? one.states : one.targets);
+    if (!source || seed >= source.shape[1]) return null;
+    if (drawnOf !== model.get("arrays")) {
+      pictures.clear();
+      drawnOf = model.get("arrays");
+    }
+    const key = `${one.name} ${kind} ${index} ${seed}`;
+    const known = pictures.get(key);
+    if (known) return known;
+    const [channels, height, width] = source.shape.slice(2);
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height];
+    const image = new ImageData(width, height);
+    paint(/** @type {Uint8Array} */ (at(source, index, seed).data), channels, new Uint32Array(image.data.buffer), 0, width, width, height);
+    canvas.getContext("2d")?.putImageData(image, 0, 0);
+    if (pictures.size >= MOST) pictures.clear();
+    pictures.set(key, canvas);
+    return canvas;
+  }
+
+  return {
+    model,
+    content,
+    selection,
+    runs,
+    run,
+    position,
+    /** What the timeline's positions are called. */
+    positions: () => /** @type {(number | string)[]} */ ([...Array(run().steps).keys()].map((k) => k + 1)).concat("sample"),
+    /** @param {number} index move the timeline to a position */
+    go: (index) => frame.select({ step: index >= run().steps ? "sample" : index + 1 }),
+    indexOf,
+    placeOf,
+    /** Pinned seeds, the first one first. */
+    seeds: () => selection().seeds,
+    hovered: () => hovered,
+    /** The seed under the cursor, else the first pinned one; null: none. */
+    shown: () => hovered ?? selection().seeds[0] ?? null,
+    /** @param {number | null} seed */
+    hover(seed) {
+      if (seed === hovered) return;
+      hovered = seed;
+      frame.invalidate();
+    },
+    /** @param {number[]} seeds */
+    pin: (seeds) => frame.select({ seeds: [...new Set(seeds)] }),
+    /** @param {Run} one @param {boolean} dark */
+    colour: (one, dark) => runColour(one.role, one.other, dark),
+    cloud,
+    /** A seed's place in the plane. @param {Run} one @param {Kind} kind @param {number} index @param {number} seed @returns {[number, number]} */
+    place: (one, kind, index, seed) => {
+      const all = cloud(one, kind, index);
+      return [all[2 * seed], all[2 * seed + 1]];
+    },
+    picture,
+    /** A class name, or "" where the seed has none. @param {number} seed */
+    className(seed) {
+      const labels = tensor(model, content().condition)?.data;
+      return labels && labels[seed] >= 0 ? content().classes[labels[seed]] : "";
+    },
+    /** Python is there to compute. */
+    live: () => !frame.standalone,
+  };
+}
+
+/**
+ * Bytes of one picture into words of a canvas.
+ * @param {Uint8Array} bytes (channels, height, width)
+ * @param {number} channels
+ * @param {Uint32Array} words
+ * @param {number} start
+ * @param {number} stride words per row of the canvas
+ * @param {number} width
+ * @param {number} height
+ */
+export function paint(bytes, channels, words, start, stride, width, height) {
+  const area = width * height;
+  const [g, b] = channels >= 3 ? [area, 2 * area] : [0, 0];
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0, to = start + y * stride; x < width; x++, i++, to++) words[to] = bytes[i] | (bytes[i + g] << 8) | (bytes[i + b] << 16) | 0xff000000;
+  }
+}
