@@ -6,6 +6,7 @@
 from workbench.records.adapter import Adapter
 from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
 from workbench.records.crops import CropChoices
+from workbench.records.diffusion import DiffusionModel
 from workbench.records.distilled import DistilledSet
 from workbench.records.evaluation import DistilledEvaluation
 from workbench.records.hand_over import HandOver
@@ -24,6 +25,7 @@ __all__ = [
     "Calibration",
     "Claim",
     "CropChoices",
+    "DiffusionModel",
     "DistilledEvaluation",
     "DistilledLooks",
     "DistilledSet",
