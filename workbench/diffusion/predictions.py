@@ -85,6 +85,12 @@ def write(prediction: Prediction, kind: str, t: Tensor, schedule: Schedule) -> T
     raise ValueError(f"kind is {kind!r}; it can be {', '.join(KINDS)}")
 
 
+def jump(prediction: Prediction, s: Tensor, schedule: Schedule) -> Tensor:
+    """α_s x̂₀ + σ_s ε̂, shape (n, ...): the state at time s if the prediction stays what it is (DDIM)."""
+    x0, noise = prediction
+    return along(schedule.alpha(s), x0) * x0 + along(schedule.sigma(s), noise) * noise
+
+
 def _preserving(schedule: Schedule) -> None:
     if not schedule.preserving:
         raise ValueError(f"kind is 'v', which {type(schedule).__name__} does not have; use 'velocity'")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.diffusion.denoiser import Denoiser
-from workbench.diffusion.predictions import Prediction, write
+from workbench.diffusion.predictions import Prediction, jump, write
 from workbench.diffusion.schedules import Schedule, along
 from workbench.training import randomness
 
@@ -60,9 +60,7 @@ class Step:
 
     def jump(self, prediction: Prediction | None = None, to: Tensor | None = None) -> Tensor:
         """α_s x̂₀ + σ_s ε̂: exact while the prediction stays what it is; DDIM."""
-        x0, noise = prediction or self.now
-        s = self.s if to is None else to
-        return along(self.schedule.alpha(s), x0) * x0 + along(self.schedule.sigma(s), noise) * noise
+        return jump(prediction or self.now, self.s if to is None else to, self.schedule)
 
 
 class Rule(Protocol):
