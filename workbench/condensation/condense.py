@@ -1,8 +1,7 @@
 """`condense`: a data set distilled into a few images per class by any method, with progress, stopping and resuming."""
 
-import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +12,13 @@ from workbench.condensation.making import CondensationError, Making, NotFiniteEr
 from workbench.condensation.method import Choosing, Matching
 from workbench.condensation.run import Run
 from workbench.data import Dataset, Split
-from workbench.records import DistilledSet, Provenance, Record
+from workbench.records import DistilledSet, Provenance
 from workbench.training import distributed
-from workbench.training.fit import plain
 from workbench.training.grouping import keep_memory
 from workbench.training.interrupting import Interruptible
+from workbench.training.settings import plain_settings
 
-__all__ = ["CondensationError", "condense", "plain_settings"]
+__all__ = ["CondensationError", "condense"]
 
 
 def condense(
@@ -144,23 +143,6 @@ def _loop(making: Making, last: int, title: str, *, progress: bool, watch: Calla
             if watch is not None:
                 watch(making.done, value)
     return False
-
-
-def plain_settings(method: Any) -> dict[str, Any]:
-    """A method's hyperparameters as plain values, with those of the methods inside it."""
-    return {field.name: _plain(getattr(method, field.name)) for field in dataclasses.fields(method)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Record):
-        return value.summary()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"kind": type(value).__name__} | plain_settings(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return plain(value)
 
 
 def _checked(split: Split, ipc: int) -> Split:

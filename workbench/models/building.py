@@ -11,16 +11,26 @@ from torch import nn
 
 from workbench.data import Dataset, Split
 from workbench.models.convnet import ConvNet
+from workbench.models.denoisers import DenoiserMLP
 from workbench.models.mlp import MLP
 from workbench.models.patches import Mixer, ViT
 from workbench.models.resnet import ResNet
 
 _CLASSES: dict[str, type[nn.Module]] = {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet, "vit": ViT, "mixer": Mixer}
+_DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP}
 
 
 def names() -> tuple[str, ...]:
     """Names that `build` knows; it takes ``resnet{6n+2}`` for every n besides."""
     return ("mlp", "convnet", "resnet8", "resnet14", "resnet20", "resnet32", "resnet56", "resnet110", "vit", "mixer")
+
+
+def denoiser_names() -> tuple[str, ...]:
+    """Names of networks for diffusion models, which `build` knows too: a state and its time in, the state's shape out.
+
+    They are called with (x, t), or (x, t, condition) where they were built for classes.
+    """
+    return tuple(_DENOISERS)
 
 
 def build(
@@ -40,9 +50,11 @@ def build(
     Parameters
     ----------
     name
-        ``"mlp"``, ``"convnet"``, ``"resnet20"`` (32, 56, 110; any 6n+2), ``"vit"`` or ``"mixer"``.
+        ``"mlp"``, ``"convnet"``, ``"resnet20"`` (32, 56, 110; any 6n+2), ``"vit"`` or ``"mixer"``; or one of
+        `denoiser_names`.
     data
-        A dataset or split, or ``(shape, classes)``; gives the input shape and the number of logits (1 for regression).
+        A dataset or split, or ``(shape, classes)``; gives the input shape and the number of logits (1 for regression),
+        or of the classes a denoiser can be asked for (0: none).
     seed
         Seed of the weights; the global random state is neither read nor changed.
     width
@@ -72,12 +84,15 @@ def build(
     >>> student.spec
     {'name': 'convnet', 'shape': [1, 8, 8], 'classes': 10, 'options': {'width': 8, 'depth': 2}}
     """
-    shape, outputs, device = _wanted(data)
+    shape, outputs, device = _wanted(data, least=0 if name in _DENOISERS else 1)
     family = re.sub(r"^resnet\d+$", "resnet", name)
-    if family not in _CLASSES or name == "resnet":
-        raise ValueError(f"name={name!r} is not one of {', '.join(names())}")
-    if family != "mlp" and len(shape) != 3:
-        raise ValueError(f"{name} reads images of shape (channels, height, width), not {shape}: 'mlp' reads anything")
+    if family not in _CLASSES | _DENOISERS or name == "resnet":
+        raise ValueError(f"name={name!r} is not one of {', '.join(names() + denoiser_names())}")
+    anything = "denoiser-mlp" if name in _DENOISERS else "mlp"
+    if family != anything and len(shape) != 3:
+        raise ValueError(
+            f"{name} reads images of shape (channels, height, width), not {shape}: {anything!r} reads anything"
+        )
     settings = _defaults(family, shape, width) | options
     settings |= {key: value for key, value in (("width", width), ("depth", depth)) if value is not None}
     _check_settings(name, family, settings)
@@ -85,7 +100,7 @@ def build(
     # Only the CPU generator is seeded, and restored: torch.manual_seed would reseed every accelerator too.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = _CLASSES[family](shape, outputs, **settings, **fixed)
+        model = (_CLASSES | _DENOISERS)[family](shape, outputs, **settings, **fixed)
     spec = {"name": name, "shape": list(shape), "classes": outputs, "options": settings}
     model.spec = spec  # type: ignore[assignment]  # a plain attribute, which nn.Module's stubs do not foresee
     return model.to(device)
@@ -115,21 +130,24 @@ def from_spec(spec: Mapping[str, Any]) -> nn.Module:
     return build(spec["name"], (spec["shape"], spec["classes"]), **spec["options"])
 
 
-def _wanted(data: Any) -> tuple[tuple[int, ...], int, torch.device]:
+def _wanted(data: Any, least: int) -> tuple[tuple[int, ...], int, torch.device]:
     if isinstance(data, Dataset | Split):
-        return data.shape, len(data.classes) or 1, data.device
+        return data.shape, len(data.classes) or least, data.device
     try:
         sides, outputs = data
         shape, outputs = tuple(int(side) for side in sides), int(outputs)
     except (TypeError, ValueError):
         raise ValueError(f"data={data!r} must be a Dataset, a Split or (shape, classes)") from None
-    if outputs < 1 or not shape or min(shape) < 1:
-        raise ValueError(f"data={data!r}: every side and the number of classes must be at least 1")
+    if outputs < least or not shape or min(shape) < 1:
+        what = "every side" if least == 0 else "every side and the number of classes"
+        raise ValueError(f"data={data!r}: {what} must be at least 1")
     return shape, outputs, torch.device("cpu")
 
 
 def _defaults(family: str, shape: tuple[int, ...], width: Any) -> dict[str, Any]:
     """Sizes that suit the input: those of the papers from 28×28 up, a quarter to a half of that for smaller images."""
+    if family == "denoiser-mlp":
+        return {"width": 128, "depth": 3}
     if family == "mlp":
         return {"width": 128, "depth": len(width) if isinstance(width, Sequence) else 2}
     side = min(shape[1:])
@@ -150,7 +168,7 @@ def _default_patch(height: int, width: int) -> int:
 
 
 def _check_settings(name: str, family: str, settings: dict[str, Any]) -> None:
-    accepted = set(inspect.signature(_CLASSES[family]).parameters) - {"shape", "outputs"}
+    accepted = set(inspect.signature((_CLASSES | _DENOISERS)[family]).parameters) - {"shape", "outputs", "classes"}
     if family == "resnet":
         if "depth" in settings:
             raise ValueError(f"depth={settings['depth']} is not taken by {name}: its name says the depth")

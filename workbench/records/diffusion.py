@@ -121,10 +121,11 @@ class DiffusionModel(Record):
 
     def summary(self) -> str:
         size = sum(value.numel() for value in self.state.values())
+        kind = (self.network or {}).get("name", "network")
         what = f"{self.steps} steps by {self.sampler}" if self.steps else "any number of steps"
         stopped = ", interrupted" if self.interrupted else ""
         return (
-            f"{self.name or self.method}: {(self.network or {}).get('name', 'network')} of {size:,} weights for {what}, "
+            f"{self.name or self.method}: {kind} of {size:,} weights for {what}, "
             f"{self.iterations:,} iterations{stopped}, {self.provenance.wall_time:.1f} s on {self.provenance.device}"
         )
 
