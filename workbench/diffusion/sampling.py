@@ -6,7 +6,7 @@ once per step, except `Heun`, which asks twice.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -46,6 +46,8 @@ class Step:
         The model's.
     draw
         Fresh standard normal noise, shape of x.
+    memory
+        What the rule wants to find again at the next step of the same run; empty at the first.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Step:
     ask: Callable[[Tensor, Tensor], Prediction]
     schedule: Schedule
     draw: Callable[[], Tensor]
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def jump(self, prediction: Prediction | None = None, to: Tensor | None = None) -> Tensor:
         """α_s x̂₀ + σ_s ε̂: exact while the prediction stays what it is; DDIM."""
@@ -248,13 +251,14 @@ def sample(
 
     x = along(model.schedule.sigma(times[0]), noise) * noise
     past: tuple[Prediction, Tensor] | None = None
+    memory: dict[str, Any] = {}
     failed = torch.full((len(x),), -1, device=x.device)
     for number in range(len(times) - 1):
         t, s = times[number], times[number + 1]
         now = ask(x, t)
         if record is not None:
             record(number, t, x, now.x0, now.noise)
-        x = chosen(Step(number, t, s, x, now, past, ask, model.schedule, draw))
+        x = chosen(Step(number, t, s, x, now, past, ask, model.schedule, draw, memory))
         past = now, t
         sound = x.flatten(1).isfinite().all(1)  # nothing waits for the device here
         failed = torch.where((failed < 0) & ~sound, number, failed)
