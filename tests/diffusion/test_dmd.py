@@ -1,64 +1,14 @@
-"""Distribution matching: its gradient is that of a KL divergence, its fake learns what was made, its chain is the sampler."""
-
-import math
+"""Distribution matching: its gradient is that of a KL divergence, its fake learns what was made, its chain samples."""
 
 import pytest
 import torch
 from torch import nn
 
-from workbench.diffusion import (
-    VE,
-    GaussianMixture,
-    NetworkDenoiser,
-    RectifiedFlow,
-    Trig,
-    VPCosine,
-    VPLinear,
-    ring,
-    sample,
-)
+from tests.diffusion.small_students import DOUBLE, each_schedule, gaussian, hermite, normal, small
+from workbench.diffusion import VE, NetworkDenoiser, Prediction, RectifiedFlow, Trig, VPLinear, ring, sample
 from workbench.diffusion.chain import follow, leave
 from workbench.diffusion.dmd import dmd_gradient, fake_loss, surrogate
 from workbench.diffusion.predictions import write
-
-DOUBLE = torch.float64
-SCHEDULES = [RectifiedFlow(), Trig(), VPLinear(), VPCosine(), VE(5.0)]
-each_schedule = pytest.mark.parametrize("plan", SCHEDULES, ids=lambda plan: type(plan).__name__)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
-
-
-def gaussian(mean, std, schedule):
-    """A normal distribution in one dimension as a denoiser."""
-    one = torch.ones(1, dtype=DOUBLE)
-    return GaussianMixture(one.view(1, 1) * mean, one.view(1, 1) * std**2, one, schedule=schedule)
-
-
-def hermite(count):
-    """Nodes and weights for an expectation over a standard normal."""
-    import numpy as np
-
-    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
-    return torch.tensor(nodes), torch.tensor(weights / math.sqrt(2 * math.pi))
-
-
-def small(dimensions=2, seed=0, schedule=None, kind="velocity"):
-    """A tiny network, double precision."""
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = nn.Sequential(nn.Linear(dimensions + 1, 16), nn.SiLU(), nn.Linear(16, dimensions))
-
-        def forward(self, x, t):
-            return self.inner(torch.cat([x, t[:, None]], 1))
-
-    net = Net().double()
-    values = normal(sum(p.numel() for p in net.parameters()), seed=seed) * 0.5
-    nn.utils.vector_to_parameters(values, net.parameters())
-    return NetworkDenoiser(net, schedule or RectifiedFlow(), (dimensions,), kind)
 
 
 def test_the_surrogate_has_the_gradient_it_is_made_for():
@@ -103,8 +53,6 @@ def test_where_the_scale_is_zero_nothing_moves():
         schedule, shape = RectifiedFlow(), (2,)
 
         def __call__(self, x, t, condition=None):
-            from workbench.diffusion import Prediction
-
             return Prediction(x, x)
 
     assert bool((dmd_gradient(normal(3, 2), torch.tensor(0.5), At(), At()) == 0).all())

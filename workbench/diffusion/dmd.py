@@ -1,12 +1,12 @@
-"""Distribution matching distillation: what the student makes moves from where too much of it is to where more should be.
+"""Distribution matching distillation: a sample moves from where too many are made to where too few are.
 
-Diffused to time t, the student's samples have a score S_ψ, which a *fake* network learns by denoising them, and the data
-a score S_T, which the teacher knows. The gradient of KL(p_θ,t ‖ p_T,t) in a sample x is their difference,
+Diffused to time t, the student's samples have a score S_ψ, which a *fake* network learns by denoising them, and the
+data a score S_T, which the teacher knows. The gradient of KL(p_θ,t ‖ p_T,t) in a sample x is their difference,
 
     g ∝ S_ψ(x_t) − S_T(x_t) = (α/σ²) (x̂_F − x̂_T),       x_t = α x + σ ε,
 
 here divided by the mean of |x_t − x̂_T|. Yin et al., “One-step Diffusion with Distribution Matching Distillation”, CVPR
-2024; for few steps “Improved Distribution Matching Distillation” (DMD2), NeurIPS 2024. The baseline of papers 091 and 114.
+2024; for few steps “Improved Distribution Matching Distillation” (DMD2), NeurIPS 2024. The baseline of papers 091, 114.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Diversity-preserved distribution matching: the first step learns by regression where the teacher goes, the others by DMD.
+"""Diversity-preserved distribution matching: the first step learns where the teacher goes, the others by DMD.
 
 Distribution matching minimises a reverse KL divergence and so drops modes. Which one a sample comes from is decided by
 the first of the student's steps; that step gets a target of its own, the teacher's mean velocity over its first K

@@ -1,7 +1,7 @@
 """Score identity distillation: a one-step generator whose samples, diffused, have the teacher's scores.
 
-With φ the teacher's x̂₀, ψ the fake network's (of the generator's samples x_g) and x_t = α x_g + σ ε, the Fisher divergence
-of the diffused distributions, E ‖φ − E[x_g | x_t]‖², has two estimates that hold no intractable score,
+With φ the teacher's x̂₀, ψ the fake network's (of the generator's samples x_g) and x_t = α x_g + σ ε, the Fisher
+divergence of the diffused distributions, E ‖φ − E[x_g | x_t]‖², has two estimates without an intractable score,
 
     L⁽¹⁾ = E ‖φ − ψ‖²,     L⁽²⁾ = E (φ − ψ)ᵀ(φ − x_g),      L = L⁽²⁾ − α_SiD L⁽¹⁾,
 
