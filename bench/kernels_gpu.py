@@ -101,7 +101,8 @@ def change(n: int) -> augmenting.Change:
     eye = torch.tensor([[[0.95, -0.2, 0.05], [0.2, 0.95, 0.0]]], device=DEVICE).expand(n, 2, 3)
     whole = torch.tensor([[1, -2]], device=DEVICE).expand(n, 2)
     hole = torch.tensor([[4, 4, 20, 20]], device=DEVICE).expand(n, 4)
-    return augmenting.Change(torch.tensor([[0.1, 1.5, 0.8]], device=DEVICE).expand(n, 3), whole, hole, eye)
+    color = torch.tensor([[0.1, 1.5, 0.8]], device=DEVICE).expand(n, 3)
+    return augmenting.Change(color, whole, hole, torch.arange(n, device=DEVICE) % 2 == 0, eye)
 
 
 def rows(quick: bool = False) -> list[dict]:

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from workbench.condensation.siamese import Siamese
-from workbench.kernels.augment import Change, augment, in_pixels, reach
-from workbench.training.augment import resample
+from workbench.condensation import siamese
+from workbench.kernels.augment import Change, augment, in_pixels, reach, resample
 
 
 def images(n=3, c=3, h=6, w=5, seed=0):
@@ -15,7 +14,7 @@ def images(n=3, c=3, h=6, w=5, seed=0):
 
 
 def every(n=1, seed=1):
-    u = torch.rand(n, 12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    u = torch.rand(n, 13, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     angle = (u[:, 0] - 0.5) * math.pi / 6
     scale = 0.8 + 0.4 * u[:, 1:3]
     turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
@@ -25,45 +24,73 @@ def every(n=1, seed=1):
         color=torch.stack([u[:, 7] - 0.5, 2 * u[:, 8], u[:, 9] + 0.5], 1),
         shift=(u[:, 10:12] * 3).long() - 1,
         hole=torch.cat([corner, corner + 2], 1),
+        flip=u[:, 12] < 0.5,
         affine=affine,
     )
 
 
-@pytest.mark.parametrize("strategy", ["color", "crop", "cutout", "flip", "scale", "rotate", "color+crop+cutout+rotate"])
-def test_is_what_siamese_does_for_each_name(strategy):
-    """Flip, scale and rotation are maps; two of them in a row are one interpolation here, two there."""
-    x, siamese = images(), Siamese(strategy, mode="all")
-    draws = siamese.draw(x.shape, torch.Generator().manual_seed(0))
-    u = draws[1].double()
-    height, width = x.shape[-2:]
-    zero, one = torch.zeros(3).double(), torch.ones(3).double()
-    change = Change()
-    if "color" in strategy:
-        change = change._replace(color=torch.stack([u[:, 0] - 0.5, 2 * u[:, 1], u[:, 2] + 0.5], 1))
-    if "crop" in strategy:
-        sides = [int(side * siamese.crop + 0.5) for side in (height, width)]
-        change = change._replace(
-            shift=torch.stack([(u[:, 3 + i] * (2 * r + 1)).floor().long() - r for i, r in enumerate(sides)], 1)
-        )
-    if "cutout" in strategy:
-        first, last = [], []
-        for side, draw in ((height, u[:, 5]), (width, u[:, 6])):
-            length = int(side * siamese.cutout + 0.5)
-            first.append((draw * (side + 1 - length % 2)).floor().long() - length // 2)
-            last.append(first[-1] + length)
-        change = change._replace(hole=torch.stack([*first, *last], 1))
-    if strategy == "flip":
-        sign = torch.where(u[:, 7] < 0.5, -one, one)
-        change = change._replace(affine=torch.stack([sign, zero, zero, zero, one, zero], 1).view(-1, 2, 3))
-    if strategy == "scale":
-        a, b = (1 / 1.2 + u[:, i] * (1.2 - 1 / 1.2) for i in (8, 9))
-        change = change._replace(affine=torch.stack([a, zero, zero, zero, b, zero], 1).view(-1, 2, 3))
-    if "rotate" in strategy:
-        angle = (2 * u[:, 10] - 1) * math.radians(15)
-        aspect = height / width
-        rows = [angle.cos(), -angle.sin() * aspect, zero, angle.sin() / aspect, angle.cos(), zero]
-        change = change._replace(affine=torch.stack(rows, 1).view(-1, 2, 3))
-    torch.testing.assert_close(augment(x, change), siamese.apply(x, draws[0], u), rtol=1e-6, atol=1e-6)
+def loops(x, change):
+    """Pixel by pixel, from the formulas of the module's docstring."""
+    n, channels, height, width = x.shape
+    bright, saturated, contrasted = change.color.unbind(1)
+    grey, mean = x.mean(1, keepdim=True), x.mean((1, 2, 3))
+    out = torch.zeros_like(x)
+    for i in range(n):
+        colored = contrasted[i] * (saturated[i] * (x[i] - grey[i]) + grey[i] - mean[i]) + mean[i] + bright[i]
+        (down, right), (top, left, bottom, end) = change.shift[i].tolist(), change.hole[i].tolist()
+        seen = torch.zeros(channels, height, width).double()
+        for row in range(height):
+            for column in range(width):
+                at = row + down, column + right
+                cut = top <= row < bottom and left <= column < end
+                if not cut and 0 <= at[0] < height and 0 <= at[1] < width:
+                    seen[:, row, width - 1 - column if change.flip[i] else column] = colored[:, at[0], at[1]]
+        for row in range(height):
+            for column in range(width):
+                point = torch.tensor([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, 1], dtype=torch.float64)
+                u, v = (change.affine[i] @ point).tolist()
+                u, v = ((u + 1) * width - 1) / 2, ((v + 1) * height - 1) / 2
+                for j in range(height):
+                    for k in range(width):
+                        weight = max(0, 1 - abs(v - j)) * max(0, 1 - abs(u - k))
+                        out[i, :, row, column] += weight * seen[:, j, k]
+    return out
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 6, 5), (2, 1, 4, 7), (1, 2, 1, 1)])
+def test_is_the_formulas_pixel_by_pixel(shape):
+    x = images(*shape)
+    for seed in (1, 2):
+        change = every(shape[0], seed)
+        torch.testing.assert_close(augment(x, change), loops(x, change))
+
+
+def test_siamese_is_one_pass_where_nothing_interpolates_twice(monkeypatch):
+    x, passes = images(), []
+    monkeypatch.setattr(siamese, "augment", lambda x, change: passes.append(change) or augment(x, change))
+    for strategy, count in (("color+crop+cutout+flip+rotate", 1), ("color+crop+cutout+flip+scale+rotate", 2)):
+        passes.clear()
+        siamese.Siamese(strategy, mode="all")(x, torch.Generator().manual_seed(0))
+        assert len(passes) == count
+    passes.clear()
+    siamese.Siamese("cutout+crop", mode="all")(x, torch.Generator().manual_seed(0))
+    assert [change.hole is None for change in passes] == [False, True]
+
+
+def test_under_vmap_it_is_the_same():
+    x, told = images(6).unflatten(0, (2, 3)), every(6)
+    each = [value.unflatten(0, (2, 3)) for value in told]
+    mapped = torch.vmap(lambda x, *told: augment(x, Change(*told)))(x, *each)
+    torch.testing.assert_close(mapped.flatten(0, 1), augment(x.flatten(0, 1), told))
+
+
+def test_nan_reaches_no_other_image_and_what_is_cut_is_zero():
+    x = images(2)
+    x[1, 0, 2, 2] = math.nan
+    change = every(2)
+    assert augment(x, change).isnan().any((1, 2, 3)).tolist() == [False, True]
+    hole = torch.tensor([[0, 0, 6, 5]])
+    assert (augment(x, Change(hole=hole)) == 0).all()
 
 
 def test_first_and_second_derivatives_and_shared_parameters():
@@ -94,6 +121,7 @@ def test_maps_in_pixels_are_those_of_resample():
             value += (1 - (u - j).abs()).clamp_min(0) * (1 - (v - i).abs()).clamp_min(0) * x[0, 0, i, j]
     torch.testing.assert_close(value, resample(x, affine, outside="zeros")[0, 0], rtol=1e-4, atol=1e-5)
     assert reach(torch.tensor([[[0.5, 0.0, 0], [0.0, 0.25, 0]]]), 6, 5) == 4
+    assert reach(torch.tensor([[[0.0, 0.0, 0], [0.0, 1.0, 0]]]), 6, 5) == 5  # a singular map is too much
 
 
 def test_bad_shapes_are_named():

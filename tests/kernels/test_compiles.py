@@ -101,7 +101,7 @@ def test_mixture(launches):
 def test_augment(launches):
     whole = torch.zeros(2, 4, dtype=torch.int64)
     affine = torch.eye(2, 3).expand(2, 2, 3)
-    change = Change(torch.ones(2, 3), whole[:, :2], whole, affine)
+    change = Change(torch.ones(2, 3), whole[:, :2], whole, whole[:, 0] > 0, affine)
     augment.forward(torch.empty(2, 3, 8, 8), change)
     augment.backward(torch.empty(2, 3, 8, 8), change)
     check(launches)

@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from workbench.training.augment import Augmentation, Draws, resample
+from workbench.kernels.augment import Change, augment, turn
+from workbench.training.augment import Augmentation, Draws
 
 # The columns of the uniform numbers that an example's change is made of.
 _COLUMNS = {"color": (0, 3), "crop": (3, 5), "cutout": (5, 7), "flip": (7, 8), "scale": (8, 10), "rotate": (10, 11)}
@@ -133,62 +134,49 @@ class Siamese(Augmentation):
         return change
 
     def _change(self, x: Tensor, which: int, uniform: Tensor) -> Tensor:
+        """Names that follow each other as `Change` has them are one pass; two that interpolate are two."""
+        change = Change()
         for name in self.names if which < 0 else self.names[which : which + 1]:
             first, end = _COLUMNS[name]
-            x = getattr(self, f"_{name}")(x, *uniform[:, first:end].unbind(1))
-        return x
+            field, value = getattr(self, f"_{name}")(x, *uniform[:, first:end].unbind(1))
+            if any(given is not None for given in change[Change._fields.index(field) :]):
+                x, change = augment(x, change), Change()
+            change = change._replace(**{field: value})
+        return augment(x, change)
 
-    def _color(self, x: Tensor, bright: Tensor, saturated: Tensor, contrasted: Tensor) -> Tensor:
+    def _color(self, x: Tensor, bright: Tensor, saturated: Tensor, contrasted: Tensor) -> tuple[str, Tensor]:
         bright, saturated, contrasted = (draw.to(x.dtype) for draw in (bright, saturated, contrasted))
-        x = x + (_each(bright) - 0.5) * self.brightness
-        if x.shape[1] > 1:  # a single channel is its own mean
-            grey = x.mean(1, keepdim=True)
-            x = (x - grey) * (_each(saturated) * self.saturation) + grey
-        mean = x.mean((1, 2, 3), keepdim=True)
-        return (x - mean) * (_each(contrasted) + self.contrast) + mean
+        parts = [(bright - 0.5) * self.brightness, saturated * self.saturation, contrasted + self.contrast]
+        return "color", torch.stack(parts, 1)
 
-    def _crop(self, x: Tensor, down: Tensor, right: Tensor) -> Tensor:
-        for axis, draw in ((2, down), (3, right)):
-            side = x.shape[axis]
+    def _crop(self, x: Tensor, down: Tensor, right: Tensor) -> tuple[str, Tensor]:
+        starts = []
+        for side, draw in zip(x.shape[-2:], (down, right), strict=True):
             reach = _rounded(side * self.crop)
-            start = (draw * (2 * reach + 1)).floor().long() - reach
-            at = torch.arange(side, device=x.device) + start[:, None]
-            shape = (len(x), 1, side, 1) if axis == 2 else (len(x), 1, 1, side)
-            inside = ((at >= 0) & (at < side)).view(shape)
-            x = x.gather(axis, at.clamp(0, side - 1).view(shape).expand_as(x)) * inside
-        return x
+            starts.append((draw * (2 * reach + 1)).floor().long() - reach)
+        return "shift", torch.stack(starts, 1)
 
-    def _cutout(self, x: Tensor, down: Tensor, right: Tensor) -> Tensor:
-        inside = []
+    def _cutout(self, x: Tensor, down: Tensor, right: Tensor) -> tuple[str, Tensor]:
+        first, last = [], []
         for side, draw in zip(x.shape[-2:], (down, right), strict=True):
             length = _rounded(side * self.cutout)
-            start = (draw * (side + 1 - length % 2)).floor() - length // 2
-            at = torch.arange(side, device=x.device)
-            inside.append((at >= start[:, None]) & (at < start[:, None] + length))
-        hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return x.masked_fill(hole, 0.0)
+            first.append((draw * (side + 1 - length % 2)).floor().long() - length // 2)
+            last.append(first[-1] + length)
+        return "hole", torch.stack([*first, *last], 1)
 
-    def _flip(self, x: Tensor, draw: Tensor) -> Tensor:
-        return torch.where(_each(draw) < self.flip, x.flip(3), x)
+    def _flip(self, x: Tensor, draw: Tensor) -> tuple[str, Tensor]:  # noqa: ARG002
+        return "flip", draw < self.flip
 
-    def _scale(self, x: Tensor, across: Tensor, along: Tensor) -> Tensor:
+    def _scale(self, x: Tensor, across: Tensor, along: Tensor) -> tuple[str, Tensor]:
         least = 1 / self.scale
         across, along = (least + draw.to(x.dtype) * (self.scale - least) for draw in (across, along))
         zero = torch.zeros_like(across)
         rows = torch.stack([across, zero, zero, zero, along, zero], 1)
-        return resample(x, rows.view(-1, 2, 3), outside="zeros")
+        return "affine", rows.view(-1, 2, 3)
 
-    def _rotate(self, x: Tensor, draw: Tensor) -> Tensor:
+    def _rotate(self, x: Tensor, draw: Tensor) -> tuple[str, Tensor]:
         angle = (2 * draw.to(x.dtype) - 1) * math.radians(self.rotate)
-        sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
-        # The grid counts each side as 2: on an image that is not square a plain rotation would shear.
-        aspect = x.shape[-2] / x.shape[-1]
-        rows = torch.stack([cosine, -sine * aspect, zero, sine / aspect, cosine, zero], 1)
-        return resample(x, rows.view(-1, 2, 3), outside="zeros")
-
-
-def _each(draw: Tensor) -> Tensor:
-    return draw[:, None, None, None]
+        return "affine", turn(angle, x.shape[-2] / x.shape[-1])
 
 
 def _rounded(size: float) -> int:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from workbench.kernels.augment import Change, augment, resample, turn
 
 Draws = tuple[Tensor, ...]
 
@@ -106,7 +107,7 @@ class Flip(Augmentation):
         return (_uniform(n, generator) < self.chance,)
 
     def apply(self, x: Tensor, *draws: Tensor) -> Tensor:
-        return torch.where(draws[0][:, None, None, None], x.flip(3), x)
+        return augment(x, Change(flip=draws[0]))
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,7 @@ class Rotate(Augmentation):
 
     def apply(self, x: Tensor, *draws: Tensor) -> Tensor:
         angle = draws[0].to(x.dtype)
-        sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
-        # The grid counts each side as 2: on an image that is not square a plain rotation would shear.
-        aspect = x.shape[-2] / x.shape[-1]
-        rows = torch.stack([cosine, -sine * aspect, zero, sine / aspect, cosine, zero], 1)
-        return resample(x, rows.view(-1, 2, 3))
+        return resample(x, turn(angle, x.shape[-2] / x.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -173,15 +170,12 @@ class Cutout(Augmentation):
         return _uniform(n, generator), _uniform(n, generator)
 
     def apply(self, x: Tensor, *draws: Tensor) -> Tensor:
-        inside = [self._covered(draw, side, x.device) for draw, side in zip(draws, x.shape[-2:], strict=True)]
-        hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return x.masked_fill(hole, 0.0)
-
-    def _covered(self, draw: Tensor, side: int, device: torch.device) -> Tensor:
-        length = max(1, round(self.share * side))
-        start = (draw * side).floor() - length // 2
-        at = torch.arange(side, device=device)
-        return (at >= start[:, None]) & (at < start[:, None] + length)
+        first, last = [], []
+        for side, draw in zip(x.shape[-2:], draws, strict=True):
+            length = max(1, round(self.share * side))
+            first.append((draw * side).floor().long() - length // 2)
+            last.append(first[-1] + length)
+        return augment(x, Change(hole=torch.stack([*first, *last], 1)))
 
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -236,19 +230,3 @@ def _uniform(n: int, generator: torch.Generator) -> Tensor:
 
 def _whole(n: int, reach: int, generator: torch.Generator) -> Tensor:
     return torch.randint(-reach, reach + 1, (n,), generator=generator, device=generator.device)
-
-
-def resample(x: Tensor, affine: Tensor, outside: str = "border") -> Tensor:
-    """Images (n, c, h, w) read at the points of affine maps (n, 2, 3), bilinear; coordinates −1..1 span each side.
-
-    `outside`: what lies beyond the image, ``"border"`` (its edge pixels) or ``"zeros"``.
-    """
-    # torch's affine_grid, written out: it has no rule for vmap.
-    height, width = x.shape[-2:]
-    down = (2 * torch.arange(height, device=x.device, dtype=x.dtype) + 1) / height - 1
-    right = (2 * torch.arange(width, device=x.device, dtype=x.dtype) + 1) / width - 1
-    points = torch.stack([right.expand(height, width), down[:, None].expand(height, width)], 2)
-    grid = points.flatten(0, 1) @ affine[:, :, :2].mT + affine[:, None, :, 2]
-    return F.grid_sample(
-        x, grid.unflatten(1, (height, width)), mode="bilinear", padding_mode=outside, align_corners=False
-    )

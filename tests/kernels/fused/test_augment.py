@@ -9,7 +9,7 @@ from tests.kernels.test_augment import every
 from workbench.kernels.augment import Change, augment, by_definition
 from workbench.kernels.fused import augment as fused
 
-PARTS = [("color",), ("shift", "hole"), ("affine",), ("color", "shift", "hole", "affine")]
+PARTS = [("color",), ("shift", "hole"), ("flip",), ("affine",), ("color", "shift", "hole", "flip", "affine")]
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -39,5 +39,35 @@ def test_half_precision_many_channels_and_the_same_bits(device):
         fused.backward(x, Change(*(each.expand(2, *each.shape[1:]) for each in told))),
         fused.backward(x, Change(*(each.expand(2, *each.shape[1:]) for each in told))),
     )
-    many = torch.randn(2, 5, 8, 8, device=device)
+    many = torch.randn(2, 5, 8, 8, device=device, requires_grad=True)
     torch.testing.assert_close(augment(many, told), by_definition(many, told))
+    slopes = [torch.autograd.grad(run(many, told).square().sum(), many)[0] for run in (augment, by_definition)]
+    torch.testing.assert_close(*slopes)
+
+
+def test_under_vmap_and_twice_differentiated(device):
+    x = torch.randn(2, 3, 1, 6, 6, generator=torch.Generator().manual_seed(0)).to(device)
+    told = Change(*(each.to(device) for each in every(3)))
+    mapped = torch.vmap(lambda x: augment(x, told))(x)
+    torch.testing.assert_close(mapped, torch.stack([by_definition(each, told) for each in x]), rtol=1e-5, atol=1e-5)
+    one = x[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(augment(one, told).pow(3).sum(), one, create_graph=True)
+    (second,) = torch.autograd.grad(slope.square().sum(), one)
+    wide = one.detach().double().requires_grad_()
+    (slope,) = torch.autograd.grad(by_definition(wide, told).pow(3).sum(), wide, create_graph=True)
+    torch.testing.assert_close(
+        second.double(), torch.autograd.grad(slope.square().sum(), wide)[0], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_contrast_of_zero_and_nan_in_one_image(device):
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)).to(device)
+    change = Change(color=torch.tensor([[0.1, 0.5, 0.0], [0.0, 2.0, 1.2]], device=device))
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(augment(x, change).square().sum(), x)
+    wide = x.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(by_definition(wide, change).square().sum(), wide)
+    torch.testing.assert_close(slope.double(), expected, rtol=1e-5, atol=1e-5)
+    broken = x.detach().clone()
+    broken[1, 0, 3, 3] = torch.nan
+    assert augment(broken, change).isnan().any((1, 2, 3)).tolist() == [False, True]

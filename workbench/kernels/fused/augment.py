@@ -5,15 +5,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from workbench.kernels.augment import Change, in_pixels, reach
+from workbench.kernels.augment import Change, in_pixels, inverse, reach
 
 PIXELS = 256
 
 
 @triton.jit
-def _taken(down, right, image, shift, hole, height, width, SHIFT: tl.constexpr, HOLE: tl.constexpr):
-    """Which input pixel a pixel of the shifted, cut image is, and whether it is one at all."""
+def _taken(
+    down, right, image, shift, hole, flip, height, width,
+    SHIFT: tl.constexpr, HOLE: tl.constexpr, FLIP: tl.constexpr,
+):  # fmt: skip
+    """Which input pixel a pixel of the shifted, cut, mirrored image is, and whether it is one at all."""
     inside = (down >= 0) & (down < height) & (right >= 0) & (right < width)
+    if FLIP:
+        right = tl.where(tl.load(flip + image) != 0, width - 1 - right, right)
     if HOLE:
         at = hole + image * 4
         cut = (down >= tl.load(at)) & (down < tl.load(at + 2)) & (right >= tl.load(at + 1)) & (right < tl.load(at + 3))
@@ -27,8 +32,8 @@ def _taken(down, right, image, shift, hole, height, width, SHIFT: tl.constexpr, 
 
 @triton.jit
 def _forward(
-    x, out, means, color, shift, hole, affine, channels, height, width,
-    COLOR: tl.constexpr, SHIFT: tl.constexpr, HOLE: tl.constexpr, AFFINE: tl.constexpr,
+    x, out, means, color, shift, hole, flip, affine, channels, height, width,
+    COLOR: tl.constexpr, SHIFT: tl.constexpr, HOLE: tl.constexpr, FLIP: tl.constexpr, AFFINE: tl.constexpr,
     C: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(0).to(tl.int64)
@@ -59,11 +64,11 @@ def _forward(
             row = top + (tap // 2)
             weight = (1 - tl.abs(u - column)) * (1 - tl.abs(v - row))
             row, column, inside = _taken(
-                row.to(tl.int32), column.to(tl.int32), image, shift, hole, height, width, SHIFT, HOLE
+                row.to(tl.int32), column.to(tl.int32), image, shift, hole, flip, height, width, SHIFT, HOLE, FLIP
             )
         else:
             weight = tl.full([P], 1.0, tl.float32)
-            row, column, inside = _taken(down, right, image, shift, hole, height, width, SHIFT, HOLE)
+            row, column, inside = _taken(down, right, image, shift, hole, flip, height, width, SHIFT, HOLE, FLIP)
         inside = inside & real
         at = x + (image * channels + channel)[:, None] * size + (row * width + column)[None, :]
         there = inside[None, :] & (channel < channels)[:, None]
@@ -78,8 +83,8 @@ def _forward(
 
 @triton.jit
 def _backward(
-    g, out, color, shift, hole, affine, inverse, channels, height, width,
-    COLOR: tl.constexpr, SHIFT: tl.constexpr, HOLE: tl.constexpr, AFFINE: tl.constexpr,
+    g, out, received, color, shift, hole, flip, affine, inverse, channels, height, width,
+    COLOR: tl.constexpr, SHIFT: tl.constexpr, HOLE: tl.constexpr, FLIP: tl.constexpr, AFFINE: tl.constexpr,
     REACH: tl.constexpr, C: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(0).to(tl.int64)
@@ -98,6 +103,8 @@ def _backward(
         at = hole + image * 4
         cut = (down >= tl.load(at)) & (down < tl.load(at + 2)) & (right >= tl.load(at + 1)) & (right < tl.load(at + 3))
         seen = seen & (cut == 0)
+    if FLIP:
+        right = tl.where(tl.load(flip + image) != 0, width - 1 - right, right)
     total = tl.zeros([C, P], tl.float32)
     if AFFINE:
         at = affine + image * 6
@@ -126,8 +133,10 @@ def _backward(
         spot = g + (image * channels + channel)[:, None] * size + (down * width + right)[None, :]
         total += tl.load(spot, mask=seen[None, :] & (channel < channels)[:, None], other=0.0).to(tl.float32)
     if COLOR:
+        grey = tl.sum(total, 0)
+        tl.store(received + image * tl.num_programs(1) + tl.program_id(1), tl.sum(grey, 0))
+        grey = (grey / channels)[None, :]
         saturated = tl.load(color + image * 3 + 1)
-        grey = (tl.sum(total, 0) / channels)[None, :]
         # What reaches a pixel through the image's mean is added afterwards: it needs all pixels.
         total = tl.load(color + image * 3 + 2) * (saturated * (total - grey) + grey)
     written = out + (image * channels + channel)[:, None] * size + pixel[None, :]
@@ -139,11 +148,11 @@ def forward(x: Tensor, change: Change) -> Tensor:
     n, channels, height, width = x.shape
     x = x.contiguous()
     out = torch.empty_like(x)
-    color, shift, hole = _parameters(change, x)
-    means = x.mean((1, 2, 3), dtype=torch.float32) if color is not None else x
+    told = _parameters(change, x)
+    means = x.mean((1, 2, 3), dtype=torch.float32) if change.color is not None else x
     affine = in_pixels(change.affine.to(x.device), height, width).contiguous() if change.affine is not None else x
     _forward[(n, triton.cdiv(height * width, PIXELS))](
-        x, out, means, *(x if each is None else each for each in (color, shift, hole)), affine,
+        x, out, means, *told, affine,
         channels, height, width, **_flags(change), C=triton.next_power_of_2(channels), P=PIXELS,
     )  # fmt: skip
     return out
@@ -154,33 +163,31 @@ def backward(g: Tensor, change: Change) -> Tensor:
     n, channels, height, width = g.shape
     g = g.contiguous()
     out = torch.empty(g.shape, dtype=torch.float32, device=g.device)
-    color, shift, hole = _parameters(change, g)
-    affine = inverse = g
+    blocks = triton.cdiv(height * width, PIXELS)
+    received = torch.empty(n, blocks, dtype=torch.float32, device=g.device)
+    told = _parameters(change, g)
+    affine = back = g
     steps = 0
     if change.affine is not None:
         affine = in_pixels(change.affine.to(g.device), height, width).contiguous()
-        inverse = torch.linalg.inv(affine[:, :, :2]).contiguous()
+        back = inverse(affine[:, :, :2])
         steps = reach(change.affine, height, width)
-    _backward[(n, triton.cdiv(height * width, PIXELS))](
-        g, out, *(g if each is None else each for each in (color, shift, hole)), affine, inverse,
+    _backward[(n, blocks)](
+        g, out, received, *told, affine, back,
         channels, height, width, **_flags(change), REACH=steps, C=triton.next_power_of_2(channels), P=PIXELS,
     )  # fmt: skip
-    if color is not None:
-        # What reached a channel's pixels sums up to κ times what came, whatever ς; κ may be 0, so it is run with κ = 1.
-        total = out.sum((1, 2, 3)) / color[:, 2] if bool((color[:, 2] > 0.1).all()) else _uncolored(g, change)
-        out += ((1 - color[:, 2]) * total / (channels * height * width))[:, None, None, None]
+    if change.color is not None:
+        # Through the image's mean every pixel receives a share of what all of them did.
+        share = (1 - change.color[:, 2].to(g.device)) * received.sum(1) / (channels * height * width)
+        out += share[:, None, None, None]
     return out.to(g.dtype)
-
-
-def _uncolored(g: Tensor, change: Change) -> Tensor:
-    return backward(g, change._replace(color=None)).sum((1, 2, 3), dtype=torch.float32)
 
 
 def _flags(change: Change) -> dict[str, bool]:
     return {name.upper(): given is not None for name, given in change._asdict().items()}
 
 
-def _parameters(change: Change, x: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    color = None if change.color is None else change.color.to(x.device, torch.float32).contiguous()
-    shift, hole = (None if e is None else e.to(x.device, torch.int64).contiguous() for e in (change.shift, change.hole))
-    return color, shift, hole
+def _parameters(change: Change, x: Tensor) -> list[Tensor]:
+    """Colour as float32, shift, hole and flip as int64; `x`, which is not looked at, where there is none."""
+    given = ((change.color, torch.float32), *((e, torch.int64) for e in (change.shift, change.hole, change.flip)))
+    return [x if each is None else each.to(x.device, dtype).contiguous() for each, dtype in given]
