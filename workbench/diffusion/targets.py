@@ -1,7 +1,7 @@
 """The instrument of paper 096: sample from a model and keep, at every step, what it believes the final image to be."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,18 +16,24 @@ class Tape:
     """A recorder that keeps states and targets of every `stride`-th step.
 
     It keeps the tensors that the sampler made anyway, without copying them, unless `dtype` asks for another type.
+    `watch` is told the number of each step before it is made.
     """
 
-    def __init__(self, stride: int = 1, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, stride: int = 1, dtype: torch.dtype | None = None, watch: Callable[[int], None] | None = None
+    ) -> None:
         if stride < 1:
             raise ValueError(f"stride is {stride}; it must be at least 1")
         self.stride = stride
         self.dtype = dtype
+        self.watch = watch
         self.times: list[float] = []
         self.states: list[Tensor] = []
         self.targets: list[Tensor] = []
 
     def __call__(self, number: int, t: Tensor, x: Tensor, x0: Tensor, noise: Tensor) -> None:  # noqa: ARG002 - a `Recorder`
+        if self.watch is not None:
+            self.watch(number)
         if number % self.stride == 0:
             self.times.append(float(t))
             self.states.append(x if self.dtype is None else x.to(self.dtype))
@@ -51,6 +57,7 @@ def target_trajectories(
     classes: Sequence[str] = (),
     mean: Tensor | None = None,
     std: Tensor | None = None,
+    watch: Callable[[float], None] | None = None,
 ) -> TargetTrajectories:
     """Run a sampler and record the diffusion targets.
 
@@ -68,6 +75,8 @@ def target_trajectories(
         Record in this type, such as ``torch.float16``; default: as the sampler has it.
     name, role, classes, mean, std
         For the record; see `TargetTrajectories`.
+    watch
+        Told before every step which share of them is made, 0..1; what it raises ends the run.
 
     Examples
     --------
@@ -80,19 +89,25 @@ def target_trajectories(
     started = time.perf_counter()
     chosen = rule(sampler)
     asked = Guided(model, guidance) if guidance != 1 else model
-    tape = Tape(stride, dtype)
+    times = model.schedule.grid(steps, spacing) if isinstance(steps, int) else steps
+    count = len(times) - 1
+    tape = Tape(stride, dtype, None if watch is None else lambda number: watch(number / count))
     samples = sample(
         asked,
         noise,
         sampler=chosen,
-        steps=steps,
-        spacing=spacing,
+        steps=times,
         condition=condition,
         generator=redraws(seed, noise.device),
         record=tape,
     )
-    count = steps if isinstance(steps, int) else len(steps) - 1
-    settings: dict[str, Any] = {"steps": count, "spacing": spacing, "seed": seed, "stride": stride}
+    settings: dict[str, Any] = {
+        "steps": count,
+        "spacing": spacing if isinstance(steps, int) else "",
+        "times": times.tolist(),
+        "seed": seed,
+        "stride": stride,
+    }
     return TargetTrajectories(
         name=name,
         role=role,
