@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.kernels import mixture as module
-from workbench.kernels.mixture import by_definition, mixture_score
+from workbench.kernels.mixture import by_definition, log_joint, mixture_score
 
 
 @pytest.fixture(scope="module", autouse=True, params=[1 << 20, 8])
@@ -34,11 +34,10 @@ def test_values_and_gradients_are_those_of_the_definition(n, m, d):
     w = normal(m, seed=5).exp()
     mine = mixture_score(x, means, weights=w, **told)
     exact = by_definition(x, means, told["alpha"], told["sigma"], told["spread"] ** 2, (w / w.sum()).log())
-    torch.testing.assert_close((mine.log_density, mine.x0), exact)
-    up = normal(n, seed=1), normal(n, d, seed=2)
+    torch.testing.assert_close(tuple(mine), exact)
+    up = normal(n, seed=1), normal(n, d, seed=2), normal(n, d, seed=3)
     torch.testing.assert_close(
-        torch.autograd.grad((mine.log_density, mine.x0), x, up, retain_graph=True),
-        torch.autograd.grad(exact, x, up, retain_graph=True),
+        torch.autograd.grad(mine, x, up, retain_graph=True), torch.autograd.grad(exact, x, up, retain_graph=True)
     )
     # Tweedie: what the posterior mean says is the slope of the log-density.
     torch.testing.assert_close(torch.autograd.grad(mine.log_density.sum(), x)[0], mine.score.detach())
@@ -50,6 +49,47 @@ def test_first_and_second_derivatives_in_everything():
     assert torch.autograd.gradgradcheck(lambda x: mixture_score(x, means, **told).x0, x)
     learned = means.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda mu: mixture_score(x.detach(), mu, **told), learned)
+
+
+@pytest.mark.parametrize("spread", [0.3, torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)])
+def test_without_noise_the_clean_density_remains(spread):
+    x, means = normal(5, 2).requires_grad_(), normal(3, 2, seed=1)
+    told = mixture_score(x, means, sigma=0.0, spread=spread)
+    torch.testing.assert_close(told.x0, x)
+    slope, bend = normal(5, seed=4), normal(5, 2, seed=5)
+    torch.testing.assert_close(torch.autograd.grad(told.log_density.sum(), x, retain_graph=True)[0], told.score)
+    nearly = mixture_score(x, means, sigma=1e-7, spread=spread)
+    for one, other in zip(told, nearly, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad((told.log_density, told.score), x, (slope, bend)),
+        torch.autograd.grad((nearly.log_density, nearly.score), x, (slope, bend)),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+def test_transforms_and_forward_mode_see_the_same_function():
+    means, told = normal(3, 2, seed=1), levels(4, 3)
+    x, way = normal(4, 2), normal(4, 2, seed=2)
+
+    def x0(x):
+        return mixture_score(x, means, **told).x0
+
+    at = x.clone().requires_grad_()
+    reverse = torch.autograd.grad(x0(at), at, way)[0]  # the Jacobian of the denoiser is symmetric
+    torch.testing.assert_close(torch.func.jvp(x0, (x,), (way,))[1], reverse)
+    alone = torch.func.vmap(lambda x, a, s: mixture_score(x[None], means, alpha=a, sigma=s).x0[0])
+    one_by_one = alone(x, told["alpha"], told["sigma"])
+    torch.testing.assert_close(one_by_one, mixture_score(x, means, alpha=told["alpha"], sigma=told["sigma"]).x0)
+
+
+def test_the_joint_density_sums_to_the_density_and_has_its_slope():
+    x, means, told = normal(5, 3).requires_grad_(), normal(4, 3, seed=1), levels(5, 4)
+    joint = log_joint(x, means, weights=normal(4, seed=5).exp(), **told)
+    whole = mixture_score(x, means, weights=normal(4, seed=5).exp(), **told)
+    torch.testing.assert_close(joint.logsumexp(1), whole.log_density)
+    torch.testing.assert_close(torch.autograd.grad(joint.logsumexp(1).sum(), x)[0], whole.score)
 
 
 def test_densities_integrate_to_one_and_single_components_are_gaussian():

@@ -2,39 +2,84 @@
 
 from workbench.diffusion.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
 from workbench.diffusion.kde import kernel_density, picture_scale, signed
+from workbench.diffusion.making import DistillationError, Distilling, adam
+from workbench.diffusion.metrics import (
+    Measured,
+    ModeCoverage,
+    PrecisionRecall,
+    coverage_measures,
+    diversity,
+    frechet,
+    mmd,
+    mode_coverage,
+    mode_uncertainty,
+    precision_recall,
+    sliced_wasserstein,
+)
 from workbench.diffusion.mixture import GaussianMixture, grid, mixture, moons, ring
 from workbench.diffusion.predictions import Prediction
+from workbench.diffusion.regress import Denoising, Regression, denoise, regress
+from workbench.diffusion.run import Run
 from workbench.diffusion.sampling import DDIM, DPMSolver, Euler, Heun, Renoise, SamplingError, sample
 from workbench.diffusion.schedules import VE, RectifiedFlow, Schedule, Trig, VPCosine, VPLinear
+from workbench.diffusion.signal import SignalDenoiser
+from workbench.diffusion.starting import denoiser, fresh
 from workbench.diffusion.targets import Tape, target_trajectories
+from workbench.diffusion.trainer import distill, usage
+from workbench.diffusion.weighting import time_weight
 
 __all__ = [
     "DDIM",
     "VE",
     "DPMSolver",
     "Denoiser",
+    "Denoising",
+    "DistillationError",
+    "Distilling",
     "Euler",
     "GaussianMixture",
     "Guided",
     "Heun",
+    "Measured",
+    "ModeCoverage",
     "NetworkDenoiser",
+    "PrecisionRecall",
     "Prediction",
     "RectifiedFlow",
+    "Regression",
     "Renoise",
     "Rescheduled",
+    "Run",
     "SamplingError",
     "Schedule",
+    "SignalDenoiser",
     "Tape",
     "Trig",
     "VPCosine",
     "VPLinear",
+    "adam",
+    "coverage_measures",
+    "denoise",
+    "denoiser",
+    "distill",
+    "diversity",
+    "frechet",
+    "fresh",
     "grid",
     "kernel_density",
     "mixture",
+    "mmd",
+    "mode_coverage",
+    "mode_uncertainty",
     "moons",
     "picture_scale",
+    "precision_recall",
+    "regress",
     "ring",
     "sample",
     "signed",
+    "sliced_wasserstein",
     "target_trajectories",
+    "time_weight",
+    "usage",
 ]

@@ -5,16 +5,20 @@
     r_k ∝ w_k N(x; α m_k, C_k).
 
 No division by α or σ: the formulas hold at every time, the clean end (σ = 0, Σ_k > 0) and pure noise (α = 0) included.
+Components that spread alike in all directions, Σ_k = s_k² I, are asked by matrix products, in blocks
+(`workbench.kernels.mixture`): thousands of components in thousands of dimensions, such as images, are as welcome.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from workbench.diffusion.predictions import Prediction
-from workbench.diffusion.schedules import RectifiedFlow, Schedule
+from workbench.diffusion.schedules import RectifiedFlow, Schedule, along
+from workbench.kernels.mixture import log_joint, mixture_score
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,8 @@ class GaussianMixture:
     labels: Tensor | None = None
     schedule: Schedule = field(default_factory=RectifiedFlow)
     shape: tuple[int, ...] = None  # type: ignore[assignment]  # never None after __post_init__
+    spread: Tensor | None = field(default=None, init=False, repr=False)
+    """s_k, shape (K,), where every component is isotropic; else None."""
 
     def __post_init__(self) -> None:
         count, dimensions = self.means.shape
@@ -72,6 +78,8 @@ class GaussianMixture:
             raise ValueError(f"shape {self.shape} does not hold {dimensions} numbers")
         if self.labels is not None and self.labels.shape != (count,):
             raise ValueError(f"labels have shape {tuple(self.labels.shape)}; one class per component, ({count},)")
+        if torch.equal(self.variances, self.variances[:, :1].expand_as(self.variances)):
+            object.__setattr__(self, "spread", self.variances[:, 0].sqrt())
 
     @property
     def classes(self) -> int:
@@ -80,32 +88,91 @@ class GaussianMixture:
 
     def __call__(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:
         flat = x.flatten(1)
+        if self.spread is not None:
+            return Prediction(*(each.view_as(x) for each in self._by_class(self._isotropic, flat, t, condition)))
         alpha, sigma = (self._at(value(t), flat) for value in (self.schedule.alpha, self.schedule.sigma))
         offset = self._turned(flat, alpha)  # (n, K, d): x − α m_k in the component's axes
         spread = alpha.square() * self.variances.to(x) + sigma.square()  # C_k, (n or 1, K, d)
         scaled = offset / spread
-        share = self._responsibilities(offset * scaled, spread, condition).unsqueeze(2)
+        share = self._joint(offset * scaled, spread, condition).softmax(1).unsqueeze(2)
         noise = self._back(share * scaled, flat) * sigma.squeeze(1)
         pulled = alpha * self.variances.to(x) * scaled
         x0 = self._back(share * pulled, flat) + share.squeeze(2) @ self.means.to(x)
         return Prediction(x0.view_as(x), noise.view_as(x))
 
+    def _isotropic(self, x: Tensor, t: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The prediction (x̂₀, ε̂) of some of the components, each (n, d)."""
+        told = mixture_score(x, **self._levels(x, t, rows))
+        return told.x0, -along(self.schedule.sigma(t), x) * told.score
+
+    def _levels(self, x: Tensor, t: Tensor, rows: Tensor | None = None) -> dict[str, Tensor]:
+        """The arguments of `mixture_score` after the points, for some of the components."""
+        assert self.spread is not None
+        means, spread, weights = (
+            (each if rows is None else each[rows]).to(x) for each in (self.means, self.spread, self.weights)
+        )
+        alpha, sigma = (value(t).to(x) for value in (self.schedule.alpha, self.schedule.sigma))
+        if alpha.numel() == 1:
+            alpha, sigma = alpha.reshape(()), sigma.reshape(())
+        return {"means": means, "alpha": alpha, "sigma": sigma, "spread": spread, "weights": weights}
+
+    def _by_class(
+        self,
+        ask: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, ...]],
+        x: Tensor,
+        t: Tensor,
+        condition: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """Ask the components of each class about the points of that class only: a tenth of the work for ten classes."""
+        if condition is None:
+            return ask(x, t, None)
+        wanted = self._wanted(condition, len(x))
+        classes = wanted.unique().tolist()
+        if len(classes) == 1:
+            return ask(x, t, self._of_class(classes[0]))
+        groups = [(wanted == c).nonzero()[:, 0] for c in classes]
+        parts = [
+            ask(x[rows], t[rows] if t.numel() > 1 else t, self._of_class(c))
+            for c, rows in zip(classes, groups, strict=True)
+        ]
+        back = torch.cat(groups).argsort()
+        return tuple(torch.cat(each)[back] for each in zip(*parts, strict=True))
+
+    def _of_class(self, c: int) -> Tensor | None:
+        assert self.labels is not None
+        return None if c < 0 else (self.labels == c).nonzero()[:, 0]
+
     def responsibilities(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """r_k = p(component k | x_t), shape (n, K)."""
-        flat = x.flatten(1)
-        alpha, sigma = (self._at(value(t), flat) for value in (self.schedule.alpha, self.schedule.sigma))
-        offset = self._turned(flat, alpha)
-        spread = alpha.square() * self.variances.to(x) + sigma.square()
-        return self._responsibilities(offset.square() / spread, spread, condition)
+        return self._joint_density(x.flatten(1), t, condition).softmax(1)
 
     def log_density(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """The logarithm of p_t(x), shape (n,)."""
-        flat = x.flatten(1)
-        alpha, sigma = (self._at(value(t), flat) for value in (self.schedule.alpha, self.schedule.sigma))
-        offset = self._turned(flat, alpha)
+        return self._joint_density(x.flatten(1), t, condition).logsumexp(1)
+
+    def _joint_density(self, x: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        """The log of w_k N(x; α m_k, C_k), (n, K)."""
+        if self.spread is not None:
+            levels = self._levels(x, t) | {"weights": torch.ones_like(self.weights).to(x)}
+            even = math.log(len(self.weights))  # `log_joint` shares equal weights out
+            return log_joint(x, **levels) + even + self._log_weights(condition, len(x), x)
+        alpha, sigma = (self._at(value(t), x) for value in (self.schedule.alpha, self.schedule.sigma))
         spread = alpha.square() * self.variances.to(x) + sigma.square()
-        joint = self._joint(offset.square() / spread, spread, condition)
-        return joint.logsumexp(1) - 0.5 * flat.shape[1] * math.log(2 * math.pi)
+        distance = self._turned(x, alpha).square() / spread
+        return self._joint(distance, spread, condition) - 0.5 * x.shape[1] * math.log(2 * math.pi)
+
+    def distances(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Squared distance of clean points to each mean in standard deviations (Mahalanobis), (n, K).
+
+        Infinite to components that the condition, (n,), leaves out.
+        """
+        flat = x.flatten(1)
+        if self.spread is not None:
+            exact = torch.cdist(flat, self.means.to(flat), compute_mode="donot_use_mm_for_euclid_dist")
+            found = exact.square() / self.spread.to(flat).square()
+        else:
+            found = (self._turned(flat, torch.ones(1, 1, 1).to(flat)).square() / self.variances.to(flat)).sum(2)
+        return found.masked_fill(self._log_weights(condition, len(flat), flat) == -math.inf, math.inf)
 
     def sample(self, n: int, generator: torch.Generator, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Examples (n, *shape) and the component each came from, (n,)."""
@@ -171,21 +238,31 @@ class GaussianMixture:
         weights = self._log_weights(condition, len(distance), distance)
         return weights - 0.5 * (distance.sum(2) + spread.log().sum(2))
 
-    def _responsibilities(self, distance: Tensor, spread: Tensor, condition: Tensor | None) -> Tensor:
-        return self._joint(distance, spread, condition).softmax(1)
-
     def _log_weights(self, condition: Tensor | None, n: int, like: Tensor) -> Tensor:
         """The log of w_k, over the components that the condition leaves, (n, K)."""
         log = self.weights.to(like).log().expand(n, -1)
         if condition is None:
             return log
+        wanted = self._wanted(condition, n).to(like.device)[:, None]
+        assert self.labels is not None
+        allowed = (wanted < 0) | (self.labels.to(like.device) == wanted)
+        return log.masked_fill(~allowed, -math.inf).log_softmax(1)
+
+    def _wanted(self, condition: Tensor, n: int) -> Tensor:
+        """The class of each point, (n,), on the mixture's device.
+
+        Raises
+        ------
+        ValueError
+            There are no classes, or not that one.
+        """
         if self.labels is None:
             raise ValueError("condition was given, but this mixture has no classes: pass labels")
-        wanted = condition.to(like.device).expand(n)[:, None]
-        allowed = (wanted < 0) | (self.labels.to(like.device) == wanted)
-        if not bool(allowed.any(1).all()):
+        wanted = condition.to(self.labels.device).expand(n)
+        known = torch.cat([self.labels.unique(), wanted.new_tensor([-1])])
+        if not bool(torch.isin(wanted.clamp_min(-1), known).all()):
             raise ValueError(f"condition holds a class outside 0..{self.classes - 1}, or one without a component")
-        return log.masked_fill(~allowed, -math.inf).log_softmax(1)
+        return wanted
 
 
 def mixture(means: Tensor, std: float | Tensor, **options: object) -> GaussianMixture:

@@ -1,0 +1,331 @@
+"""How good and how varied samples are: distances between sets of samples, modes found, spread; each with an interval.
+
+Every measure is `Measured`: its value, and a 95 % interval over the samples that it was estimated from. A distance
+between two finite sets is above zero even where both come from one distribution: give the teacher's distance to itself
+beside it. Images are compared as pixels, or as what a `Judge` sees in them.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import chdtri, entr
+from torch import Tensor
+
+from workbench.diffusion.mixture import GaussianMixture
+from workbench.kernels.kernel_sums import Kernel, kernel_sums
+
+Z = 1.959963984540054  # of a 95 % interval
+DRAWS = 200
+"""Bootstrap resamples, drawn by a fixed seed."""
+
+
+class Measured(NamedTuple):
+    """A value and its 95 % interval over samples."""
+
+    value: float
+    low: float
+    high: float
+
+
+Measure = Callable[[Tensor, Tensor | None], Measured]
+"""What `hand_over` takes: a function of samples (n, ...) and their classes, (n,) or None."""
+
+
+def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 200, seed: int = 0) -> Measured:
+    """SW₂: the root of the mean over random directions of the squared 2-Wasserstein distance of both projections.
+
+    Parameters
+    ----------
+    x, y
+        Samples, shapes (n, ...) and (m, ...).
+    directions
+        How many, drawn by `seed` uniformly on the sphere.
+
+    Notes
+    -----
+    The interval follows from the variance of the optimal potentials (del Barrio & Loubes 2019), averaged over the
+    directions; it does not tell of the bias, which is the distance of two finite sets of one distribution.
+
+    Examples
+    --------
+    >>> points = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    >>> told = sliced_wasserstein(points, points + torch.tensor([1.0, 0.0]))
+    >>> abs(told.value - 0.5**0.5) < 0.05  # a shift, projected: E cos² = 1/2
+    True
+    """
+    a, b = _pair(x, y)
+    way = torch.randn(a.shape[1], directions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    way = (way / way.norm(dim=0)).to(a)
+    (p, order_a), (q, order_b) = ((each @ way).sort(dim=0) for each in (a, b))
+    places = (torch.arange(max(len(a), len(b)), device=a.device) + 0.5) / max(len(a), len(b))
+    gap = p[(places * len(a)).long()] - q[(places * len(b)).long()]
+    squared = float(gap.square().mean())
+    variance = _potential_variance(p, q, order_a) + _potential_variance(q, p, order_b)
+    half = Z * variance**0.5
+    return Measured(squared**0.5, max(squared - half, 0.0) ** 0.5, (squared + half) ** 0.5)
+
+
+def _potential_variance(own: Tensor, other: Tensor, order: Tensor) -> float:
+    """Variance of the mean over `own` of Kantorovich's potential φ, φ' = 2 (x − T x), averaged over the directions."""
+    matched = other[((torch.arange(len(own), device=own.device) + 0.5) / len(own) * len(other)).long()]
+    slope = 2 * (own - matched)
+    rise = (slope[1:] + slope[:-1]) / 2 * own.diff(dim=0)
+    potential = torch.cat([torch.zeros_like(slope[:1]), rise.cumsum(0)])
+    each = torch.zeros_like(potential).scatter_(0, order, potential).mean(1)
+    return float(each.var()) / len(own)
+
+
+def mmd(x: Tensor, y: Tensor, *, kernel: Kernel = "rbf", bandwidth: float | None = None) -> Measured:
+    """Squared maximum mean discrepancy, unbiased (Gretton et al. 2012); it may be negative.
+
+    Parameters
+    ----------
+    x, y
+        Samples, shapes (n, ...) and (m, ...), two each at least.
+    bandwidth
+        Of the kernel; None: the median distance within `y`, the reference (of up to 1,000 samples).
+
+    Notes
+    -----
+    The interval is that of the first-order terms of the U-statistic, which vanish where both distributions are one.
+    """
+    a, b = _pair(x, y)
+    n, m = len(a), len(b)
+    if min(n, m) < 2:
+        raise ValueError(f"there are {n} and {m} samples; mmd needs two on either side")
+    wide = float(torch.pdist(b[:1_000]).median()) if bandwidth is None else bandwidth
+    if not wide > 0:
+        raise ValueError(f"bandwidth is {wide:g}; it must be positive (are all samples of y the same?)")
+
+    def means(p: Tensor, q: Tensor, *, same: bool) -> Tensor:
+        return (kernel_sums(p, q, kernel=kernel, bandwidth=wide).double() - same) / (len(q) - same)
+
+    aa, bb, ab, ba = means(a, a, same=True), means(b, b, same=True), means(a, b, same=False), means(b, a, same=False)
+    value = float(aa.mean() + bb.mean() - ab.mean() - ba.mean())
+    half = Z * math.sqrt(float((2 * (aa - ab)).var()) / n + float((2 * (bb - ba)).var()) / m)
+    return Measured(value, value - half, value + half)
+
+
+class ModeCoverage(NamedTuple):
+    """Which modes of a mixture samples are in.
+
+    Attributes
+    ----------
+    entropy
+        Of the histogram of nearest modes, over that of evenly filled ones: 1 is even, 0 a single mode.
+    modes
+        How many hold more than a quarter of their share.
+    quality
+        Share of samples near a mode, in 0..1: within 3 standard deviations in two dimensions, in others within what
+        holds as much of the mode (98.9 %).
+    counts
+        Samples nearest to each mode, int64, shape (K,).
+    """
+
+    entropy: Measured
+    modes: Measured
+    quality: Measured
+    counts: Tensor
+
+
+def mode_coverage(samples: Tensor, mixture: GaussianMixture, condition: Tensor | None = None) -> ModeCoverage:
+    """How evenly samples fill the modes of a mixture, and how many are off all of them.
+
+    Parameters
+    ----------
+    samples
+        Shape (n, ...).
+    mixture
+        Its components are the modes.
+    condition
+        The class asked for, (n,), −1 for any; each sample then belongs to the nearest mode of its class, and the
+        entropy is averaged over the classes.
+
+    Examples
+    --------
+    >>> from workbench.diffusion import ring
+    >>> samples, _ = ring().sample(2_000, torch.Generator().manual_seed(0))
+    >>> told = mode_coverage(samples, ring())
+    >>> told.entropy.value > 0.995, told.modes.value, told.quality.value > 0.97
+    (True, 8.0, True)
+    """
+    distance = mixture.distances(samples, condition)
+    nearest, labels, weights = distance.argmin(1).cpu(), mixture.labels, mixture.weights.double().cpu()
+    observed, shares = [], []
+    for c in [-1] if condition is None else condition.unique().tolist():
+        mine = nearest if condition is None else nearest[condition.cpu() == c]
+        meant = slice(None) if c < 0 or labels is None else labels.cpu() == c
+        observed.append(torch.bincount(mine, minlength=len(weights))[meant].numpy())
+        shares.append((weights[meant] / weights[meant].sum()).numpy())
+
+    def evenness(found: list[np.ndarray]) -> float:
+        parts = [1.0 if len(n) == 1 else entr(n / n.sum()).sum() / math.log(len(n)) for n in found]
+        return float(np.average(parts, weights=[n.sum() for n in found]))
+
+    def held(found: list[np.ndarray]) -> float:
+        return float(sum((n > n.sum() * share / 4).sum() for n, share in zip(found, shares, strict=True)))
+
+    rng = np.random.default_rng(0)
+    redrawn = [[rng.multinomial(n.sum(), n / n.sum()) for n in observed] for _ in range(DRAWS)]
+    reach = chdtri(math.prod(mixture.shape), math.exp(-4.5))  # 3 standard deviations in two dimensions
+    return ModeCoverage(
+        _bootstrapped(evenness, observed, redrawn, most=1.0),
+        _bootstrapped(held, observed, redrawn, most=float(sum(map(len, observed)))),
+        share_of(distance.amin(1) <= reach),
+        torch.bincount(nearest, minlength=len(weights)),
+    )
+
+
+def _bootstrapped(
+    statistic: Callable[[list[np.ndarray]], float],
+    observed: list[np.ndarray],
+    redrawn: list[list[np.ndarray]],
+    *,
+    most: float,
+) -> Measured:
+    value = statistic(observed)
+    half = Z * float(np.std([statistic(each) for each in redrawn], ddof=1))
+    return Measured(value, max(0.0, value - half), min(most, value + half))
+
+
+def share_of(hits: Tensor) -> Measured:
+    """Share of true ones with Wilson's interval, from a boolean tensor (n,)."""
+    n, p = len(hits), float(hits.double().mean())
+    middle, half = p + Z**2 / (2 * n), Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n * n))
+    return Measured(p, (middle - half) / (1 + Z**2 / n), (middle + half) / (1 + Z**2 / n))
+
+
+def diversity(samples: Tensor, condition: Tensor | None = None) -> Measured:
+    """Mean distance between two samples; with classes, of the same class, averaged over the samples.
+
+    Raises
+    ------
+    ValueError
+        A class (or all) has a single sample.
+
+    Examples
+    --------
+    >>> diversity(torch.tensor([[0.0, 0.0], [3.0, 4.0]])).value
+    5.0
+    """
+    x = samples.flatten(1)
+    groups = [x] if condition is None else [x[condition == c] for c in condition.unique()]
+    if min(map(len, groups)) < 2:
+        raise ValueError("diversity needs two samples, with classes two of each class")
+    value = variance = 0.0
+    for own in groups:
+        share = len(own) / len(x)
+        each = torch.cat([torch.cdist(rows, own).sum(1, dtype=torch.float64) for rows in own.split(1_024)])
+        each = each / (len(own) - 1)
+        value += share * float(each.mean())
+        variance += share**2 * 4 * float(each.var()) / len(own)  # of a U-statistic of two
+    half = Z * variance**0.5
+    return Measured(value, max(0.0, value - half), value + half)
+
+
+class PrecisionRecall(NamedTuple):
+    """Precision: share of samples among real ones; recall: share of real ones among samples."""
+
+    precision: Measured
+    recall: Measured
+
+
+def precision_recall(samples: Tensor, real: Tensor, *, neighbours: int = 3) -> PrecisionRecall:
+    """Improved precision and recall (Kynkäänniemi et al. 2019).
+
+    A point is among others when it is nearer to one of them than that one's k-th nearest neighbour.
+
+    Parameters
+    ----------
+    samples, real
+        Points or features, shapes (n, ...) and (m, ...), more than `neighbours` each.
+    neighbours
+        k.
+    """
+    a, b = _pair(samples, real)
+    if min(len(a), len(b)) <= neighbours:
+        raise ValueError(f"there are {len(a)} samples and {len(b)} real ones; more than neighbours={neighbours} needed")
+
+    def among(points: Tensor, others: Tensor) -> Measured:
+        reach = torch.cat([_apart(rows, others).kthvalue(neighbours + 1).values for rows in others.split(1_024)])
+        return share_of(torch.cat([(_apart(rows, others) <= reach).any(1) for rows in points.split(1_024)]))
+
+    return PrecisionRecall(among(a, b), among(b, a))
+
+
+def frechet(samples: Tensor, real: Tensor) -> Measured:
+    """Fréchet distance of two sets of features: ‖μ − μ′‖² + tr(C + C′ − 2 (C C′)^½) (Heusel et al. 2017).
+
+    Parameters
+    ----------
+    samples, real
+        Features, shapes (n, d) and (m, d); of images, what a `Judge` sees. With few samples it is too large.
+
+    Examples
+    --------
+    >>> points = torch.randn(2_000, 3, generator=torch.Generator().manual_seed(0))
+    >>> abs(frechet(points, points + 1).value - 3) < 1e-6
+    True
+    """
+    a, b = (each.double().cpu() for each in _pair(samples, real))
+    value = _frechet(a, b)
+    generator = torch.Generator().manual_seed(0)
+
+    def again(rows: Tensor) -> Tensor:
+        return rows[torch.randint(len(rows), (len(rows),), generator=generator)]
+
+    half = Z * float(np.std([_frechet(again(a), again(b)) for _ in range(DRAWS // 4)], ddof=1))
+    return Measured(value, max(0.0, value - half), value + half)
+
+
+def _frechet(a: Tensor, b: Tensor) -> float:
+    (mean_a, cov_a), (mean_b, cov_b) = ((each.mean(0), each.mT.cov().view(each.shape[1], -1)) for each in (a, b))
+    values, vectors = torch.linalg.eigh(cov_a)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+    crossed = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
+    return float((mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * crossed)
+
+
+def mode_uncertainty(mixture: GaussianMixture, times: Tensor, *, n: int = 4_000, seed: int = 0) -> Tensor:
+    """When structure is decided: E H(k | x_t) / log K, float64, shape of `times`; it never grows as t falls.
+
+    The exact posterior over the mixture's components, at `n` states drawn from the true marginal of each time: the same
+    examples and noise at every time.
+
+    Examples
+    --------
+    >>> from workbench.diffusion import ring
+    >>> mode_uncertainty(ring(), torch.tensor([0.75, 0.25])).round(decimals=1).tolist()
+    [1.0, 0.3]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x0, _ = mixture.sample(n, generator)
+    noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype)
+    found = []
+    for t in times:
+        r = mixture.responsibilities(mixture.schedule.diffuse(x0, noise, t), t).double()
+        found.append(-torch.xlogy(r, r).sum(1).mean() / math.log(r.shape[1]))
+    return torch.stack(found)
+
+
+def coverage_measures(mixture: GaussianMixture) -> dict[str, Measure]:
+    """What `hand_over` measures of points: `entropy`, `modes`, `quality` (see `ModeCoverage`) and `diversity`."""
+
+    def of(what: str) -> Measure:
+        return lambda samples, condition: getattr(mode_coverage(samples, mixture, condition), what)
+
+    return {what: of(what) for what in ("entropy", "modes", "quality")} | {"diversity": diversity}
+
+
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    """Distances (n, m), of a point to itself exactly 0, which a product of matrices would not give."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    if x.shape[1:] != y.shape[1:] or not len(x) or not len(y):
+        raise ValueError(f"samples have shapes {tuple(x.shape)} and {tuple(y.shape)}; only their numbers may differ")
+    return x.flatten(1), y.flatten(1)
