@@ -199,7 +199,7 @@ class Making:
             raise NotFiniteError(f"loss of the {name}" if not math.isfinite(float(loss)) else f"{name}'s gradient")
         clip = getattr(self.method, "clip", None)
         if clip is not None and float(size) > clip:
-            torch._foreach_mul_(there, clip / float(size))  # type: ignore[attr-defined]
+            torch._foreach_mul_(there, clip / float(size))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizers[name].step()
