@@ -4,9 +4,11 @@ A rule is a small frozen dataclass: called with a `Step`, it returns the state a
 once per step, except `Heun`, which asks twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ class Step:
     schedule
         The model's.
     draw
-        Fresh standard normal noise, shape of x.
+        Fresh standard normal noise, shape of x; a rule draws once per step at most.
     memory
         What the rule wants to find again at the next step of the same run; empty at the first.
     """
@@ -238,38 +240,73 @@ def sample(
     >>> bool((samples.norm(dim=1) - 1).abs().max() < 0.4)
     True
     """
-    chosen = rule(sampler)
     times = model.schedule.grid(steps, spacing) if isinstance(steps, int) else steps.to(torch.float64).cpu()
-    _check(model, noise, times)
+    check(model, noise, times)
     source = redraws(0, noise.device) if generator is None else generator
 
-    def ask(x: Tensor, t: Tensor) -> Prediction:
-        return model(x, t, condition)
-
-    def draw() -> Tensor:
+    def draw(number: int) -> Tensor:  # noqa: ARG001 - one after the other
         return torch.randn(noise.shape, generator=source, device=source.device, dtype=noise.dtype).to(noise.device)
 
-    x = along(model.schedule.sigma(times[0]), noise) * noise
-    past: tuple[Prediction, Tensor] | None = None
-    memory: dict[str, Any] = {}
+    start = along(model.schedule.sigma(times[0]), noise) * noise
+    return walk([Stage(model, rule(sampler), times)], start, condition, draw, record)
+
+
+class Stage(NamedTuple):
+    """Steps that one model makes: at these times, falling, of which the first is counted as step `first`."""
+
+    model: Denoiser
+    rule: Rule
+    times: Tensor
+    first: int = 0
+
+
+@torch.no_grad()
+def walk(
+    stages: Sequence[Stage],
+    x: Tensor,
+    condition: Tensor | None,
+    draw: Callable[[int], Tensor],
+    record: Recorder | None = None,
+) -> Tensor:
+    """Go on from state x, (n, ...), through stages one after the other; what `sample` does, with one stage.
+
+    Parameters
+    ----------
+    draw
+        Fresh standard normal noise for the step of this number, shape of x.
+
+    Raises
+    ------
+    SamplingError
+        A state became NaN or infinite.
+    """
     failed = torch.full((len(x),), -1, device=x.device)
-    for number in range(len(times) - 1):
-        t, s = times[number], times[number + 1]
-        now = ask(x, t)
-        if record is not None:
-            record(number, t, x, now.x0, now.noise)
-        x = chosen(Step(number, t, s, x, now, past, ask, model.schedule, draw, memory))
-        past = now, t
-        sound = x.flatten(1).isfinite().all(1)  # nothing waits for the device here
-        failed = torch.where((failed < 0) & ~sound, number, failed)
+    made: list[Tensor] = []
+    for model, rule_, times, first in stages:
+        past: tuple[Prediction, Tensor] | None = None
+        memory: dict[str, Any] = {}
+        ask = partial(_ask, model, condition)
+        for number, (t, s) in enumerate(pairwise(times), first):
+            now = ask(x, t)
+            if record is not None:
+                record(number, t, x, now.x0, now.noise)
+            x = rule_(Step(number, t, s, x, now, past, ask, model.schedule, partial(draw, number), memory))
+            past = now, t
+            sound = x.flatten(1).isfinite().all(1)  # nothing waits for the device here
+            failed = torch.where((failed < 0) & ~sound, len(made), failed)
+            made.append(t)
     if bool((failed >= 0).any()):
         example = int((failed >= 0).nonzero()[0])
         raise SamplingError(
             f"the state of example {example} became NaN or infinite at step {int(failed[example]) + 1} of "
-            f"{len(times) - 1} (time {float(times[int(failed[example])]):.4g}); {int((failed >= 0).sum())} of {len(x)} "
+            f"{len(made)} (time {float(made[int(failed[example])]):.4g}); {int((failed >= 0).sum())} of {len(x)} "
             "examples are affected"
         )
     return x
+
+
+def _ask(model: Denoiser, condition: Tensor | None, x: Tensor, t: Tensor) -> Prediction:
+    return model(x, t, condition)
 
 
 def redraws(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -277,7 +314,14 @@ def redraws(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return randomness.generator(seed, randomness.SAMPLING, device=device)
 
 
-def _check(model: Denoiser, noise: Tensor, times: Tensor) -> None:
+def check(model: Denoiser, noise: Tensor, times: Tensor) -> None:
+    """Refuse noise and times that a model cannot be sampled with.
+
+    Raises
+    ------
+    SamplingError
+        Times do not fall or are outside the schedule; the noise has another shape than the model's examples.
+    """
     if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
         raise SamplingError(f"steps holds times {times.tolist()[:6]}; at least two, each smaller than the one before")
     try:
