@@ -1,5 +1,6 @@
 """Samplers → samplers: diffusion teachers, few-step students, and what each believes the final image to be."""
 
+from workbench.diffusion.consistency import Consistency
 from workbench.diffusion.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
 from workbench.diffusion.kde import kernel_density, picture_scale, signed
 from workbench.diffusion.making import DistillationError, Distilling, adam
@@ -24,6 +25,7 @@ from workbench.diffusion.sampling import DDIM, DPMSolver, Euler, Heun, Renoise, 
 from workbench.diffusion.schedules import VE, RectifiedFlow, Schedule, Trig, VPCosine, VPLinear
 from workbench.diffusion.signal import SignalDenoiser
 from workbench.diffusion.starting import denoiser, fresh
+from workbench.diffusion.target_rules import TargetRule
 from workbench.diffusion.targets import Tape, target_trajectories
 from workbench.diffusion.trainer import distill, usage
 from workbench.diffusion.weighting import time_weight
@@ -31,6 +33,7 @@ from workbench.diffusion.weighting import time_weight
 __all__ = [
     "DDIM",
     "VE",
+    "Consistency",
     "DPMSolver",
     "Denoiser",
     "Denoising",
@@ -54,6 +57,7 @@ __all__ = [
     "Schedule",
     "SignalDenoiser",
     "Tape",
+    "TargetRule",
     "Trig",
     "VPCosine",
     "VPLinear",
