@@ -1,6 +1,6 @@
 """From sampling runs to what travels to the browser: places in the plane, pictures as bytes, and curves by step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 
 from widgets.arrays import Arrays
+from widgets.targets.ground import ground_of
+from widgets.targets.noise import levels, scales, shrink
 from widgets.targets.plane import Plane
 from workbench.diffusion import Denoiser
-from workbench.diffusion.schedules import schedule
 from workbench.records import TargetTrajectories
 
 MOST_BYTES = 64 * 2**20
 """Pixels that are sent at most: beyond it later seeds are points without a picture."""
 
-CLEAN = 99.0
-"""The level log(α / σ) that stands for infinity: no noise at all."""
-
 
 def content_of(
-    runs: Mapping[str, TargetTrajectories], models: Mapping[str, Denoiser], revision: int = 0
+    runs: Mapping[str, TargetTrajectories],
+    models: Mapping[str, Denoiser],
+    teacher: Denoiser | None = None,
+    revision: int = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What travels to the browser: plain values, and the arrays they refer to."""
     first = next(iter(runs.values()))
@@ -46,7 +47,9 @@ def content_of(
         "pictured": pictured,
         "classes": list(next((run.classes for run in runs.values() if run.classes), ())),
         "condition": None if condition is None else arrays.add(condition, "int32"),
-        "plane": plane.content(runs, models, arrays),
+        "plane": {"axes": list(plane.axes), "exact": plane.exact, "span": list(plane.span(runs))},
+        "ground": ground_of(plane, runs, models, teacher, arrays),
+        "same": all(torch.equal(run.noise, first.noise) for run in runs.values()),
         "revision": revision,
     }
     return content, arrays.packed
@@ -56,24 +59,6 @@ def is_images(run: TargetTrajectories) -> bool:
     """Examples are pictures: channels, height, width."""
     shape = run.samples.shape[1:]
     return len(shape) == 3 and shape[0] in (1, 3)
-
-
-def shrink(run: TargetTrajectories) -> Tensor:
-    """What states are multiplied with before they are drawn, float64, (steps + 1,): 1 unless the noise explodes."""
-    size = scales(run)[:, :2].norm(dim=1)
-    factor = 1 / size if bool((size > 2).any()) else torch.ones_like(size)
-    return torch.cat([factor, torch.ones(1, dtype=factor.dtype)])
-
-
-def scales(run: TargetTrajectories) -> Tensor:
-    """α, σ and their rates at the recorded times, float64, (steps, 4)."""
-    kind = schedule(run.schedule)
-    return torch.stack([rule(run.times) for rule in (kind.alpha, kind.sigma, kind.alpha_rate, kind.sigma_rate)], 1)
-
-
-def levels(run: TargetTrajectories) -> list[float]:
-    """How far the noise has fallen at each recorded step: log(α / σ), within ±`CLEAN`."""
-    return schedule(run.schedule).log_snr(run.times).clamp(-CLEAN, CLEAN).tolist()
 
 
 def pictures(run: TargetTrajectories, values: Tensor) -> np.ndarray:
@@ -112,25 +97,15 @@ def _run(
         "times": run.times.tolist(),
         "levels": levels(run),
         "scales": scales(run).tolist(),
+        "start": float(shrink(run)[0] * scales(run)[0, 1]),
         "states_at": arrays.add(plane.project(shrunk), "float32"),
         "targets_at": arrays.add(plane.project(targets), "float32"),
+        "apart": arrays.add((targets - run.samples).flatten(2).double().norm(dim=2), "float32"),
         "states": arrays.add(pictures(run, states_pictured(run, some)), "uint8") if pictured else None,
         "targets": arrays.add(pictures(run, targets[:, some]), "uint8") if pictured else None,
         "sampler": run.sampler,
         "guidance": run.guidance,
         "calls": run.calls,
         "schedule": str(run.schedule.get("name", "")),
-        "curves": {},
         "live": live,
     }
-
-
-def named(records: Sequence[TargetTrajectories]) -> dict[str, TargetTrajectories]:
-    """The runs by name, numbered where a name repeats."""
-    names = [item.name or item.role for item in records]
-    found: dict[str, TargetTrajectories] = {}
-    for k, (name, item) in enumerate(zip(names, records, strict=True)):
-        found[f"{name} ({names[:k].count(name) + 1})" if names.count(name) > 1 else name] = item
-    if len(found) < len(records):
-        raise ValueError(f"runs are called {', '.join(names)}: give each a name of its own")
-    return found

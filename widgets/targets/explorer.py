@@ -10,14 +10,16 @@ from matplotlib.figure import Figure
 from widgets.checks import require_known, require_records
 from widgets.explorer import Explorer, name_in_notebook
 from widgets.jobs import Job
+from widgets.targets import measures, picture, view
 from widgets.targets.actions import ACTIONS
-from widgets.targets.content import content_of, named
+from widgets.targets.content import content_of, is_images
+from widgets.targets.given import check_alike, models_of, named
+from widgets.targets.measures import MEASURES
 from widgets.targets.panel import PANEL_SETTINGS, PANEL_STATE, PanelTraits
+from widgets.targets.view import SAMPLE
 from workbench.diffusion import Denoiser
+from workbench.diffusion.paths import step_error
 from workbench.records import HandOver, TargetTrajectories
-
-SAMPLE = "sample"
-"""The step after the last one: what came out."""
 
 
 class TargetTrajectoryExplorer(PanelTraits, Explorer):
@@ -39,21 +41,68 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         Further buttons: a name → a function of a `Job`.
     **options
         `selection` (``{"step": 1… or "sample", "seeds": rows, "run": whose steps are counted, "switch": hand-over}``),
-        `view` (``"plane"``, ``"strip"`` or ``"hand-over"``), `title`.
+        `view` (``"plane"``, ``"strip"`` or ``"hand-over"``); of the plane `show` (``"targets"`` or ``"states"``),
+        `arrange` (``"side by side"`` or ``"together"``), `field` (``"nothing"``, ``"velocity"`` or ``"score"``),
+        `density`, `colour` (``"model"`` or ``"class"``), `paths`; of the strip `rows`, `ghost`, `all_steps`; `curve` of
+        the timeline; `title`.
 
     Raises
     ------
     TypeError
         An unknown option, an empty list, or something that is no `TargetTrajectories`.
     ValueError
-        Runs of different shapes or numbers of seeds.
+        Runs of different shapes or numbers of seeds, or a model that does not fit its run.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from workbench import diffusion
+    >>> noise = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    >>> base = diffusion.target_trajectories(diffusion.ring(), noise, steps=20, name="base", role="teacher")
+    >>> explorer = TargetTrajectoryExplorer(base, teacher=diffusion.ring())
+    >>> explorer.selection = {"step": 1, "seeds": [3]}
+    >>> explorer.summary()
+    'Diffusion targets of 64 seeds; base: step 1 of 20, t = 0.999, 49% committed; 1 selected'
+    >>> explorer.data().columns.tolist()
+    ['run', 'step', 'time', 'seed', 'selected', 'x', 'y', 'target_x', 'target_y', 'distance']
     """
 
     entry = "targets/explorer.js"
     sheets = ("parts/base.css", "targets/explorer.css", "targets/panel.css")
-    settings = ("selection", "view", *PANEL_SETTINGS)
+    settings = (
+        "selection",
+        "view",
+        "show",
+        "arrange",
+        "field",
+        "density",
+        "colour",
+        "paths",
+        "rows",
+        "ghost",
+        "all_steps",
+        "curve",
+        *PANEL_SETTINGS,
+    )
 
-    view = traitlets.Enum(["plane", "strip", "hand-over"], "plane", help="What the stage shows.").tag(sync=True)
+    view = traitlets.Enum(["plane", "strip", "hand-over"], help="What the stage shows.").tag(sync=True)
+    show = traitlets.Enum(["targets", "states"], "targets", help="What the points of the plane are.").tag(sync=True)
+    arrange = traitlets.Enum(
+        ["side by side", "together"], "side by side", help="A plane for each run, or one for all."
+    ).tag(sync=True)
+    field = traitlets.Enum(["nothing", "velocity", "score"], "nothing", help="Arrows of the plane.").tag(sync=True)
+    density = traitlets.Bool(True, help="Shade the plane by the density of the data, or of the noisy data.").tag(
+        sync=True
+    )
+    colour = traitlets.Enum(["model", "class"], "model", help="What the colour of a point means.").tag(sync=True)
+    paths = traitlets.Bool(True, help="Draw the paths of the selected seeds.").tag(sync=True)
+    rows = traitlets.Int(4, help="How many seeds the strip shows where none is selected.").tag(sync=True)
+    ghost = traitlets.Bool(True, help="Show the noisy state under each target.").tag(sync=True)
+    all_steps = traitlets.Bool(False, help="Show every step in the strip, however small.").tag(sync=True)
+    curve = traitlets.Enum(list(MEASURES), "commitment", help="Which curve the timeline shows.").tag(sync=True)
+    curves = traitlets.Dict(help="What was measured of each run, by run and measure.").tag(sync=True)
+    curves_arrays = traitlets.Dict(help="The arrays that `curves` refers to.").tag(sync=True)
+    measurable = traitlets.List(traitlets.Unicode(), help="Runs whose step error can be computed.").tag(sync=True)
 
     def __init__(
         self,
@@ -69,15 +118,20 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         several = [records] if isinstance(records, TargetTrajectories) else list(records)
         require_records("TargetTrajectoryExplorer", several, TargetTrajectories)
         self._runs = named(several)
+        check_alike(self._runs)
         self.teacher = teacher
-        self.record_hand_over = hand_over
-        self.models = dict(models or {})
+        self.models = models_of(self._runs, teacher, students, models)
+        self.handed = hand_over
+        self.known = {name: measures.measured(run, self.models.get(name)) for name, run in self._runs.items()}
         self._revision = 0
-        content, arrays = content_of(self._runs, self.models)
+        content, arrays = content_of(self._runs, self.models, teacher)
         super().__init__(content=content, arrays=arrays, start=self._nothing(), actions=actions, **options)
-        self.source = name_in_notebook(records, "run")
+        self._publish_curves()
+        given = {"teacher": teacher, "students": students, "hand_over": hand_over, "models": models}
+        self.source = _source(records, several, **given)
         if not self.title:
-            self.title = "Diffusion targets"
+            names = list(self._runs)
+            self.title = f"What {names[0]} believes" if len(names) == 1 else f"What {len(names)} samplers believe"
 
     @property
     def runs(self) -> dict[str, TargetTrajectories]:
@@ -91,18 +145,49 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
 
     def show_runs(self, runs: Mapping[str, TargetTrajectories]) -> None:
         """Put other runs in place of those of the same names, and add the rest; the selection stays where it can."""
-        self._runs = self._runs | dict(runs)
-        self._revision += 1
-        content, arrays = content_of(self._runs, self.models, self._revision)
+        together = self._runs | dict(runs)
+        check_alike(together)
+        self.known |= {name: measures.measured(run, self.models.get(name)) for name, run in runs.items()}
+        content, arrays = content_of(together, self.models, self.teacher, self._revision + 1)
+        self._runs, self._revision = together, self._revision + 1
+        step = self.selection["step"]
         with self.hold_sync():
             self.arrays, self.content = arrays, content
-            step = self.selection["step"]
+            self._publish_curves()
             if step != SAMPLE and step > self.run.steps:
                 self.selection = {"step": SAMPLE}
 
+    def _publish_curves(self) -> None:
+        plain, arrays = measures.packed(self.known)
+        with self.hold_sync():
+            self.curves_arrays, self.curves = arrays, plain
+            self.measurable = measures.measurable(self._runs, self.models, self.known)
+
+    def _measure(self, job: Job) -> None:
+        """Compute the step error of every run that has none yet."""
+        wanted = list(self.measurable)
+        for k, name in enumerate(wanted):
+            job.progress(k / len(wanted), name)
+            error = step_error(self._runs[name], self.models[name])
+            self.known[name] = {**self.known[name], "error": error}
+        job.progress(1.0)
+        self._publish_curves()
+
+    # Checks ---------------------------------------------------------------------------------------------------------
+
+    @traitlets.default("view")
+    def _first_view(self) -> str:
+        return "strip" if is_images(next(iter(self._runs.values()))) else "plane"
+
+    @traitlets.validate("rows")
+    def _valid_rows(self, proposal: Any) -> int:
+        if not 1 <= proposal.value <= 64:
+            raise traitlets.TraitError(f"rows is {proposal.value}; the strip shows 1 to 64 seeds")
+        return proposal.value
+
     def _nothing(self) -> dict[str, Any]:
         clock = max(self._runs, key=lambda name: self._runs[name].steps)
-        return {"step": 1, "seeds": [], "run": clock, "switch": None}
+        return {"step": (self._runs[clock].steps + 1) // 2, "seeds": [], "run": clock, "switch": self.first_switch()}
 
     def _checked_selection(self, selection: dict[str, Any]) -> dict[str, Any]:
         start = self._nothing()
@@ -123,19 +208,38 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
                 raise traitlets.TraitError(f"seeds has {seed!r}; the runs have seeds 0 to {count - 1}")
         return whole | {"seeds": list(dict.fromkeys(whole["seeds"])), "switch": self.checked_switch(whole["switch"])}
 
+    # What is seen ---------------------------------------------------------------------------------------------------
+
     def data(self) -> pd.DataFrame:
-        raise NotImplementedError
+        """What is seen: one row per run and seed at the step of the timeline, with its places in the plane."""
+        return view.seeds(self)
+
+    def table(self) -> pd.DataFrame:
+        """The curves: one row per run and step, with commitment, spread, distance, turning and what else is known."""
+        return view.steps(self)
 
     def summary(self) -> str:
-        return self.run.summary()
+        return view.summary(self)
 
     def figure(self) -> Figure:
-        raise NotImplementedError
+        return picture.draw(self)
 
     def _perform(self, name: str, job: Job) -> Any:
+        if name == "step error":
+            return self._measure(job)
         if name in ACTIONS:
             return ACTIONS[name](self, job)
         return super()._perform(name, job)
 
     def _state_names(self) -> list[str]:
-        return [*super()._state_names(), *PANEL_STATE]
+        return [*super()._state_names(), "curves", "curves_arrays", "measurable", *PANEL_STATE]
+
+
+def _source(records: Any, several: Sequence[TargetTrajectories], **given: Any) -> str:
+    """How the code view writes the records: by the notebook's names."""
+    names = [name_in_notebook(item, "run" if len(several) == 1 else f"run_{k + 1}") for k, item in enumerate(several)]
+    alone = isinstance(records, TargetTrajectories)
+    listed = names[0] if alone else name_in_notebook(records, f"[{', '.join(names)}]")
+    return ", ".join(
+        [listed, *(f"{key}={name_in_notebook(value, key)}" for key, value in given.items() if value is not None)]
+    )

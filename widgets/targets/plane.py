@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from widgets.arrays import Arrays
-from workbench.diffusion import Denoiser
 from workbench.records import TargetTrajectories
 
 MOST_ANALYSED = 1000
@@ -65,12 +62,6 @@ class Plane:
     def project(self, examples: Tensor) -> Tensor:
         """Places of examples (..., n, *shape), float32, (..., n, 2); leading axes of two: steps and seeds."""
         return ((examples.flatten(2).double() - self.origin) @ self.directions).float()
-
-    def content(
-        self, runs: Mapping[str, TargetTrajectories], models: Mapping[str, Denoiser], arrays: Arrays
-    ) -> dict[str, Any]:
-        """What the browser draws under the seeds."""
-        return {"axes": list(self.axes), "exact": self.exact, "span": list(self.span(runs))}
 
     def span(self, runs: Mapping[str, TargetTrajectories]) -> tuple[float, float, float, float]:
         """The part of the plane that is drawn, (x₀, x₁, y₀, y₁): all states but the outermost in a thousand."""

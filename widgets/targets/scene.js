@@ -2,6 +2,7 @@
 
 import { at, tensor } from "../parts/arrays.js";
 import { runColour } from "../parts/colours.js";
+import { short } from "../parts/plot.js";
 
 /** One run; mirrors `_run` in content.py. Index k of an array along its steps is step k + 1; the last is the sample.
  * @typedef {object} Run
@@ -12,15 +13,16 @@ import { runColour } from "../parts/colours.js";
  * @property {number[]} times of the steps, falling, (K)
  * @property {number[]} levels log(α / σ) at those times, rising, (K): runs on different schedules meet at equal ones
  * @property {[number, number, number, number][]} scales α, σ and their rates at those times, (K)
+ * @property {number} start what a seed's noise is multiplied with to be its first state as it is drawn
  * @property {string} states_at float32 (K + 1, n, 2): x_t in the plane
  * @property {string} targets_at float32 (K + 1, n, 2): x̂₀ in the plane
+ * @property {string} apart float32 (K + 1, n): distance of x̂₀ to the sample
  * @property {string | null} states uint8 (K + 1, m, channels, height, width): pictures of the first m seeds; of x_t over √(α² + σ²)
  * @property {string | null} targets uint8, the same of x̂₀
  * @property {string} sampler
  * @property {number} guidance
  * @property {number} calls model evaluations per seed
  * @property {string} schedule
- * @property {Record<string, string>} curves float32 (K) each; NaN where a step has none
  * @property {boolean} live Python has its model
  */
 
@@ -34,11 +36,16 @@ import { runColour } from "../parts/colours.js";
  * @property {string[]} classes
  * @property {string | null} condition int32 (n), −1: none; null: no classes
  * @property {{ axes: [string, string], exact: boolean, span: [number, number, number, number] }} plane exact: its axes are the data's own
+ * @property {{ density: { run: string, index: number[], values: string } | null, fields: Record<string, { index: number[], targets: string }> }} ground
+ *     density: uint8 (steps, y, x) at some indices of a run, square roots over the largest, the clean data last; fields: x̂₀ that a
+ *     run's model believes at the middles of a lattice, float32 (steps, places, 2), at some indices of that run
+ * @property {boolean} same all runs began from the same noise
  * @property {number} revision counts what Python computed again
  */
 
 /** @typedef {"states" | "targets"} Kind */
 /** @typedef {{ step: number | "sample", seeds: number[], run: string, switch: number | null }} Selection */
+/** @typedef {{ run: Run, index: number, seed: number }} Aim */
 /** @typedef {ReturnType<typeof createScene>} Scene */
 
 const MOST = 600; // pictures kept
@@ -53,6 +60,8 @@ export function createScene(frame) {
   const run = () => runs().find(({ name }) => name === selection().run) ?? runs()[0];
   /** @type {number | null} */
   let hovered = null;
+  /** @type {Aim | null} */
+  let aimed = null;
   /** @type {Map<string, HTMLCanvasElement>} */
   const pictures = new Map();
   let drawnOf = /** @type {any} */ (null);
@@ -143,6 +152,14 @@ export function createScene(frame) {
     positions: () => /** @type {(number | string)[]} */ ([...Array(run().steps).keys()].map((k) => k + 1)).concat("sample"),
     /** @param {number} index move the timeline to a position */
     go: (index) => frame.select({ step: index >= run().steps ? "sample" : index + 1 }),
+    /**
+     * Count the timeline in the steps of another run, at the same noise.
+     * @param {Run} one
+     */
+    count(one) {
+      const index = indexOf(one);
+      frame.select({ run: one.name, step: index >= one.steps ? "sample" : index + 1 });
+    },
     indexOf,
     placeOf,
     /** Pinned seeds, the first one first. */
@@ -156,8 +173,37 @@ export function createScene(frame) {
       hovered = seed;
       frame.invalidate();
     },
+    /** The cell of the strip under the cursor; null: none. */
+    aimed: () => aimed,
+    /** @param {Aim | null} cell */
+    aim(cell) {
+      if (cell?.run === aimed?.run && cell?.index === aimed?.index && cell?.seed === aimed?.seed) return;
+      aimed = cell;
+      frame.invalidate();
+    },
+    /** Seeds of the strip: the first few, and those selected beyond them; `shown_seeds` in view.py has the other copy. */
+    listed() {
+      const { count, pictured } = content();
+      const first = Math.min(model.get("rows"), count, Math.max(1, pictured));
+      return [...new Set([...Array(first).keys(), ...selection().seeds])];
+    },
     /** @param {number[]} seeds */
     pin: (seeds) => frame.select({ seeds: [...new Set(seeds)] }),
+    /**
+     * Pin a seed, or let it go.
+     * @param {number} seed
+     * @param {boolean} more keep the others
+     */
+    toggle(seed, more) {
+      const { seeds } = selection();
+      const there = seeds.includes(seed);
+      if (more) frame.select({ seeds: there ? seeds.filter((one) => one !== seed) : [...seeds, seed] });
+      else frame.select({ seeds: there && seeds.length === 1 ? [] : [seed] });
+    },
+    /** Trajectories from noise that was clicked. */
+    launches: () => /** @type {import("./plane.js").Launch[]} */ (model.get("launches")?.launches ?? []),
+    /** Class of each seed, −1: none; null where there are no classes. */
+    labels: () => /** @type {Int32Array | null} */ (tensor(model, content().condition)?.data ?? null),
     /** @param {Run} one @param {boolean} dark */
     colour: (one, dark) => runColour(one.role, one.other, dark),
     cloud,
@@ -166,11 +212,26 @@ export function createScene(frame) {
       const all = cloud(one, kind, index);
       return [all[2 * seed], all[2 * seed + 1]];
     },
+    /** Distances of all seeds' x̂₀ to their samples at a step. @param {Run} one @param {number} index */
+    apart: (one, index) => /** @type {Float32Array} */ (at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, one.apart)), index).data),
     picture,
     /** A class name, or "" where the seed has none. @param {number} seed */
     className(seed) {
       const labels = tensor(model, content().condition)?.data;
       return labels && labels[seed] >= 0 ? content().classes[labels[seed]] : "";
+    },
+    /**
+     * What was measured of a run at each step; null where it was not.
+     * @param {Run} one
+     * @param {string} measure
+     */
+    curve: (one, measure) => /** @type {Float32Array | null} */ (tensor(model, model.get("curves")?.[one.name]?.[measure], "curves_arrays")?.data ?? null),
+    /** Some run has this measure. @param {string} measure */
+    has: (measure) => runs().some(({ name }) => model.get("curves")?.[name]?.[measure]),
+    /** Where a run is now, in words. @param {Run} one */
+    when(one) {
+      const index = indexOf(one);
+      return index >= one.steps ? "sample" : `step ${index + 1} of ${one.steps}, t = ${short(one.times[index])}`;
     },
     /** Python is there to compute. */
     live: () => !frame.standalone,

@@ -1,0 +1,336 @@
+// The plane: seeds as points that move with the timeline over the density, with paths, a field, and launches from a click.
+
+import { drawGround } from "./ground.js";
+import { classColour, isHollow } from "../parts/colours.js";
+import { el, fill, write } from "../parts/dom.js";
+import { createPlot, short } from "../parts/plot.js";
+import { tensor } from "../parts/arrays.js";
+import { facts } from "../parts/tooltip.js";
+
+/** @typedef {import("./scene.js").Run} Run */
+/** @typedef {import("../parts/plot.js").Layer} Layer */
+/** A trajectory from noise that a reader clicked on.
+ * @typedef {{ noise: [number, number], runs: { run: string, states: string, targets: string }[] }} Launch */
+
+const GAP = 14;
+const LEAST = 230; // px; a smaller plane shows too little
+const REACH = 10; // px; farther away is no seed
+
+/**
+ * @param {import("../parts/frame.js").Frame} frame
+ * @param {import("./scene.js").Scene} scene
+ */
+export function createPlane(frame, scene) {
+  const { model } = scene;
+  const node = el("div", { class: "dw-planes", "data-testid": "planes" });
+  /** @type {ReturnType<typeof createPanel>[]} */
+  const panels = [];
+  frame.keys.add([], "walk through the seeds when a plane has the focus, Enter selects", null, "← / →");
+  frame.keys.add("n", "launch all models from fresh noise", () => canLaunch() && launch(null), "N");
+  frame.keys.add("x", "switch between targets and states", () => frame.save({ show: model.get("show") === "targets" ? "states" : "targets" }), "X");
+
+  const canLaunch = () => scene.live() && Boolean(model.get("offer")?.launch);
+  /** @param {[number, number] | null} noise */
+  const launch = (noise) => frame.requests.ask("launch", { noise });
+
+  return {
+    node,
+    /**
+     * @param {import("../parts/theme.js").Theme} theme
+     * @param {number} width
+     * @param {number} tall
+     */
+    update(theme, width, tall) {
+      const all = scene.runs();
+      const groups = model.get("arrange") === "together" ? [all] : all.map((one) => [one]);
+      while (panels.length < groups.length) panels.push(createPanel(frame, scene, panels.length, { canLaunch, launch }));
+      const shown = panels.slice(0, groups.length);
+      if (node.children.length !== shown.length) fill(node, ...shown.map(({ node: figure }) => figure));
+      const columns = Math.max(1, Math.min(groups.length, Math.floor((width + GAP) / (LEAST + GAP))));
+      const side = Math.min(Math.floor((width - GAP * (columns - 1)) / columns), tall);
+      shown.forEach((panel, k) => panel.update(theme, groups[k], side));
+    },
+  };
+}
+
+/**
+ * @param {import("../parts/frame.js").Frame} frame
+ * @param {import("./scene.js").Scene} scene
+ * @param {number} order
+ * @param {{ canLaunch: () => boolean, launch: (noise: [number, number]) => void }} start
+ */
+function createPanel(frame, scene, order, start) {
+  const { model } = scene;
+  const plot = createPlot(frame, `plane-${order}`, { readout: false, interactive: true });
+  const canvas = plot.node;
+  canvas.setAttribute("aria-roledescription", "plane of seeds");
+  const ground = el("canvas", { "aria-hidden": "true" });
+  const title = el("figcaption", {});
+  const node = el("figure", { class: "dw-figure" }, title, el("div", { class: "dw-plane" }, ground, canvas));
+  /** @type {Run[]} */
+  let runs = [];
+  let left = 46;
+
+  const kind = () => /** @type {import("./scene.js").Kind} */ (model.get("show"));
+
+  /** @param {MouseEvent} event */
+  function pixel(event) {
+    const bounds = canvas.getBoundingClientRect();
+    return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
+  }
+
+  /**
+   * The seed nearest to a pixel, and in which run.
+   * @param {{ x: number, y: number }} where
+   */
+  function nearest({ x, y }) {
+    const scales = plot.scales();
+    if (!scales) return null;
+    let best = null;
+    let distance = REACH ** 2;
+    for (const one of runs) {
+      const cloud = scene.cloud(one, kind(), scene.indexOf(one));
+      for (let i = 0; i < cloud.length; i += 2) {
+        const d = (scales.x(cloud[i]) - x) ** 2 + (scales.y(cloud[i + 1]) - y) ** 2;
+        if (d < distance) {
+          best = { seed: i / 2, run: one };
+          distance = d;
+        }
+      }
+    }
+    return best;
+  }
+
+  /** @param {{ x: number, y: number }} where @returns {[number, number] | null} the noise that begins there; null: outside */
+  function noiseAt({ x, y }) {
+    const scales = plot.scales();
+    if (!scales || !scene.content().plane.exact) return null;
+    const { left: a, right, top, bottom } = scales.box;
+    if (x < a || x > right || y < top || y > bottom) return null;
+    const { start: size } = runs[0];
+    return [scales.atX(x) / size, scales.atY(y) / size];
+  }
+
+  frame.listen(canvas, "pointermove", (/** @type {PointerEvent} */ event) => {
+    const where = pixel(event);
+    const found = nearest(where);
+    scene.hover(found?.seed ?? null);
+    const noise = found || !start.canLaunch() ? null : noiseAt(where);
+    canvas.style.cursor = found ? "pointer" : noise ? "crosshair" : "default";
+    if (found) frame.tooltip.show(event.clientX, event.clientY, ...about(found.run, found.seed));
+    else if (noise) frame.tooltip.show(event.clientX, event.clientY, el("b", {}, "launch from here"), el("span", { class: "dw-quiet" }, ` noise (${short(noise[0])}, ${short(noise[1])})`));
+    else frame.tooltip.hide();
+  });
+  frame.listen(canvas, "pointerleave", () => {
+    scene.hover(null);
+    frame.tooltip.hide();
+  });
+  frame.listen(canvas, "click", (/** @type {MouseEvent} */ event) => {
+    const found = nearest(pixel(event));
+    if (found) return scene.toggle(found.seed, event.shiftKey || event.ctrlKey || event.metaKey);
+    const noise = start.canLaunch() ? noiseAt(pixel(event)) : null;
+    if (noise) start.launch(noise);
+  });
+  frame.listen(canvas, "keydown", (/** @type {KeyboardEvent} */ event) => {
+    if (!["ArrowLeft", "ArrowRight", "Enter"].includes(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { count } = scene.content();
+    const from = scene.shown();
+    if (event.key === "Enter") {
+      if (from !== null) scene.toggle(from, true);
+      return;
+    }
+    const next = from === null ? 0 : (from + (event.key === "ArrowRight" ? 1 : -1) + count) % count;
+    scene.hover(next);
+    frame.say(describe(next));
+  });
+  frame.listen(canvas, "blur", () => scene.hover(null));
+
+  /** @param {number} seed */
+  function describe(seed) {
+    return runs
+      .map((one) => {
+        const [x, y] = scene.place(one, kind(), scene.indexOf(one), seed);
+        return `seed ${seed}, ${one.name}: ${short(x)}, ${short(y)}`;
+      })
+      .join("; ");
+  }
+
+  /**
+   * What a tooltip says of a seed.
+   * @param {Run} one
+   * @param {number} seed
+   */
+  function about(one, seed) {
+    const index = scene.indexOf(one);
+    const at = (/** @type {import("./scene.js").Kind} */ what) => scene.place(one, what, index, seed).map((value) => short(value)).join(", ");
+    const pictures = ["targets", "states"].map((what) => {
+      const source = scene.picture(one, /** @type {import("./scene.js").Kind} */ (what), index, seed);
+      if (!source) return false;
+      const copy = el("canvas", { class: "dw-thumbnail", width: source.width, height: source.height });
+      copy.style.height = what === "targets" ? "72px" : "40px";
+      copy.getContext("2d")?.drawImage(source, 0, 0);
+      return copy;
+    });
+    const label = scene.className(seed);
+    return [
+      el("b", {}, `seed ${seed}${label ? ` · ${label}` : ""} · ${one.name}`),
+      pictures.some(Boolean) && el("div", { class: "dw-cards" }, ...pictures),
+      facts([["x̂₀ believed", at("targets")], ["x_t", at("states")], ["x̂₀ to sample", short(scene.apart(one, index)[seed])]]),
+    ];
+  }
+
+  return {
+    node,
+    /**
+     * @param {import("../parts/theme.js").Theme} theme
+     * @param {Run[]} group
+     * @param {number} side
+     */
+    update(theme, group, side) {
+      runs = group;
+      const { plane, count } = scene.content();
+      const [x0, x1, y0, y1] = plane.span;
+      const chart = {
+        label: `${kind() === "targets" ? "Targets" : "States"} of ${count.toLocaleString("en")} seeds, ${group.map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}. Arrow keys walk through the seeds, Enter selects.`,
+        x: { low: x0, high: x1, title: plane.axes[0] },
+        y: { low: y0, high: y1, title: plane.axes[1] },
+        layers: [...group.flatMap((one) => points(scene, theme, one, kind())), ...paths(scene, theme, group), ...marks(scene, theme, group, kind())],
+      };
+      // The box is square whatever room the numbers beside it take.
+      const tall = () => side - left - 10 + 9 + 36;
+      let scales = plot.update(theme, chart, side, tall());
+      if (Math.abs(scales.box.left - left) > 0.5) {
+        left = scales.box.left;
+        scales = plot.update(theme, chart, side, tall());
+      }
+      const longest = drawGround(ground, scene, theme, scales, group, side, tall());
+      labels(scene, theme, canvas, scales, group, kind());
+      const where = group.length > 1 ? group.map(({ name }) => name).join(", ") : `${group[0].name} · ${scene.when(group[0])}`;
+      write(title, longest === null ? where : `${where} · longest arrow ${short(longest)}`);
+      title.style.color = group.length > 1 ? "" : scene.colour(group[0], theme.dark);
+    },
+  };
+}
+
+/**
+ * The points of a run, by class where colours mean classes.
+ * @param {import("./scene.js").Scene} scene
+ * @param {import("../parts/theme.js").Theme} theme
+ * @param {Run} one
+ * @param {import("./scene.js").Kind} kind
+ * @returns {Layer[]}
+ */
+function points(scene, theme, one, kind) {
+  const cloud = scene.cloud(one, kind, scene.indexOf(one));
+  const count = cloud.length / 2;
+  const width = count > 1200 ? 4 : count > 300 ? 5 : count > 80 ? 6 : 8;
+  const labels = scene.model.get("colour") === "class" ? scene.labels() : null;
+  if (!labels) {
+    const [x, y] = [new Float32Array(count), new Float32Array(count)];
+    for (let i = 0; i < count; i++) [x[i], y[i]] = [cloud[2 * i], cloud[2 * i + 1]];
+    return [{ kind: "points", x, y, colour: scene.colour(one, theme.dark), width, opacity: 0.85 }];
+  }
+  const groups = new Map();
+  labels.forEach((label, i) => {
+    let group = groups.get(label);
+    if (!group) groups.set(label, (group = { x: [], y: [] }));
+    group.x.push(cloud[2 * i]);
+    group.y.push(cloud[2 * i + 1]);
+  });
+  return [...groups].map(([label, { x, y }]) => ({ kind: "points", x, y, colour: label < 0 ? theme.quiet : classColour(label, theme.dark), hollow: isHollow(label), width, opacity: 0.85 }));
+}
+
+/**
+ * Paths of states and of targets: of the selected seeds, and of launches.
+ * @param {import("./scene.js").Scene} scene
+ * @param {import("../parts/theme.js").Theme} theme
+ * @param {Run[]} runs
+ * @returns {Layer[]}
+ */
+function paths(scene, theme, runs) {
+  if (!scene.model.get("paths")) return [];
+  /** @type {Layer[]} */
+  const found = [];
+  for (const one of runs) {
+    const colour = scene.colour(one, theme.dark);
+    const index = scene.indexOf(one);
+    for (const { states, targets } of trajectories(scene, one)) {
+      found.push({ kind: "line", ...states, colour: runs.length > 1 ? colour : theme.ink, width: 1.4, opacity: 0.8 });
+      found.push({ kind: "line", ...targets, colour, width: 1.8, dash: [2, 3] });
+      const at = Math.min(index, states.x.length - 1);
+      found.push({ kind: "line", x: [states.x[at], targets.x[at]], y: [states.y[at], targets.y[at]], colour, width: 1, opacity: 0.7 });
+      found.push({ kind: "points", x: [states.x[at]], y: [states.y[at]], colour: theme.ink, width: 8, hollow: true });
+      found.push({ kind: "points", x: [targets.x[at]], y: [targets.y[at]], colour, width: 9 });
+    }
+  }
+  return found;
+}
+
+/**
+ * Every trajectory that is drawn of a run.
+ * @param {import("./scene.js").Scene} scene
+ * @param {Run} one
+ */
+function trajectories(scene, one) {
+  const of = (/** @type {(index: number) => ArrayLike<number>} */ at) => {
+    const [x, y] = [new Float32Array(one.steps + 1), new Float32Array(one.steps + 1)];
+    for (let k = 0; k <= one.steps; k++) [x[k], y[k]] = [at(k)[0], at(k)[1]];
+    return { x, y };
+  };
+  const seeds = scene.seeds().map((seed) => ({
+    states: of((k) => scene.place(one, "states", k, seed)),
+    targets: of((k) => scene.place(one, "targets", k, seed)),
+  }));
+  const launched = scene.launches().flatMap(({ runs }) => runs.filter(({ run }) => run === one.name)).flatMap(({ states, targets }) => {
+    const [path, believed] = [states, targets].map((name) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, name, "launches_arrays")));
+    const split = (/** @type {import("../parts/arrays.js").Tensor} */ all) => ({ x: all.data.filter((_, i) => i % 2 === 0), y: all.data.filter((_, i) => i % 2 === 1) });
+    return [{ states: split(path), targets: split(believed) }];
+  });
+  return [...seeds, ...launched];
+}
+
+/**
+ * Rings around the selected seeds and the one under the cursor.
+ * @param {import("./scene.js").Scene} scene
+ * @param {import("../parts/theme.js").Theme} theme
+ * @param {Run[]} runs
+ * @param {import("./scene.js").Kind} kind
+ * @returns {Layer[]}
+ */
+function marks(scene, theme, runs, kind) {
+  const hovered = scene.hovered();
+  const ringed = [...scene.seeds(), ...(hovered === null ? [] : [hovered])];
+  if (!ringed.length) return [];
+  return runs.flatMap((one) => {
+    const places = ringed.map((seed) => scene.place(one, kind, scene.indexOf(one), seed));
+    return [{ kind: /** @type {const} */ ("points"), x: places.map(([x]) => x), y: places.map(([, y]) => y), colour: theme.focus, width: 13, hollow: true }];
+  });
+}
+
+/**
+ * The numbers of the selected seeds, beside their points.
+ * @param {import("./scene.js").Scene} scene
+ * @param {import("../parts/theme.js").Theme} theme
+ * @param {HTMLCanvasElement} canvas
+ * @param {import("../parts/plot.js").Scales} scales
+ * @param {Run[]} runs
+ * @param {import("./scene.js").Kind} kind
+ */
+function labels(scene, theme, canvas, scales, runs, kind) {
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.font = `600 11px ${theme.font}`;
+  context.textAlign = "left";
+  context.lineJoin = "round";
+  context.lineWidth = 3;
+  context.strokeStyle = theme.paper;
+  context.fillStyle = theme.ink;
+  for (const one of runs) {
+    for (const seed of scene.seeds()) {
+      const [x, y] = scene.place(one, kind, scene.indexOf(one), seed);
+      context.strokeText(String(seed), scales.x(x) + 9, scales.y(y) - 6);
+      context.fillText(String(seed), scales.x(x) + 9, scales.y(y) - 6);
+    }
+  }
+}
