@@ -1,7 +1,10 @@
 """Samplers → samplers: diffusion teachers, few-step students, and what each believes the final image to be."""
 
+from workbench.diffusion import lora
 from workbench.diffusion.consistency import Consistency
+from workbench.diffusion.d_ode import DODE, adams_bashforth, distill_solver
 from workbench.diffusion.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
+from workbench.diffusion.hand_over import hand_over, hybrid
 from workbench.diffusion.kde import kernel_density, picture_scale, signed
 from workbench.diffusion.making import DistillationError, Distilling, adam
 from workbench.diffusion.metrics import (
@@ -24,6 +27,7 @@ from workbench.diffusion.run import Run
 from workbench.diffusion.sampling import DDIM, DPMSolver, Euler, Heun, Renoise, SamplingError, sample
 from workbench.diffusion.schedules import VE, RectifiedFlow, Schedule, Trig, VPCosine, VPLinear
 from workbench.diffusion.signal import SignalDenoiser
+from workbench.diffusion.singlestep import DPMSolver2
 from workbench.diffusion.starting import denoiser, fresh
 from workbench.diffusion.target_rules import TargetRule
 from workbench.diffusion.targets import Tape, target_trajectories
@@ -32,9 +36,11 @@ from workbench.diffusion.weighting import time_weight
 
 __all__ = [
     "DDIM",
+    "DODE",
     "VE",
     "Consistency",
     "DPMSolver",
+    "DPMSolver2",
     "Denoiser",
     "Denoising",
     "DistillationError",
@@ -62,15 +68,20 @@ __all__ = [
     "VPCosine",
     "VPLinear",
     "adam",
+    "adams_bashforth",
     "coverage_measures",
     "denoise",
     "denoiser",
     "distill",
+    "distill_solver",
     "diversity",
     "frechet",
     "fresh",
     "grid",
+    "hand_over",
+    "hybrid",
     "kernel_density",
+    "lora",
     "mixture",
     "mmd",
     "mode_coverage",

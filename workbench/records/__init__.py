@@ -15,6 +15,7 @@ from workbench.records.looks import Attribution, DistilledLooks
 from workbench.records.posterior import PosteriorPath
 from workbench.records.scaling import TemperatureScaling
 from workbench.records.similarity import Examples, LayerViews, SimilarityMap
+from workbench.records.solver import DistilledSolver
 from workbench.records.study import Claim, StudyResult
 from workbench.records.targets import TargetTrajectories
 from workbench.records.training import Calibration, TrainingRecord
@@ -29,6 +30,7 @@ __all__ = [
     "DistilledEvaluation",
     "DistilledLooks",
     "DistilledSet",
+    "DistilledSolver",
     "DominantExamples",
     "Examples",
     "Fidelity",
