@@ -37,6 +37,7 @@ def launches(monkeypatch):
     recorded = []
 
     def record(kernel, *args, grid, warmup, **keywords):
+        assert all(side <= 65_535 for side in grid[1:]), "CUDA takes no more along the second and third axis"
         names = kernel.arg_names
         given = dict(zip(names, args, strict=False)) | {
             name: keywords.pop(name) for name in list(keywords) if name in names
@@ -83,6 +84,16 @@ def test_characteristic(launches):
     characteristic.sums(phases)
     characteristic.slopes_(phases, phases[:, 0], phases[:, 1])
     check(launches)
+
+
+def test_many_rows_and_many_sets_are_few_along_the_grids_short_axes(launches):
+    for shape in ((1, 5_000_000, 1), (100_000, 17, 1)):
+        phases = torch.empty(shape)
+        characteristic.sums(phases)
+        characteristic.slopes_(phases, phases[:, 0], phases[:, 0])
+    divergence.forward(torch.empty(70_000, 3), torch.empty(70_000, 3), Kind("forward", 0, 1.0, 1.0))
+    kernel_sums.sums(torch.empty(5_000_000, 1), torch.empty(1, 1), torch.empty(1, 1), 0, 0)
+    assert len(launches) == 6
 
 
 @pytest.mark.parametrize(("kernel", "order", "columns"), [(0, 0, 33), (1, 1, 1), (3, 2, 1)])

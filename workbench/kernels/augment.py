@@ -212,7 +212,7 @@ class _Augment(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *told: Tensor | None) -> tuple[Tensor, int]:
         """The mapped axis is one more axis of images."""
         size = info.batch_size
-        each = []
+        each: list[Tensor | None] = []
         images = x.expand(size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
         for value, axis in zip(told, in_dims[1:], strict=True):
             if value is None:

@@ -87,6 +87,11 @@ def rbf(grams: Tensor, bandwidth: float = 1.0) -> Tensor:
         Fraction of the median distance between two different examples (Kornblith et al. 2019, section 4); each
         of the L matrices has its own median.
 
+    Raises
+    ------
+    ValueError
+        Fewer than two examples.
+
     Examples
     --------
     >>> points = torch.tensor([[0.0], [1.0], [2.0]])
@@ -95,10 +100,14 @@ def rbf(grams: Tensor, bandwidth: float = 1.0) -> Tensor:
     """
     squared = distances(grams)
     n = squared.shape[-1]
+    if n < 2:
+        raise ValueError(f"grams are of {n} examples: the median distance needs two different ones at least")
     rows, columns = torch.triu_indices(n, n, 1, device=grams.device)
     median = squared[..., rows, columns].median(-1).values[..., None, None]
     # With a median of zero most examples coincide: the kernel's limit is 1 where they do and 0 elsewhere.
-    return torch.where(median > 0, (-squared / (2 * bandwidth**2 * median)).exp(), (squared == 0).to(squared.dtype))
+    none = median == 0
+    kernel = (-squared / (2 * bandwidth**2 * median.masked_fill(none, 1))).exp()
+    return torch.where(none, (squared == 0).to(squared.dtype), kernel)
 
 
 def center(grams: Tensor, *, debiased: bool = True) -> Tensor:

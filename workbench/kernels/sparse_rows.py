@@ -42,8 +42,9 @@ class Sparse(NamedTuple):
 
     @classmethod
     def of(cls, logits: Tensor, k: int, *, temperature: float = 1.0) -> "Sparse":
-        """The `k` likeliest classes of softmax(logits / temperature)."""
-        log_p = (logits / temperature).log_softmax(-1)
+        """The `k` likeliest classes of softmax(logits / temperature), in float32 at least."""
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        log_p = (wide / temperature).log_softmax(-1)
         values, ids = log_p.topk(k, -1)
         return cls(ids, values, log_p.scatter(-1, ids, -torch.inf).logsumexp(-1))
 

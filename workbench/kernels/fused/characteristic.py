@@ -6,13 +6,14 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, COLUMNS, STRIP = 16, 128, 256
+"""Programs count strips of rows, of all sets, along the first axis of the grid: the others end at 65,535."""
 
 
 @triton.jit
 def _sums(phases, out, rows, columns, strips, R: tl.constexpr, C: tl.constexpr, STRIP: tl.constexpr):
-    set_ = tl.program_id(2).to(tl.int64)
-    strip = tl.program_id(1)
-    column = tl.program_id(0) * C + tl.arange(0, C)
+    strip = tl.program_id(0) % strips
+    set_ = (tl.program_id(0) // strips).to(tl.int64)
+    column = tl.program_id(1) * C + tl.arange(0, C)
     cosines = tl.zeros([C], tl.float32)
     sines = tl.zeros([C], tl.float32)
     for start in range(0, STRIP, R):
@@ -28,10 +29,10 @@ def _sums(phases, out, rows, columns, strips, R: tl.constexpr, C: tl.constexpr, 
 
 
 @triton.jit
-def _slopes(phases, real, imaginary, rows, columns, R: tl.constexpr, C: tl.constexpr):
-    set_ = tl.program_id(2).to(tl.int64)
-    column = tl.program_id(0) * C + tl.arange(0, C)
-    row = tl.program_id(1) * R + tl.arange(0, R)
+def _slopes(phases, real, imaginary, rows, columns, strips, R: tl.constexpr, C: tl.constexpr):
+    set_ = (tl.program_id(0) // strips).to(tl.int64)
+    column = tl.program_id(1) * C + tl.arange(0, C)
+    row = (tl.program_id(0) % strips) * R + tl.arange(0, R)
     inside = (row < rows)[:, None] & (column < columns)[None, :]
     at = phases + (set_ * rows + row)[:, None] * columns + column[None, :]
     phase = tl.load(at, mask=inside, other=0.0)
@@ -45,7 +46,7 @@ def sums(phases: Tensor) -> Tensor:
     sets, (rows, columns) = phases.shape[:-2], phases.shape[-2:]
     strips = triton.cdiv(rows, STRIP)
     out = torch.empty(sets.numel(), strips, 2, columns, dtype=torch.float32, device=phases.device)
-    _sums[(triton.cdiv(columns, COLUMNS), strips, sets.numel())](
+    _sums[(strips * sets.numel(), triton.cdiv(columns, COLUMNS))](
         phases.contiguous(), out, rows, columns, strips, R=ROWS, C=COLUMNS, STRIP=STRIP
     )
     return out.sum(1).movedim(1, 0).unflatten(1, sets) if sets else out[0].sum(0)
@@ -54,7 +55,8 @@ def sums(phases: Tensor) -> Tensor:
 def slopes_(phases: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
     """`phases` (..., n, K), contiguous, become imaginary · cos − real · sin, with (..., K) of either."""
     sets, (rows, columns) = phases.shape[:-2], phases.shape[-2:]
-    _slopes[(triton.cdiv(columns, COLUMNS), triton.cdiv(rows, ROWS), sets.numel())](
-        phases, real.contiguous(), imaginary.contiguous(), rows, columns, R=ROWS, C=COLUMNS
+    strips = triton.cdiv(rows, ROWS)
+    _slopes[(strips * sets.numel(), triton.cdiv(columns, COLUMNS))](
+        phases, real.contiguous(), imaginary.contiguous(), rows, columns, strips, R=ROWS, C=COLUMNS
     )
     return phases

@@ -20,8 +20,11 @@ WHOLE = 16384
 
 @triton.jit
 def _logits(pointer, at, stride_column, columns, inside, scale):
-    """A tile in float32 over its temperature; −∞ outside."""
-    return tl.load(pointer + at + columns * stride_column, mask=inside, other=-float("inf")).to(tl.float32) * scale
+    """A tile in float32 over its temperature; −∞ outside. Columns far apart may be 2³¹ elements from the first."""
+    return (
+        tl.load(pointer + at + columns.to(tl.int64) * stride_column, mask=inside, other=-float("inf")).to(tl.float32)
+        * scale
+    )
 
 
 @triton.jit
@@ -143,8 +146,8 @@ def _forward(
         for start in range(0, classes, C):
             at = start + column
             inside = real[:, None] & (at < classes)[None, :]
-            x = _logits(student, s_at, student_column, at.to(tl.int64)[None, :], inside, student_scale)
-            y = _logits(teacher, t_at, teacher_column, at.to(tl.int64)[None, :], inside, teacher_scale)
+            x = _logits(student, s_at, student_column, at[None, :], inside, student_scale)
+            y = _logits(teacher, t_at, teacher_column, at[None, :], inside, teacher_scale)
             ms_next = tl.maximum(ms, tl.max(x, 1))
             mt_next = tl.maximum(mt, tl.max(y, 1))
             s_shift = _finite(ms_next) - _finite(ms)
@@ -170,8 +173,8 @@ def _forward(
             for start in range(0, classes, C):
                 at = start + column
                 inside = real[:, None] & (at < classes)[None, :]
-                x = _logits(student, s_at, student_column, at.to(tl.int64)[None, :], inside, student_scale)
-                y = _logits(teacher, t_at, teacher_column, at.to(tl.int64)[None, :], inside, teacher_scale)
+                x = _logits(student, s_at, student_column, at[None, :], inside, student_scale)
+                y = _logits(teacher, t_at, teacher_column, at[None, :], inside, teacher_scale)
                 lq = x - _finite(ms)[:, None] - ls[:, None]
                 lp = y - _finite(mt)[:, None] - lt[:, None]
                 more, more_inner = _terms(lp, lq, share, KIND)

@@ -19,7 +19,7 @@ def _rest(
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, C)
-    each = tl.arange(0, K)
+    each = tl.arange(0, K).to(tl.int64)
     listed = tl.load(ids + row * ids_row + each * ids_column, mask=each < k, other=-1)
     m = -float("inf")
     total = 0.0
@@ -32,7 +32,9 @@ def _rest(
         here = tl.sum(((listed >= start) & (listed < start + C)).to(tl.int32), 0)
         if here > 0:
             for which in range(k):
-                x = tl.where(at == tl.load(ids + row * ids_row + which * ids_column), -float("inf"), x)
+                x = tl.where(
+                    at == tl.load(ids + row * ids_row + tl.full([], which, tl.int64) * ids_column), -float("inf"), x
+                )
         larger = tl.maximum(m, tl.max(x, 0))
         base = tl.where(larger == -float("inf"), 0.0, larger)
         total = tl.where(total == 0, 0.0, total * tl.exp(m - base)) + tl.sum(tl.exp(x - base), 0)
