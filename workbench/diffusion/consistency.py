@@ -5,8 +5,8 @@ For neighbours t > t′ of a grid and a target s ≤ t′,
     f(x, t, s) = α_s x̂₀(x, t) + σ_s ε̂(x, t),      x_{t′} = DDIM step of the teacher from x_t,
     L = d( f_θ(x_t, t, s),  sg f_θ⁻(x_{t′}, t′, s) ).
 
-Song et al. 2023 (s = 0); Kim et al. 2024, CTM, and Zheng et al. 2024, TCD (any s); papers 044 and 071 differ in how s is
-chosen. In this form s need not be an input of the network.
+Song et al. 2023 (s = 0); Kim et al. 2024, CTM, and Zheng et al. 2024, TCD (any s); papers 044 and 071 differ in how s
+is chosen. In this form s need not be an input of the network.
 """
 
 from collections.abc import Iterator
@@ -143,7 +143,8 @@ class Consistency:
             )
         if not 0 <= self.unconditional <= 1 or not 0 <= self.target_decay < 1:
             raise ValueError(
-                f"unconditional={self.unconditional} must be in 0..1 and target_decay={self.target_decay} in 0..1, not 1"
+                f"unconditional={self.unconditional} must be in 0..1, target_decay={self.target_decay} at least 0 and "
+                "under 1"
             )
         visited(self.grid, self.use)
 

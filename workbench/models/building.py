@@ -12,12 +12,14 @@ from torch import nn
 from workbench.data import Dataset, Split
 from workbench.models.convnet import ConvNet
 from workbench.models.denoisers import DenoiserMLP
+from workbench.models.dit import DiT
 from workbench.models.mlp import MLP
 from workbench.models.patches import Mixer, ViT
 from workbench.models.resnet import ResNet
+from workbench.models.unet import UNet
 
 _CLASSES: dict[str, type[nn.Module]] = {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet, "vit": ViT, "mixer": Mixer}
-_DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP}
+_DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP, "unet": UNet, "dit": DiT}
 
 
 def names() -> tuple[str, ...]:
@@ -62,8 +64,8 @@ def build(
     depth
         Hidden layers, stages or blocks; of a ResNet the name says it.
     options
-        ConvNet: `norm`, `activation`, `pooling`. ResNet: `norm`. ViT: `patch`, `heads`. Mixer: `patch`.
-        MLP: `activation`.
+        ConvNet: `norm`, `activation`, `pooling`. ResNet: `norm`. ViT and DiT: `patch`, `heads`. Mixer: `patch`.
+        MLP and denoiser-mlp: `activation`. UNet: `blocks`, `heads`.
 
     Returns
     -------
@@ -152,6 +154,11 @@ def _defaults(family: str, shape: tuple[int, ...], width: Any) -> dict[str, Any]
         return {"width": 128, "depth": len(width) if isinstance(width, Sequence) else 2}
     side = min(shape[1:])
     small = side <= 16
+    if family == "unet":
+        # Halved down to 4 or so: twice there is enough for 16×16, three times for 32×32.
+        return {"width": 32 if small else 64, "depth": max(2, round(math.log2(side / 4)) + 1)}
+    if family == "dit":
+        return {"width": 64 if small else 128, "depth": 4, "patch": 2 if small else _default_patch(shape[1], shape[2])}
     if family == "convnet":
         # Three stages take 32×32 to 4×4, four take 64×64 there; two at least.
         return {"width": 32 if small else 128, "depth": max(2, round(math.log2(side / 4)))}
@@ -182,7 +189,9 @@ def _check_settings(name: str, family: str, settings: dict[str, Any]) -> None:
             raise ValueError(f"width={widths} has {len(widths)} entries, but depth={settings['depth']}")
     else:
         widths = [settings["width"]]
-    numbers = [("width", w) for w in widths] + [(k, settings[k]) for k in ("depth", "patch", "heads") if k in settings]
+    numbers = [("width", w) for w in widths] + [(k, settings[k]) for k in ("depth", "patch", "blocks") if k in settings]
+    if family != "unet":
+        numbers += [("heads", settings["heads"])] if "heads" in settings else []
     for key, value in numbers:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{key}={value!r} must be a whole number of at least 1")
