@@ -22,6 +22,7 @@ from workbench.diffusion.metrics import (
 )
 from workbench.diffusion.mixture import GaussianMixture, grid, mixture, moons, ring
 from workbench.diffusion.predictions import Prediction
+from workbench.diffusion.reference import FlowError, FlowMap, curvature, flow, step_errors, trajectory
 from workbench.diffusion.regress import Denoising, Regression, denoise, regress
 from workbench.diffusion.run import Run
 from workbench.diffusion.sampling import DDIM, DPMSolver, Euler, Heun, Renoise, SamplingError, sample
@@ -46,6 +47,8 @@ __all__ = [
     "DistillationError",
     "Distilling",
     "Euler",
+    "FlowError",
+    "FlowMap",
     "GaussianMixture",
     "Guided",
     "Heun",
@@ -70,11 +73,13 @@ __all__ = [
     "adam",
     "adams_bashforth",
     "coverage_measures",
+    "curvature",
     "denoise",
     "denoiser",
     "distill",
     "distill_solver",
     "diversity",
+    "flow",
     "frechet",
     "fresh",
     "grid",
@@ -94,7 +99,9 @@ __all__ = [
     "sample",
     "signed",
     "sliced_wasserstein",
+    "step_errors",
     "target_trajectories",
     "time_weight",
+    "trajectory",
     "usage",
 ]
