@@ -134,13 +134,15 @@ export function createTimeline(frame, course) {
     context.font = `10px ${theme.font}`;
     context.fillStyle = theme.quiet;
     context.textAlign = "center";
+    // Names of the last position may be longer than numbers.
+    const apart = Math.max(26, context.measureText(String(positions[positions.length - 1])).width + 12);
     const every = Math.ceil(positions.length / Math.max(2, Math.floor(width / 44)));
     context.strokeStyle = theme.line;
     context.lineWidth = 1;
     context.beginPath();
     positions.forEach((position, i) => {
       const last = i === positions.length - 1;
-      if (last || (i % every === 0 && (positions.length - 1 - i) * (width / positions.length) > 26)) {
+      if (last || (i % every === 0 && (positions.length - 1 - i) * (width / positions.length) > apart)) {
         const half = context.measureText(String(position)).width / 2;
         context.fillText(String(position), Math.max(half, Math.min(width - half, x(i))), HEIGHT - 2);
         context.moveTo(x(i), 6);

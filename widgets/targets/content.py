@@ -47,7 +47,12 @@ def content_of(
         "pictured": pictured,
         "classes": list(next((run.classes for run in runs.values() if run.classes), ())),
         "condition": None if condition is None else arrays.add(condition, "int32"),
-        "plane": {"axes": list(plane.axes), "exact": plane.exact, "span": list(plane.span(runs))},
+        "plane": {
+            "axes": list(plane.axes),
+            "exact": plane.exact,
+            "span": list(plane.span(runs)),
+            "close": list(plane.close(runs)),
+        },
         "ground": ground_of(plane, runs, models, teacher, arrays),
         "same": all(torch.equal(run.noise, first.noise) for run in runs.values()),
         "revision": revision,

@@ -7,6 +7,7 @@ import { createPlot, short } from "../parts/plot.js";
 import { createTimeline } from "../parts/timeline.js";
 
 const HEIGHT = 128;
+const LOW = 98;
 
 /**
  * @param {import("../parts/frame.js").Frame} frame
@@ -34,8 +35,11 @@ export function createCurves(frame, scene) {
 
   return {
     node,
-    /** @param {import("../parts/theme.js").Theme} theme */
-    update(theme) {
+    /**
+     * @param {import("../parts/theme.js").Theme} theme
+     * @param {boolean} beside in a column, with less room for each
+     */
+    update(theme, beside) {
       ask.hidden = !scene.live() || !model.get("measurable").length;
       ask.disabled = busy;
       const clock = scene.run();
@@ -72,7 +76,7 @@ export function createCurves(frame, scene) {
             cursor: scene.position() + 1,
           },
           width,
-          HEIGHT,
+          beside ? LOW : HEIGHT,
         );
       }
     },

@@ -6,7 +6,7 @@
 //   createPlane, createStrip    the two views of the stage, in tabs; nodes of their own
 //   createHandOver(…)           hand_over.js: the third tab { node, available(), update(theme, width, tall) }; the tab is
 //                               there while available() is true; `selection.switch` is its place
-//   createControls(…)           controls.js: { node, update(theme) } under the stage, above the curves
+//   createControls(…)           controls.js: { node, update(theme) } under the views and their curves
 //   createInspector(…)          inspector.js: { update(theme) }; fills frame.inspector
 //   createCurves, createCourse  small plots under the stage, and the timeline
 //
@@ -64,7 +64,8 @@ function render({ model, el: host }) {
   const inspector = createInspector(frame, scene);
   const curves = createCurves(frame, scene);
   const shown = el("div", { class: "dw-shown" }, ...Object.values(views).map(({ node }) => node));
-  frame.stage.append(head.node, shown, controls.node, curves.node);
+  const both = el("div", { class: "dw-scene" }, shown, curves.node);
+  frame.stage.append(head.node, both, controls.node);
   createCourse(frame, scene);
   frame.bar.onDismiss(() => scene.pin([]));
 
@@ -75,9 +76,12 @@ function render({ model, el: host }) {
     const now = /** @type {keyof typeof views} */ (model.get("view"));
     head.update(theme);
     for (const [name, view] of Object.entries(views)) view.node.hidden = name !== now;
+    // One plane is square: where the stage is wide, the curves stand beside it.
+    const beside = now === "plane" && (!several() || model.get("arrange") === "together") && width > tall + 200;
+    both.toggleAttribute("data-beside", beside);
     views[now].update(theme, width, tall);
+    curves.update(theme, beside);
     controls.update(theme);
-    curves.update(theme);
     inspector.update(theme);
     frame.bar.update();
     frame.bar.describe(model.get("title"), caption());

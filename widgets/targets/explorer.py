@@ -68,7 +68,13 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
     """
 
     entry = "targets/explorer.js"
-    sheets = ("parts/base.css", "targets/explorer.css", "targets/panel.css")
+    sheets = (
+        "parts/base.css",
+        "features/explorer.css",
+        "training/explorer.css",
+        "targets/explorer.css",
+        "targets/panel.css",
+    )
     settings = (
         "selection",
         "view",

@@ -16,6 +16,7 @@ const shades = new WeakMap();
 function densityUnder(scene, one, index) {
   const known = scene.content().ground.density;
   if (!known) return null;
+  if (scene.span() === scene.content().plane.close) return { row: 0, values: /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.close)) };
   const values = /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.values));
   let row = known.index.length - 1;
   if (scene.model.get("show") === "states" && index < one.steps) {
@@ -103,12 +104,12 @@ export function drawGround(canvas, scene, theme, scales, runs, width, height) {
   const density = model.get("density") ? densityUnder(scene, one, index) : null;
   const kind = model.get("field");
   const fields = runs.map((run) => ({ run, found: arrowsOf(scene, run, scene.indexOf(run), kind) })).filter(({ found }) => found);
-  const key = JSON.stringify([width, height, theme.dark, theme.paper, density?.row ?? null, scene.content().revision, kind, fields.map(({ run }) => [run.name, scene.indexOf(run)]), scales.box]);
-  if (canvas.dataset.drawn === key) return fields[0]?.found?.longest ?? null; // nothing under the points has changed
+  const key = JSON.stringify([width, height, theme.dark, theme.paper, density?.row ?? null, scene.span(), scene.content().revision, kind, fields.map(({ run }) => [run.name, scene.indexOf(run)]), scales.box]);
+  if (canvas.dataset.drawn === key) return; // nothing under the points has changed
   canvas.dataset.drawn = key;
   const context = sharp(canvas, width, height);
   const { left, right, top, bottom } = scales.box;
-  const [x0, x1, y0, y1] = scene.content().plane.span;
+  const [x0, x1, y0, y1] = scene.span();
   context.save();
   context.beginPath();
   context.rect(left, top, right - left, bottom - top);
@@ -122,7 +123,6 @@ export function drawGround(canvas, scene, theme, scales, runs, width, height) {
     if (found) drawArrows(context, found, scales, fields.length > 1 ? scene.colour(run, theme.dark) : theme.ink);
   }
   context.restore();
-  return fields[0]?.found?.longest ?? null;
 }
 
 /**

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from widgets.arrays import Arrays
 from widgets.targets.noise import scales, shrink
-from widgets.targets.plane import Plane
+from widgets.targets.plane import Plane, Span
 from workbench.diffusion import Denoiser, GaussianMixture, Guided, Rescheduled
 from workbench.diffusion.schedules import Schedule, schedule
 from workbench.records import TargetTrajectories
@@ -35,15 +35,20 @@ def ground_of(
     span = plane.span(runs)
     clock = max(runs, key=lambda name: runs[name].steps)
     found: dict[str, Any] = {"density": None, "fields": {}}
-    density = None if teacher is None else densities(plane, runs[clock], teacher, span)
-    if density is not None:
-        kept, values = density
-        found["density"] = {"run": clock, "index": kept, "values": arrays.add(values, "uint8")}
+    if teacher is not None:
+        kept = [*some_steps(runs[clock].steps), runs[clock].steps]
+        wide = densities(plane, runs[clock], teacher, kept, span)
+        close = densities(plane, runs[clock], teacher, kept[-1:], plane.close(runs))
+        if wide is not None and close is not None:
+            values = {"values": arrays.add(wide, "uint8"), "close": arrays.add(close, "uint8")}
+            found["density"] = {"run": clock, "index": kept, **values}
     if plane.exact:
         for name, model in models.items():
             kept = some_steps(runs[name].steps)
-            targets = field(runs[name], model, kept, span)
-            found["fields"][name] = {"index": kept, "targets": arrays.add(targets, "float32")}
+            found["fields"][name] = {
+                "index": kept,
+                "targets": arrays.add(field(runs[name], model, kept, span), "float32"),
+            }
     return found
 
 
@@ -55,18 +60,19 @@ def some_steps(count: int) -> list[int]:
 
 
 def densities(
-    plane: Plane, clock: TargetTrajectories, teacher: Denoiser, span: tuple[float, float, float, float]
-) -> tuple[list[int], np.ndarray] | None:
-    """Density of noisy data at some steps, the clean data last: square roots over the largest, bytes (steps, y, x)."""
+    plane: Plane, clock: TargetTrajectories, teacher: Denoiser, kept: list[int], span: Span
+) -> np.ndarray | None:
+    """Density of data as noisy as at some steps: square roots over the largest, bytes (steps, y, x); None: unknown.
+
+    A Gaussian mixture has one in every plane, any other teacher that knows its density in its own two dimensions.
+    """
     model = unguided(teacher)
     shadow = Shadow.of(model, plane) if isinstance(model, GaussianMixture) else None
-    known = getattr(model, "log_density", None)
-    if shadow is None and (known is None or not plane.exact):
+    if shadow is None and not (plane.exact and hasattr(model, "log_density")):
         return None
-    kept = [*some_steps(clock.steps), clock.steps]
     x, y = (middles(*ends, CELLS) for ends in (span[:2], span[2:]))
-    ends = torch.tensor([[1.0, 0.0]], dtype=torch.float64)  # α and σ of the clean data
-    noises, factors = torch.cat([scales(clock)[:, :2], ends]).tolist(), shrink(clock)
+    clean = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    noises, factors = torch.cat([scales(clock)[:, :2], clean]).tolist(), shrink(clock)
     found = np.empty((len(kept), CELLS, CELLS), np.uint8)
     for row, k in enumerate(kept):
         if shadow is not None:
@@ -77,7 +83,7 @@ def densities(
             log = _log_density(model, clock, k, places)
             heights = (log - log.max()).exp().view(CELLS, CELLS)
         found[row] = ((heights / heights.max()).sqrt() * 255).round().to(torch.uint8).numpy()
-    return kept, found
+    return found
 
 
 class Shadow:
@@ -120,9 +126,7 @@ def _log_density(model: Any, clock: TargetTrajectories, k: int, places: Tensor) 
     return model.log_density((places * scale).float(), there).double()
 
 
-def field(
-    run: TargetTrajectories, model: Denoiser, kept: list[int], span: tuple[float, float, float, float]
-) -> np.ndarray:
+def field(run: TargetTrajectories, model: Denoiser, kept: list[int], span: Span) -> np.ndarray:
     """What the model believes at each place of a lattice, x̂₀, float32 (steps, places, 2); of no particular class."""
     asked = on_schedule(model, schedule(run.schedule))
     places = lattice(span, ARROWS)
@@ -147,7 +151,7 @@ def unguided(model: Any) -> Any:
     return model
 
 
-def lattice(span: tuple[float, float, float, float], count: int) -> Tensor:
+def lattice(span: Span, count: int) -> Tensor:
     """Places of a square lattice, the middles of its cells, float64 (count², 2), row by row from below."""
     x, y = (middles(*ends, count) for ends in (span[:2], span[2:]))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).view(-1, 2)

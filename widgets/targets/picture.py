@@ -61,7 +61,8 @@ def run_colour(explorer: "TargetTrajectoryExplorer", name: str) -> str:
 def _plane(axes: Axes, explorer: "TargetTrajectoryExplorer", plane: Plane, name: str) -> None:
     run, colour = explorer.runs[name], run_colour(explorer, name)
     index = view.index_of(explorer, name)
-    x0, x1, y0, y1 = explorer.content["plane"]["span"]
+    near = explorer.show == "targets"
+    x0, x1, y0, y1 = explorer.content["plane"]["close" if near else "span"]
     if explorer.density and (under := density_at(explorer, run, index)) is not None:
         grey = LinearSegmentedColormap.from_list("density", ["#ffffff", "#b9bcc2"])
         axes.imshow(under, extent=(x0, x1, y0, y1), origin="lower", cmap=grey, vmin=0, vmax=255, zorder=0)
@@ -93,9 +94,10 @@ def density_at(explorer: "TargetTrajectoryExplorer", run: TargetTrajectories, in
     known = explorer.content["ground"]["density"]
     if known is None:
         return None
-    packed = explorer.arrays[known["values"]]
+    near = explorer.show == "targets"
+    packed = explorer.arrays[known["close" if near else "values"]]
     values = np.frombuffer(packed["data"], np.uint8).reshape(packed["shape"])
-    if explorer.show == "targets" or index >= run.steps:
+    if near or index >= run.steps:
         return values[-1]
     clock = levels(explorer.runs[known["run"]])
     now = levels(run)[index] + 1e-6

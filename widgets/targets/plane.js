@@ -1,6 +1,6 @@
 // The plane: seeds as points that move with the timeline over the density, with paths, a field, and launches from a click.
 
-import { drawGround } from "./ground.js";
+import { arrowsOf, drawGround } from "./ground.js";
 import { classColour, isHollow } from "../parts/colours.js";
 import { el, fill, write } from "../parts/dom.js";
 import { createPlot, short } from "../parts/plot.js";
@@ -13,7 +13,7 @@ import { facts } from "../parts/tooltip.js";
  * @typedef {{ noise: [number, number], runs: { run: string, states: string, targets: string }[] }} Launch */
 
 const GAP = 14;
-const LEAST = 230; // px; a smaller plane shows too little
+const LEAST = 215; // px; a smaller plane shows too little
 const REACH = 10; // px; farther away is no seed
 
 /**
@@ -47,7 +47,7 @@ export function createPlane(frame, scene) {
       const shown = panels.slice(0, groups.length);
       if (node.children.length !== shown.length) fill(node, ...shown.map(({ node: figure }) => figure));
       const columns = Math.max(1, Math.min(groups.length, Math.floor((width + GAP) / (LEAST + GAP))));
-      const side = Math.min(Math.floor((width - GAP * (columns - 1)) / columns), tall);
+      const side = Math.min(Math.floor((width - 1 - GAP * (columns - 1)) / columns), tall);
       shown.forEach((panel, k) => panel.update(theme, groups[k], side));
     },
   };
@@ -191,24 +191,28 @@ function createPanel(frame, scene, order, start) {
     update(theme, group, side) {
       runs = group;
       const { plane, count } = scene.content();
-      const [x0, x1, y0, y1] = plane.span;
+      const [x0, x1, y0, y1] = scene.span();
+      const field = arrowsOf(scene, group[0], scene.indexOf(group[0]), model.get("field"));
       const chart = {
+        note: field ? `longest arrow ${short(field.longest)}` : undefined,
         label: `${kind() === "targets" ? "Targets" : "States"} of ${count.toLocaleString("en")} seeds, ${group.map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}. Arrow keys walk through the seeds, Enter selects.`,
         x: { low: x0, high: x1, title: plane.axes[0] },
         y: { low: y0, high: y1, title: plane.axes[1] },
         layers: [...group.flatMap((one) => points(scene, theme, one, kind())), ...paths(scene, theme, group), ...marks(scene, theme, group, kind())],
       };
       // The box is square whatever room the numbers beside it take.
-      const tall = () => side - left - 10 + 9 + 36;
+      const tall = () => side - left - 10 + (chart.note ? 18 : 9) + 36;
       let scales = plot.update(theme, chart, side, tall());
       if (Math.abs(scales.box.left - left) > 0.5) {
         left = scales.box.left;
         scales = plot.update(theme, chart, side, tall());
       }
-      const longest = drawGround(ground, scene, theme, scales, group, side, tall());
+      drawGround(ground, scene, theme, scales, group, side, tall());
       labels(scene, theme, canvas, scales, group, kind());
-      const where = group.length > 1 ? group.map(({ name }) => name).join(", ") : `${group[0].name} · ${scene.when(group[0])}`;
-      write(title, longest === null ? where : `${where} · longest arrow ${short(longest)}`);
+      const [one] = group;
+      const index = scene.indexOf(one);
+      write(title, group.length > 1 ? group.map(({ name }) => name).join(", ") : `${one.name} · ${index >= one.steps ? "sample" : `${index + 1}/${one.steps}, t = ${short(one.times[index])}`}`);
+      node.style.width = `${side}px`;
       title.style.color = group.length > 1 ? "" : scene.colour(group[0], theme.dark);
     },
   };

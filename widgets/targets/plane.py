@@ -12,6 +12,10 @@ MOST_ANALYSED = 1000
 """Samples that the principal directions are computed from, per run."""
 
 
+Span = tuple[float, float, float, float]
+"""A part of the plane: x₀, x₁, y₀, y₁."""
+
+
 @dataclass(frozen=True)
 class Plane:
     """An origin and two directions of example space.
@@ -63,12 +67,18 @@ class Plane:
         """Places of examples (..., n, *shape), float32, (..., n, 2); leading axes of two: steps and seeds."""
         return ((examples.flatten(2).double() - self.origin) @ self.directions).float()
 
-    def span(self, runs: Mapping[str, TargetTrajectories]) -> tuple[float, float, float, float]:
-        """The part of the plane that is drawn, (x₀, x₁, y₀, y₁): all states but the outermost in a thousand."""
-        reach = []
-        for run in runs.values():
-            start = self.project(run.states[:1]).reshape(-1, 2)
-            ends = self.project(run.samples[None]).reshape(-1, 2)
-            reach.append(torch.cat([start, ends]))
-        size = float(torch.cat(reach).abs().flatten().quantile(0.995)) * 1.12 or 1.0
+    def span(self, runs: Mapping[str, TargetTrajectories]) -> Span:
+        """The part of the plane that holds all states but the outermost few in a thousand."""
+        places = [part for run in runs.values() for part in (run.states[:1], run.samples[None])]
+        return self._around(places, 1.12)
+
+    def close(self, runs: Mapping[str, TargetTrajectories]) -> Span:
+        """The part that holds the samples."""
+        return self._around([run.samples[None] for run in runs.values()], 1.25)
+
+    def _around(self, examples: Sequence[Tensor], margin: float) -> Span:
+        places = torch.cat([self.project(part).reshape(-1, 2) for part in examples])
+        # Quantiles by sorting: `torch.quantile` refuses millions of values.
+        values = places.abs().flatten().sort().values
+        size = float(values[round(0.995 * (len(values) - 1))]) * margin or 1.0
         return -size, size, -size, size

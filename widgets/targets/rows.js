@@ -19,16 +19,18 @@ const TITLE = 17; // px; a seed's line above its rows
  * @param {number[]} seeds none: one row per run, for all of them
  * @param {number} width
  * @param {number} left room for the names
- * @param {{ all: boolean, ghost: boolean, largest: number }} how
+ * @param {{ all: boolean, ghost: boolean, least: number, most: number, tall: number }} how ghosts only where there is room for them
  * @returns {Layout}
  */
-export function createRows(scene, seeds, width, left, { all, ghost, largest }) {
+export function createRows(scene, seeds, width, left, { all, ghost, least, most, tall }) {
   const clock = scene.run();
   const pitch = (width - left) / (clock.steps + 1);
-  const size = Math.floor(all ? Math.max(5, Math.min(largest, pitch - 1)) : Math.max(Math.min(26, width - left), Math.min(largest, pitch - 3)));
+  const size = Math.floor(all ? Math.max(5, Math.min(most, pitch - 1)) : Math.max(least, Math.min(most, pitch - 3)));
   const span = width - left - size - 2;
   const at = (/** @type {number} */ place) => left + (clock.steps ? (place / clock.steps) * span : 0);
-  const below = ghost && size >= 20 ? Math.round(0.62 * size) : 0;
+  const small = Math.round(0.62 * size);
+  const count = Math.max(1, seeds.length) * scene.runs().length;
+  const below = ghost && size >= 20 && count * (size + small + 3) + seeds.length * 22 <= tall ? small : 0;
   /** @type {Row[]} */
   const rows = [];
   /** @type {Layout["groups"]} */

@@ -35,9 +35,10 @@ import { short } from "../parts/plot.js";
  * @property {number} pictured m, seeds with pictures
  * @property {string[]} classes
  * @property {string | null} condition int32 (n), −1: none; null: no classes
- * @property {{ axes: [string, string], exact: boolean, span: [number, number, number, number] }} plane exact: its axes are the data's own
- * @property {{ density: { run: string, index: number[], values: string } | null, fields: Record<string, { index: number[], targets: string }> }} ground
- *     density: uint8 (steps, y, x) at some indices of a run, square roots over the largest, the clean data last; fields: x̂₀ that a
+ * @property {{ axes: [string, string], exact: boolean, span: [number, number, number, number], close: [number, number, number, number] }} plane exact: its axes are the data's own; close: the part that holds the samples
+ * @property {{ density: { run: string, index: number[], values: string, close: string } | null, fields: Record<string, { index: number[], targets: string }> }} ground
+ *     density: uint8 (steps, y, x) at some indices of a run, square roots over the largest, the clean data last; close: that alone, of
+ *     plane.close; fields: x̂₀ that a
  *     run's model believes at the middles of a lattice, float32 (steps, places, 2), at some indices of that run
  * @property {boolean} same all runs began from the same noise
  * @property {number} revision counts what Python computed again
@@ -173,6 +174,8 @@ export function createScene(frame) {
       hovered = seed;
       frame.invalidate();
     },
+    /** The part of the plane that is drawn. */
+    span: () => (model.get("show") === "targets" && model.get("field") === "nothing" ? content().plane.close : content().plane.span),
     /** The cell of the strip under the cursor; null: none. */
     aimed: () => aimed,
     /** @param {Aim | null} cell */

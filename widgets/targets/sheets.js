@@ -77,7 +77,7 @@ export function createSheets(scene) {
    * @param {import("../parts/theme.js").Theme} theme
    */
   function small(context, run, kind, index, x, y, size, theme) {
-    const [x0, x1, y0, y1] = scene.content().plane.span;
+    const [x0, x1, y0, y1] = scene.content().plane.close;
     const cloud = scene.cloud(run, kind, index);
     context.fillStyle = theme.panel;
     context.fillRect(x, y, size, size);

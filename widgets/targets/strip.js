@@ -138,16 +138,19 @@ export function createStrip(frame, scene) {
     update(theme, width, tall) {
       const images = scene.content().kind === "images";
       const seeds = images ? scene.listed() : [];
-      const left = frame.root.hasAttribute("data-narrow") ? 64 : 96;
+      const longest = Math.max(...scene.runs().map(({ name }) => name.length));
+      const left = Math.max(70, Math.min(frame.root.hasAttribute("data-narrow") ? 84 : 136, 7.2 * longest + 16));
       const all = model.get("all_steps");
       const ghost = images && model.get("ghost");
-      const key = JSON.stringify([seeds, width, left, all, ghost, theme.dark, theme.paper, theme.ink, scene.run().name, scene.runs().map(({ name }) => name), scene.content().revision, scene.seeds()]);
+      const key = JSON.stringify([seeds, tall, width, left, all, ghost, theme.dark, theme.paper, theme.ink, scene.run().name, scene.runs().map(({ name }) => name), scene.content().revision, scene.seeds()]);
       now.hidden = !images;
       if (images) drawNow(theme, seeds.slice(0, MOST), width, left, ghost);
       scroll.style.maxHeight = `${Math.max(260, tall)}px`;
       if (key !== drawn || !layout) {
         drawn = key;
-        layout = createRows(scene, seeds, width - 14, left, { all, ghost, largest: images ? 46 : 92 });
+        const rows = Math.max(1, seeds.length) * scene.runs().length;
+        const least = images ? Math.max(24, Math.min(52, Math.floor((0.8 * tall) / rows))) : 64;
+        layout = createRows(scene, seeds, width - 14, left, { all, ghost, least, most: images ? 52 : 96, tall });
         drawBase(theme, layout);
       }
       drawOver(theme, layout);
@@ -181,7 +184,7 @@ export function createStrip(frame, scene) {
       context.fillText(elide(context, text, pitch - 2), left + column * pitch + size / 2, 11);
     });
     context.textAlign = "left";
-    context.fillText("seed", 2, 11);
+    context.fillText(scene.labels() && pitch > 44 ? "seed · class" : "seed", 2, 11);
     const [hovered, chosen] = [scene.hovered(), new Set(scene.seeds())];
     runs.forEach((one, k) => {
       const y = cells.rows[k];
@@ -231,7 +234,7 @@ export function createStrip(frame, scene) {
       const label = scene.className(seed);
       context.font = `600 11px ${theme.font}`;
       context.fillStyle = theme.ink;
-      context.fillText(`seed ${seed}${label ? ` · ${label}` : ""}`, 8, y + 12);
+      context.fillText(`seed ${seed}${label ? `, class ${label}` : ""}`, 8, y + 12);
       if (chosen.has(seed)) {
         context.fillStyle = theme.focus;
         context.fillRect(0, y + 2, 3, tall - 4);
