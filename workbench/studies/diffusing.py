@@ -1,6 +1,6 @@
 """The teachers that studies of diffusion share: exact mixtures, and the kernel density of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 from workbench import diffusion
 from workbench.data import Dataset, load
 from workbench.diffusion import Denoiser, GaussianMixture, kernel_density, picture_scale, signed
+from workbench.studies.setting import Setting
 
 MIXTURES: dict[str, Callable[[], GaussianMixture]] = {
     "ring8": diffusion.ring,
@@ -117,6 +118,28 @@ def teacher(data: Any = None, budget: str = "small", *, default: str = "ring8", 
     density = kernel_density(kept)
     mean, std = picture_scale(images.shape[0])
     return Teacher(images.name, density, density, images, images.classes, mean, std)
+
+
+def setting(
+    data: Any = None,
+    *,
+    root: Any,
+    seeds: int | Sequence[int] | None,
+    budget: str,
+    device: str,
+    seeds_small: int,
+    seeds_full: int,
+    default: str = "ring8",
+) -> Setting[Teacher]:
+    """The arguments of a study of diffusion, checked and filled in; its ``data`` is the `teacher`."""
+    return Setting.around(
+        lambda: teacher(data, budget, default=default, root=root),
+        seeds=seeds,
+        budget=budget,
+        device=device,
+        seeds_small=seeds_small,
+        seeds_full=seeds_full,
+    )
 
 
 def _numbers(mixture: GaussianMixture) -> tuple[str, ...]:

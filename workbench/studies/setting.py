@@ -1,20 +1,22 @@
 """What every study starts from and ends with: data, seeds and budget resolved; rows, claims and records as a result."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Generic, TypeVar
 
 from workbench.data import Dataset, load
 from workbench.records import Claim, Provenance, Record, StudyResult, TrainingRecord
 from workbench.training import distributed
 
+Data = TypeVar("Data")
+
 
 @dataclass(frozen=True)
-class Setting:
-    """A study's arguments, checked and filled in; made by `of`."""
+class Setting(Generic[Data]):
+    """A study's arguments, checked and filled in; made by `of`, or by `around` for what is no data set."""
 
-    data: Dataset
+    data: Data
     seeds: list[int]
     budget: str
     device: str
@@ -32,7 +34,7 @@ class Setting:
         seeds_small: int,
         seeds_full: int,
         default: str = "digits",
-    ) -> Self:
+    ) -> "Setting[Dataset]":
         """Resolve the arguments of a study's `run`.
 
         Parameters
@@ -60,16 +62,27 @@ class Setting:
         ([0, 1], [5])
         """
         started = time.perf_counter()
-        if budget not in ("small", "full"):
-            raise ValueError(f"budget is {budget!r}; it can be 'small' (about a minute) or 'full'")
-        wanted = (seeds_small if budget == "small" else seeds_full) if seeds is None else seeds
-        chosen = list(range(wanted)) if isinstance(wanted, int) else list(wanted)
-        if not chosen:
-            raise ValueError(f"seeds is {seeds!r}; a study needs at least one")
+        chosen = _seeds(seeds, budget, seeds_small, seeds_full)
         resolved = resolve(data, default, root)
         if not resolved.classes:
             raise ValueError(f"data {resolved.name!r} has no classes; this study compares classifiers")
-        return cls(resolved, chosen, budget, device, started)
+        return Setting(resolved, chosen, budget, device, started)
+
+    @classmethod
+    def around(
+        cls,
+        make: Callable[[], Data],
+        *,
+        seeds: int | Sequence[int] | None,
+        budget: str,
+        device: str,
+        seeds_small: int,
+        seeds_full: int,
+    ) -> "Setting[Data]":
+        """The same for what `make` returns, which has a ``name``."""
+        started = time.perf_counter()
+        chosen = _seeds(seeds, budget, seeds_small, seeds_full)
+        return Setting(make(), chosen, budget, device, started)
 
     def result(
         self,
@@ -106,7 +119,7 @@ class Setting:
             claims=tuple(claims),
             records=named if teacher is None else {"teacher": teacher, **named},
             settings={
-                "data": self.data.name,
+                "data": self.data.name,  # type: ignore[attr-defined]
                 "seeds": self.seeds,
                 "budget": self.budget,
                 "device": self.device,
@@ -121,6 +134,16 @@ class Setting:
         if teacher is not None:
             return replace(teacher.provenance, seed=self.seeds[0], wall_time=time.perf_counter() - self.started)
         return Provenance.capture(seed=self.seeds[0], device=distributed.pick(self.device), started=self.started)
+
+
+def _seeds(seeds: int | Sequence[int] | None, budget: str, small: int, full: int) -> list[int]:
+    if budget not in ("small", "full"):
+        raise ValueError(f"budget is {budget!r}; it can be 'small' (about a minute) or 'full'")
+    wanted = (small if budget == "small" else full) if seeds is None else seeds
+    chosen = list(range(wanted)) if isinstance(wanted, int) else list(wanted)
+    if not chosen:
+        raise ValueError(f"seeds is {seeds!r}; a study needs at least one")
+    return chosen
 
 
 def resolve(data: Any, default: str, root: Any = None, seed: int = 0) -> Dataset:
