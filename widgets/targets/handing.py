@@ -1,0 +1,148 @@
+"""A hand-over: computed from models that are here, and as it travels: samples, what was measured, calls."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from widgets.arrays import Arrays
+from widgets.targets.content import is_images, pictures
+from widgets.targets.plane import Plane
+from widgets.targets.resampling import Choice, plain, rule_of, times_of
+from workbench.diffusion import Denoiser
+from workbench.records import HandOver, TargetTrajectories
+
+MOST_POINTS = 2000
+"""Seeds that a sweep samples, and that are sent for each way, where examples are points."""
+
+MOST_IMAGES = 256
+"""Seeds that a sweep samples where they are images."""
+
+MOST_PICTURES = 64
+MOST_BYTES = 24 * 2**20
+
+
+def swept(
+    runs: Mapping[str, TargetTrajectories],
+    models: Mapping[str, Denoiser],
+    choices: Mapping[str, Choice],
+    watch: Callable[[float], None] | None = None,
+) -> HandOver:
+    """Every way of sharing the student's steps, from the noise of the runs.
+
+    Parameters
+    ----------
+    runs, models
+        Base and student, in this order, by name; the runs as they were given.
+    choices
+        How they are made now: the base's guidance, and the student's sampler and steps.
+    watch
+        Told which share is made.
+
+    Raises
+    ------
+    ValueError
+        The student's sampler is known by name only, or the schedules differ.
+    """
+    from workbench.diffusion.hand_over import hand_over  # noqa: PLC0415 - the trainer it brings takes a while to load
+
+    base, student = runs
+    run, choice = runs[student], choices[student]
+    sampler = rule_of(choice.sampler)
+    if sampler is None:
+        raise ValueError(f"{student!r} was made by {choice.sampler}, which is known by name only: choose another")
+    some = slice(0, MOST_IMAGES if is_images(run) else MOST_POINTS)
+    model = models[base]
+    guided = bool(getattr(plain(model), "classes", 0)) and run.condition is not None
+    return hand_over(
+        plain(model),
+        plain(models[student]),
+        run.noise[some],
+        times=times_of(run, choice.steps),
+        student_sampler=sampler,
+        condition=None if run.condition is None else run.condition[some],
+        guidance=choices[base].guidance if guided else 1.0,
+        seed=int(run.settings.get("seed", 0)),
+        name=f"{base} → {student}",
+        names=(base, student),
+        classes=run.classes,
+        mean=run.mean,
+        std=run.std,
+        watch=watch,
+    )
+
+
+def handed_content(
+    handed: HandOver, runs: Mapping[str, TargetTrajectories], plane: Plane
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Plain values and the arrays they refer to.
+
+    Ways are counted 0..K by first steps of the base, and 0..K by the one step it makes, where 0 is the student alone.
+    """
+    arrays = Arrays()
+    first = next(iter(runs.values()))
+    same = len(handed) <= len(first) and bool(torch.equal(handed.noise, first.noise[: len(handed)]))
+    ways = {"switches": handed.switches, "positions": torch.cat([handed.switches[:1], handed.positions])}
+    shown = slice(0, MOST_POINTS)
+    images = is_images(first)
+    pictured = 0
+    if images:
+        each = sum(len(samples) for samples in ways.values()) * handed.noise[0].numel()
+        pictured = min(len(handed), MOST_PICTURES, MOST_BYTES // each)
+    scaled = first.replace(mean=handed.mean, std=handed.std)
+    condition = handed.condition
+    content = {
+        "base": handed.base,
+        "student": handed.student,
+        "steps": handed.steps,
+        "times": handed.times.tolist(),
+        "count": len(handed),
+        "shown": min(len(handed), MOST_POINTS),
+        "pictured": pictured,
+        "same_seeds": same,
+        "condition": None if condition is None else arrays.add(condition, "int32"),
+        "classes": list(handed.classes),
+        "places": {
+            way: None if images else arrays.add(plane.project(samples[:, shown]), "float32")
+            for way, samples in ways.items()
+        },
+        "pictures": {
+            way: arrays.add(pictures(scaled, samples[:, :pictured]), "uint8") if pictured else None
+            for way, samples in ways.items()
+        },
+        "measures": {name: _measure(handed, name) for name in handed.measures},
+        "calls": {
+            "switches": [handed.base_calls.tolist(), handed.student_calls.tolist()],
+            "positions": _position_calls(handed),
+        },
+    }
+    return content, arrays.packed
+
+
+def _measure(handed: HandOver, name: str) -> dict[str, Any]:
+    """Values and intervals by way; the student alone is the first of both."""
+    found = {}
+    for way in ("switches", "positions"):
+        values = _whole(handed.measures[name], way)
+        between = handed.intervals.get(name)
+        rows = torch.full((len(values), 2), float("nan")) if between is None else _whole(between, way)
+        found[way] = {"values": _plain(values), "low": _plain(rows[:, 0]), "high": _plain(rows[:, 1])}
+    return found
+
+
+def _whole(by: Mapping[str, Tensor], way: str) -> Tensor:
+    return by["switches"] if way == "switches" else torch.cat([by["switches"][:1], by["positions"]])
+
+
+def _plain(values: Tensor) -> list[float | None]:
+    """Numbers that JSON can carry."""
+    return [float(value) if bool(torch.isfinite(value)) else None for value in values]
+
+
+def _position_calls(handed: HandOver) -> list[list[int]] | None:
+    if handed.position_base_calls is None or handed.position_student_calls is None:
+        return None
+    alone = handed.base_calls[:1], handed.student_calls[:1]
+    both = handed.position_base_calls, handed.position_student_calls
+    return [torch.cat([a, b]).tolist() for a, b in zip(alone, both, strict=True)]
