@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "jobs": ["Job"],
         "posterior": ["PosteriorExplorer"],
         "question": ["Question"],
+        "targets": ["TargetTrajectoryExplorer"],
         "training": ["TrainingExplorer"],
     },
 )
@@ -31,4 +32,5 @@ if TYPE_CHECKING:
     from widgets.jobs import Job as Job
     from widgets.posterior import PosteriorExplorer as PosteriorExplorer
     from widgets.question import Question as Question
+    from widgets.targets import TargetTrajectoryExplorer as TargetTrajectoryExplorer
     from widgets.training import TrainingExplorer as TrainingExplorer

@@ -7,7 +7,15 @@ from typing import Any
 from widgets.explorer import Explorer
 from widgets.features import FeatureSimilarityExplorer
 from widgets.training import TrainingExplorer
-from workbench.records import DistilledSet, PosteriorPath, Record, SimilarityMap, StudyResult, TrainingRecord
+from workbench.records import (
+    DistilledSet,
+    PosteriorPath,
+    Record,
+    SimilarityMap,
+    StudyResult,
+    TargetTrajectories,
+    TrainingRecord,
+)
 
 
 def _posterior(posterior: Any, **options: Any) -> Explorer:
@@ -22,11 +30,18 @@ def _distilled(sets: Any, **options: Any) -> Explorer:
     return DistilledImagesExplorer(sets, **options)
 
 
+def _targets(runs: Any, **options: Any) -> Explorer:
+    from widgets.targets import TargetTrajectoryExplorer  # noqa: PLC0415 - it loads what samples again
+
+    return TargetTrajectoryExplorer(runs, **options)
+
+
 EXPLORERS: dict[type[Record], Callable[..., Explorer]] = {
     SimilarityMap: FeatureSimilarityExplorer,
     TrainingRecord: TrainingExplorer,
     PosteriorPath: _posterior,
     DistilledSet: _distilled,
+    TargetTrajectories: _targets,
 }
 
 
@@ -35,14 +50,14 @@ def explore(record: Any, **options: Any) -> Explorer:
 
     Two similarity maps of different networks are compared cell by cell; maps of one pair of networks under several
     measures become a switch; several training records become several curves; of several distilled sets one is shown at
-    a time, beside another where that is asked for. A `SelfDistilledGPR` or `SelfDistilledGPC`, alone or last in a
+    a time, beside another where that is asked for; several sampling runs from the same noise move beside one another. A `SelfDistilledGPR` or `SelfDistilledGPC`, alone or last in a
     pipeline or search, opens like its path, and its kernel and points can move.
 
     Parameters
     ----------
     record
-        A `SimilarityMap`, a `TrainingRecord`, a `DistilledSet` or a `PosteriorPath`; a sequence of records of one of
-        the first three; or a fitted estimator.
+        A `SimilarityMap`, a `TrainingRecord`, a `DistilledSet`, a `TargetTrajectories` or a `PosteriorPath`; a sequence
+        of records of one of the first four; or a fitted estimator.
     **options
         Settings of the explorer, as its ``.spec()`` writes them.
 

@@ -149,7 +149,7 @@ export function createStrip(frame, scene) {
       if (key !== drawn || !layout) {
         drawn = key;
         const rows = Math.max(1, seeds.length) * scene.runs().length;
-        const least = images ? Math.max(24, Math.min(52, Math.floor((0.8 * tall) / rows))) : 64;
+        const least = images ? Math.max(24, Math.min(52, Math.floor((tall - 22 * seeds.length - 24) / rows) - 3)) : 64;
         layout = createRows(scene, seeds, width - 14, left, { all, ghost, least, most: images ? 52 : 96, tall });
         drawBase(theme, layout);
       }
