@@ -50,8 +50,9 @@ def explore(record: Any, **options: Any) -> Explorer:
 
     Two similarity maps of different networks are compared cell by cell; maps of one pair of networks under several
     measures become a switch; several training records become several curves; of several distilled sets one is shown at
-    a time, beside another where that is asked for; several sampling runs from the same noise move beside one another. A `SelfDistilledGPR` or `SelfDistilledGPC`, alone or last in a
-    pipeline or search, opens like its path, and its kernel and points can move.
+    a time, beside another where that is asked for; several sampling runs from the same noise move beside one another.
+    A `SelfDistilledGPR` or `SelfDistilledGPC`, alone or last in a pipeline or search, opens like its path, and its
+    kernel and points can move.
 
     Parameters
     ----------
