@@ -1,6 +1,6 @@
 """A few-step student's own sampling, with gradients: all steps of its ODE, or one step after re-noised ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -69,3 +69,16 @@ def leave(
         for t, s in pairwise(times[: number + 1]):
             x = schedule.diffuse(student(x, t, condition).x0, draw(), s)
     return student(x, times[number], condition).x0
+
+
+def check_times(times: Sequence[float]) -> None:
+    """Refuse times of a student that do not fall from at most 1 to 0.
+
+    Raises
+    ------
+    ValueError
+        Says what they are.
+    """
+    falling = all(t > s for t, s in pairwise(times))
+    if len(times) < 2 or not falling or times[0] > 1 or times[-1] != 0:
+        raise ValueError(f"times are {tuple(times)}; they must fall from at most 1 to 0, one step at least")
