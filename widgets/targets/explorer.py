@@ -18,7 +18,6 @@ from widgets.targets.measures import MEASURES
 from widgets.targets.panel import PANEL_SETTINGS, PANEL_STATE, PanelTraits
 from widgets.targets.view import SAMPLE
 from workbench.diffusion import Denoiser
-from workbench.diffusion.paths import step_error
 from workbench.records import HandOver, TargetTrajectories
 
 
@@ -128,7 +127,7 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         self.teacher = teacher
         self.models = models_of(self._runs, teacher, students, models)
         self.handed = hand_over
-        self.known = {name: measures.measured(run, self.models.get(name)) for name, run in self._runs.items()}
+        self.known = {name: measures.measured(run) for name, run in self._runs.items()}
         self._revision = 0
         content, arrays = content_of(self._runs, self.models, teacher)
         super().__init__(content=content, arrays=arrays, start=self._nothing(), actions=actions, **options)
@@ -153,7 +152,7 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         """Put other runs in place of those of the same names, and add the rest; the selection stays where it can."""
         together = self._runs | dict(runs)
         check_alike(together)
-        self.known |= {name: measures.measured(run, self.models.get(name)) for name, run in runs.items()}
+        self.known |= {name: measures.measured(run) for name, run in runs.items()}
         content, arrays = content_of(together, self.models, self.teacher, self._revision + 1)
         self._runs, self._revision = together, self._revision + 1
         step = self.selection["step"]
@@ -170,12 +169,11 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
             self.measurable = measures.measurable(self._runs, self.models, self.known)
 
     def _measure(self, job: Job) -> None:
-        """Compute the step error of every run that has none yet."""
+        """Follow the exact flow beside every run that can be compared with it and was not."""
         wanted = list(self.measurable)
         for k, name in enumerate(wanted):
             job.progress(k / len(wanted), name)
-            error = step_error(self._runs[name], self.models[name])
-            self.known[name] = {**self.known[name], "error": error}
+            self.known[name] = self.known[name] | measures.errors(self._runs[name], self.models[name])
         job.progress(1.0)
         self._publish_curves()
 
@@ -221,7 +219,7 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         return view.seeds(self)
 
     def table(self) -> pd.DataFrame:
-        """The curves: one row per run and step, with commitment, spread, distance, turning and what else is known."""
+        """The curves: one row per run and step, with commitment, spread, distance, curvature and what else is known."""
         return view.steps(self)
 
     def summary(self) -> str:

@@ -88,6 +88,28 @@ export function arrowsOf(scene, one, index, kind) {
 }
 
 /**
+ * Draw the density of the data under points that are samples: for parts that have a plane of their own.
+ * @param {HTMLCanvasElement} canvas
+ * @param {import("./scene.js").Scene} scene
+ * @param {import("../parts/theme.js").Theme} theme
+ * @param {import("../parts/plot.js").Scales} scales
+ * @param {number} width
+ * @param {number} height
+ */
+export function drawDensity(canvas, scene, theme, scales, width, height) {
+  const known = scene.content().ground.density;
+  const shown = known && scene.model.get("density");
+  const key = JSON.stringify([width, height, theme.dark, scene.content().revision, shown, scales.box, scales.x(0), scales.x(1), scales.y(0), scales.y(1)]);
+  if (canvas.dataset.drawn === key) return;
+  canvas.dataset.drawn = key;
+  const context = sharp(canvas, width, height);
+  if (!known || !shown) return;
+  clip(context, scales);
+  drawShade(context, shadeOf(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.close)), 0, theme), scales, scene.content().plane.close);
+  context.restore();
+}
+
+/**
  * Draw what lies under the points of a plane.
  * @param {HTMLCanvasElement} canvas
  * @param {import("./scene.js").Scene} scene
@@ -108,21 +130,36 @@ export function drawGround(canvas, scene, theme, scales, runs, width, height) {
   if (canvas.dataset.drawn === key) return; // nothing under the points has changed
   canvas.dataset.drawn = key;
   const context = sharp(canvas, width, height);
-  const { left, right, top, bottom } = scales.box;
-  const [x0, x1, y0, y1] = scene.span();
-  context.save();
-  context.beginPath();
-  context.rect(left, top, right - left, bottom - top);
-  context.clip();
-  if (density) {
-    context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(shadeOf(density.values, density.row, theme), scales.x(x0), scales.y(y1), scales.x(x1) - scales.x(x0), scales.y(y0) - scales.y(y1));
-  }
+  clip(context, scales);
+  if (density) drawShade(context, shadeOf(density.values, density.row, theme), scales, scene.span());
   for (const { run, found } of fields) {
     if (found) drawArrows(context, found, scales, fields.length > 1 ? scene.colour(run, theme.dark) : theme.ink);
   }
   context.restore();
+}
+
+/**
+ * Keep what is drawn inside the axes, until the context is restored.
+ * @param {CanvasRenderingContext2D} context
+ * @param {import("../parts/plot.js").Scales} scales
+ */
+function clip(context, { box: { left, right, top, bottom } }) {
+  context.save();
+  context.beginPath();
+  context.rect(left, top, right - left, bottom - top);
+  context.clip();
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {HTMLCanvasElement} shade
+ * @param {import("../parts/plot.js").Scales} scales
+ * @param {[number, number, number, number]} span that it covers
+ */
+function drawShade(context, shade, scales, [x0, x1, y0, y1]) {
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(shade, scales.x(x0), scales.y(y1), scales.x(x1) - scales.x(x0), scales.y(y0) - scales.y(y1));
 }
 
 /**

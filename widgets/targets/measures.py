@@ -1,5 +1,6 @@
-"""What is measured of each run at each step, and sent beside the runs: commitment, spread, distance, turning, error."""
+"""What is measured of each run at each step: commitment, spread, distance, curvature, and errors where asked for."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,32 +8,52 @@ import torch
 from torch import Tensor
 
 from widgets.arrays import Arrays
-from widgets.targets.ground import unguided
-from workbench.diffusion import Denoiser, GaussianMixture
-from workbench.diffusion.paths import deterministic, step_error, turning
+from widgets.targets.ground import on_schedule
+from workbench.diffusion import Denoiser, Guided, curvature, step_errors
+from workbench.diffusion.schedules import schedule
 from workbench.records import TargetTrajectories
 
-MEASURES = ("commitment", "spread", "distance", "turning", "error")
-"""In the order in which they are drawn; ``curves.js`` says what each is."""
+MEASURES = ("commitment", "spread", "distance", "curvature", "error", "drift")
+"""In the order in which they are drawn; ``measures.js`` says what each is."""
 
-QUICK = 2048
-"""Numbers in the means of a mixture whose steps are checked against the exact path without being asked."""
+MOST_FOLLOWED = 64
+"""Seeds whose exact path is followed."""
 
 
-def measured(run: TargetTrajectories, model: Denoiser | None = None) -> dict[str, Tensor]:
-    """By name one value per step, float64 (steps,); `error` only where it is quick to compute."""
-    found = {"commitment": run.commitment, "spread": run.spread, "distance": run.distance, "turning": turning(run)}
-    exact = unguided(model)
-    if isinstance(exact, GaussianMixture) and exact.means.numel() <= QUICK and deterministic(run):
-        found["error"] = step_error(run, exact)
-    return found
+def measured(run: TargetTrajectories) -> dict[str, Tensor]:
+    """By name one value per step, float64 (steps,): what the run alone says."""
+    return {
+        "commitment": run.commitment,
+        "spread": run.spread,
+        "distance": run.distance,
+        "curvature": curvature(run),
+    }
+
+
+def errors(run: TargetTrajectories, model: Denoiser) -> dict[str, Tensor]:
+    """How far the state after each step is from the exact flow: of the step alone, and of the whole way to it."""
+    asked = on_schedule(model, schedule(run.schedule))
+    asked = asked if run.guidance == 1 else Guided(asked, run.guidance)
+    found = step_errors(run.seeds(range(min(len(run), MOST_FOLLOWED))), asked, rtol=1e-5, atol=1e-5)
+    return {"error": found["step"], "drift": found["whole"]}
+
+
+def deterministic(run: TargetTrajectories) -> bool:
+    """The sampler draws nothing on its way, so that its states lie on one path."""
+    if drawn := re.search(r"(?:churn|gamma)=([\d.]+)", run.sampler):
+        return float(drawn[1]) == 0
+    return run.sampler not in ("ancestral", "consistency") and not run.sampler.startswith("Renoise")
 
 
 def measurable(
     runs: Mapping[str, TargetTrajectories], models: Mapping[str, Denoiser], known: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """Runs whose step error can be computed and is not known yet."""
-    return [name for name, run in runs.items() if name in models and "error" not in known[name] and deterministic(run)]
+    """Runs whose errors can be computed and are not known yet."""
+    return [
+        name
+        for name, run in runs.items()
+        if name in models and "error" not in known[name] and deterministic(run) and run.settings.get("stride", 1) == 1
+    ]
 
 
 def packed(known: Mapping[str, Mapping[str, Tensor]]) -> tuple[dict[str, Any], dict[str, Any]]:

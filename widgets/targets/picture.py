@@ -27,8 +27,9 @@ LABELS = {
     "commitment": "commitment",
     "spread": "spread of x̂₀ over seeds",
     "distance": "distance of x̂₀ to the sample",
-    "turning": "turn of ε̂ to the next step (°)",
+    "curvature": "curvature of the path",
     "error": "error of the step",
+    "drift": "distance to the exact path",
 }
 
 
