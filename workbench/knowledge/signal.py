@@ -30,6 +30,9 @@ class Signal:
     complete: ClassVar[bool] = False
     """True for a signal that is a whole training loss by itself, to which `distill` adds no label term."""
 
+    static: ClassVar[bool] = True
+    """It computes the same every time it is called, so that a GPU may replay it (`workbench.training.replaying`)."""
+
     @property
     def student_layers(self) -> tuple[str, ...]:
         """The student's layers whose features the signal reads, by ``named_modules()`` name or glob."""
@@ -111,6 +114,7 @@ class Bound(nn.Module):
     def __init__(self, signal: Callable[[Outputs, Outputs, Tensor], Tensor]) -> None:
         super().__init__()
         self.signal = signal
+        self.static = getattr(signal, "static", False)
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
         return self.signal(student, teacher, labels)

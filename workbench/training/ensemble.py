@@ -15,7 +15,7 @@ from workbench.training import augment as augmentations
 from workbench.training import distributed, evaluating, losses, optimizers, plan, randomness
 from workbench.training.evaluating import Scores
 from workbench.training.fit import assemble, checkpoint, plain, resumable, splits, stopped
-from workbench.training.grouping import Grouped, Threads, group_count, keep_memory
+from workbench.training.grouping import Grouped, Threads, group_count, keep_memory, recording
 from workbench.training.guide import GuideFunction
 from workbench.training.history import History
 from workbench.training.loop import Failure, TrainingError, Watch, progress_bar, run
@@ -198,6 +198,8 @@ class Ensemble:
         self._regroup(apart)
         chosen = augmentations.resolve(augment)
         guides = _one_each("guide", guide, len(self), None)
+        plainly = not amp and rule is None and isinstance(optimizer, str)
+        recorder = recording(self._models, loss, train[0].inputs[0], place) if plainly else None
         with randomness.fenced(place), Threads(apart) as threads:
             parts = []
             for stack, step, stepper, members in zip(
@@ -216,6 +218,7 @@ class Ensemble:
                         optimizer=stepper,
                         amp=amp,
                         device=place,
+                        recorder=recorder,
                     )
                 )
             learner = Grouped(parts, threads)

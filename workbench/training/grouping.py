@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.training.evaluating import Scores
 from workbench.training.history import State
+from workbench.training.replaying import CudaGraphs
 from workbench.training.stacked_learner import Stacked
 from workbench.training.stacking import Stack
 
@@ -43,6 +44,16 @@ def group_count(modules: Sequence[nn.Module], example: Tensor, batch: int, devic
     per_step = 3 * counter.get_total_flops() * batch * len(modules)  # forward, and backward for inputs and weights
     count = max(1, min(threads, len(modules), int(per_step / WORTH)))
     return 1 if count > 1 and _draws(model, example) else count
+
+
+def recording(modules: Sequence[nn.Module], loss: Any, example: Tensor, device: torch.device) -> CudaGraphs | None:
+    """What records the networks' steps on a GPU; None where a step is not the same computation every time.
+
+    Networks that draw at random are left out, and losses that do not say they are `static`: one that counts its calls,
+    or takes a number out of a tensor, would be recorded with what it found at the time.
+    """
+    static = loss is None or (getattr(loss, "static", False) and not hasattr(loss, "logged"))
+    return CudaGraphs(device) if static and device.type == "cuda" and not _draws(modules[0], example) else None
 
 
 def _draws(model: nn.Module, example: Tensor) -> bool:

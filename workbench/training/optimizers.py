@@ -1,9 +1,10 @@
 """Optimizers by name, with settings that hold for one network and for a stack of them alike."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -60,4 +61,23 @@ class Rates:
 
     def set(self, factor: float) -> None:
         for group, base in zip(self.groups, self.base, strict=True):
-            group["lr"] = base * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(base * factor)
+            else:
+                group["lr"] = base * factor
+
+    def hold(self, device: torch.device) -> None:
+        """Keep the rates in tensors, which a CUDA graph that takes the optimizer's step reads at every replay."""
+        for group in self.groups:
+            group["lr"] = torch.full((), float(group["lr"]), device=device)
+            if "capturable" in group:
+                group["capturable"] = device.type == "cuda"
+
+
+def released(state: dict[str, Any]) -> dict[str, Any]:
+    """A ``state_dict`` of an optimizer whose rates are held in tensors, as if they were not."""
+    groups = [
+        group | {"lr": float(group["lr"])} | ({"capturable": False} if "capturable" in group else {})
+        for group in state["param_groups"]
+    ]
+    return state | {"param_groups": groups}

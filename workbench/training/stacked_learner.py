@@ -14,6 +14,7 @@ from workbench.training.evaluating import Scores
 from workbench.training.guide import GuideFunction
 from workbench.training.history import State
 from workbench.training.learner import Precision
+from workbench.training.replaying import Recorder, Replayed
 from workbench.training.stacked_batches import StackedBatches
 from workbench.training.stacked_optimizer import StackedOptimizer
 from workbench.training.stacked_step import StackedStep, outputs
@@ -41,6 +42,7 @@ class Stacked:
         optimizer: StackedOptimizer,
         amp: bool,
         device: torch.device,
+        recorder: Recorder | None = None,
     ) -> None:
         self.body = step
         self.networks = step.networks
@@ -55,6 +57,9 @@ class Stacked:
         self.classes = len(batches.splits.splits[0].classes)
         self.done = 0
         self.updating = False
+        self.replayed = None if recorder is None else Replayed(self._update, recorder)
+        if recorder is not None:
+            self.optimizer.hold_rates()
 
     def step(self, at: int, factor: float) -> tuple[dict[str, Tensor], int]:
         randomness.seed_layers(self.batches.seeds[0], at, self.device)
@@ -64,20 +69,26 @@ class Stacked:
             if self.guide is not None:
                 with torch.no_grad():
                     guide = self.guide(inputs, rows)
+        self.optimizer.set_rates(factor)
+        self.updating = True
+        means = (self.replayed or self._update)(inputs, labels, guide)
+        self.done += 1
+        self.updating = False
+        return means, rows.shape[1]
+
+    def _update(self, inputs: Tensor, labels: Tensor, guide: Outputs | None) -> dict[str, Tensor]:
+        """One optimizer step, and what it tells of the batch: curve → (N,)."""
+        with self.precision.context():
             loss, logits, logged = self.body(inputs, labels, guide)
         self.optimizer.zero_grad()
         loss.sum().backward()
-        self.updating = True
         if self.rule is not None:
             self.rule(self.optimizer.stacked, lambda: self._again(inputs, labels, guide))
-        self.optimizer.step(factor)
-        self.done += 1
-        self.updating = False
+        self.optimizer.advance()
         means = {"train_loss": loss.detach()}
         if self.classes:
             means["train_accuracy"] = (logits.argmax(2) == labels).to(logits.dtype).mean(1)
-        means.update(logged)
-        return means, rows.shape[1]
+        return means | logged
 
     def _again(self, inputs: Tensor, labels: Tensor, guide: Outputs | None) -> None:
         """The gradient of the same batch where the parameters are now."""
@@ -124,6 +135,7 @@ class Stacked:
         for one, state in zip(self.optimizer.each, captured["optimizers"], strict=True):
             one.load_state_dict(state)
         self.done = captured["done"]
+        self._moved()
 
     def checkpoint_of(self, member: int) -> dict[str, Any]:
         """What `fit` would have captured of this member."""
@@ -140,6 +152,13 @@ class Stacked:
                 self.body.loss_stack.load(member, record.checkpoint["loss"])
         self.optimizer.load([record.checkpoint["optimizer"] for record in records])
         self.done = records[0].checkpoint["step"]
+        self._moved()
+
+    def _moved(self) -> None:
+        """The optimizer's state has been replaced, not changed."""
+        if self.replayed is not None:
+            self.replayed.forget()
+            self.optimizer.hold_rates()
 
 
 def _copied(value: Any) -> Any:

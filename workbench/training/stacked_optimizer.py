@@ -53,20 +53,34 @@ class StackedOptimizer:
 
     def step(self, factor: float) -> None:
         """Step with the gradients on the stacked parameters, at `factor` times the base rates."""
+        self.set_rates(factor)
+        self.advance()
+
+    def set_rates(self, factor: float) -> None:
+        """Let the next steps be at `factor` times the base rates."""
+        for schedule in self.schedules:
+            schedule.set(factor)
+
+    def hold_rates(self) -> None:
+        """Keep the rates in tensors on the parameters' device, where a recorded step reads them as they are then."""
+        for schedule in self.schedules:
+            schedule.hold(self.stacked[0].device)
+
+    def advance(self) -> None:
+        """Step with the gradients on the stacked parameters."""
         if self.shares:
             for position, parameter in enumerate(self.stacked):
                 gradients = [None] * self.members if parameter.grad is None else parameter.grad.unbind()
                 for share, gradient in zip(self.shares, gradients, strict=True):
                     share[position].grad = gradient
-        for one, schedule in zip(self.each, self.schedules, strict=True):
-            schedule.set(factor)
+        for one in self.each:
             one.step()
 
     def state_of(self, member: int) -> dict[str, Any]:
         """A copy of the ``state_dict`` that `member` would have by itself."""
         if not self.whole:
-            return copied(self.each[member].state_dict())
-        whole = self.each[0].state_dict()
+            return copied(optimizers.released(self.each[member].state_dict()))
+        whole = optimizers.released(self.each[0].state_dict())
         return {
             "state": {
                 position: {

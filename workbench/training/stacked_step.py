@@ -12,7 +12,7 @@ from workbench.training.learner import CURVES
 from workbench.training.stacked_batches import join
 from workbench.training.stacking import Stack
 
-BATCH_VALUES = 2**21
+BATCH_VALUES = 2**19
 """Input values, over all members, that are looked at in one forward pass."""
 
 
