@@ -20,6 +20,7 @@ from torch import Tensor
 from workbench.diffusion.denoiser import Denoiser, Guided, Rescheduled
 from workbench.diffusion.metrics import Measure, coverage_measures, diversity
 from workbench.diffusion.mixture import GaussianMixture
+from workbench.diffusion.reference import FlowMap
 from workbench.diffusion.sampling import Rule, SamplingError, Stage, check, redraws, rule, walk
 from workbench.diffusion.schedules import along
 from workbench.diffusion.starting import denoiser
@@ -341,7 +342,7 @@ class _Draws:
 
 def _measures(base: Denoiser) -> dict[str, Measure]:
     bottom: Any = base
-    while isinstance(bottom, Guided | Rescheduled):
+    while isinstance(bottom, Guided | Rescheduled | FlowMap):
         bottom = bottom.model
     counted = isinstance(bottom, GaussianMixture) and len(bottom.weights) <= COUNTED
     return coverage_measures(bottom) if counted else {"diversity": diversity}

@@ -122,7 +122,7 @@ class ModeCoverage(NamedTuple):
         Share of samples near a mode, in 0..1: within 3 standard deviations in two dimensions, in others within what
         holds as much of the mode (98.9 %).
     counts
-        Samples nearest to each mode, int64, shape (K,).
+        Samples nearest to each mode (or group of them), int64, shape (K,).
     """
 
     entropy: Measured
@@ -131,7 +131,9 @@ class ModeCoverage(NamedTuple):
     counts: Tensor
 
 
-def mode_coverage(samples: Tensor, mixture: GaussianMixture, condition: Tensor | None = None) -> ModeCoverage:
+def mode_coverage(
+    samples: Tensor, mixture: GaussianMixture, condition: Tensor | None = None, *, groups: Tensor | None = None
+) -> ModeCoverage:
     """How evenly samples fill the modes of a mixture, and how many are off all of them.
 
     Parameters
@@ -143,6 +145,8 @@ def mode_coverage(samples: Tensor, mixture: GaussianMixture, condition: Tensor |
     condition
         The class asked for, (n,), −1 for any; each sample then belongs to the nearest mode of its class, and the
         entropy is averaged over the classes.
+    groups
+        What is counted as one mode, an integer for each component, (K,): the classes of the images of a kernel density.
 
     Examples
     --------
@@ -154,12 +158,15 @@ def mode_coverage(samples: Tensor, mixture: GaussianMixture, condition: Tensor |
     """
     distance = mixture.distances(samples, condition)
     nearest, labels, weights = distance.argmin(1).cpu(), mixture.labels, mixture.weights.double().cpu()
+    group = torch.arange(len(weights)) if groups is None else groups.cpu()
     observed, shares = [], []
     for c in [-1] if condition is None else condition.unique().tolist():
         mine = nearest if condition is None else nearest[condition.cpu() == c]
         meant = slice(None) if c < 0 or labels is None else labels.cpu() == c
-        observed.append(torch.bincount(mine, minlength=len(weights))[meant].numpy())
-        shares.append((weights[meant] / weights[meant].sum()).numpy())
+        counted = group[meant].unique()
+        observed.append(torch.bincount(group[mine], minlength=int(group.max()) + 1)[counted].numpy())
+        share = torch.bincount(group[meant], weights[meant])[counted]
+        shares.append((share / share.sum()).numpy())
 
     def evenness(found: list[np.ndarray]) -> float:
         parts = [1.0 if len(n) == 1 else entr(n / n.sum()).sum() / math.log(len(n)) for n in found]
@@ -170,12 +177,11 @@ def mode_coverage(samples: Tensor, mixture: GaussianMixture, condition: Tensor |
 
     rng = np.random.default_rng(0)
     redrawn = [[rng.multinomial(n.sum(), n / n.sum()) for n in observed] for _ in range(DRAWS)]
-    reach = chdtri(math.prod(mixture.shape), math.exp(-4.5))  # 3 standard deviations in two dimensions
     return ModeCoverage(
         _bootstrapped(evenness, observed, redrawn, most=1.0),
         _bootstrapped(held, observed, redrawn, most=float(sum(map(len, observed)))),
-        share_of(distance.amin(1) <= reach),
-        torch.bincount(nearest, minlength=len(weights)),
+        share_of(distance.amin(1) <= _reach(mixture)),
+        torch.bincount(group[nearest], minlength=int(group.max()) + 1),
     )
 
 
@@ -289,11 +295,13 @@ def _frechet(a: Tensor, b: Tensor) -> float:
     return float((mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * crossed)
 
 
-def mode_uncertainty(mixture: GaussianMixture, times: Tensor, *, n: int = 4_000, seed: int = 0) -> Tensor:
+def mode_uncertainty(
+    mixture: GaussianMixture, times: Tensor, *, n: int = 4_000, seed: int = 0, groups: Tensor | None = None
+) -> Tensor:
     """When structure is decided: E H(k | x_t) / log K, float64, shape of `times`; it never grows as t falls.
 
-    The exact posterior over the mixture's components, at `n` states drawn from the true marginal of each time: the same
-    examples and noise at every time.
+    The exact posterior over the mixture's components (or groups of them, as in `mode_coverage`), at `n` states drawn
+    from the true marginal of each time: the same examples and noise at every time.
 
     Examples
     --------
@@ -307,6 +315,8 @@ def mode_uncertainty(mixture: GaussianMixture, times: Tensor, *, n: int = 4_000,
     found = []
     for t in times:
         r = mixture.responsibilities(mixture.schedule.diffuse(x0, noise, t), t).double()
+        if groups is not None:
+            r = r.new_zeros(n, int(groups.max()) + 1).index_add_(1, groups, r)
         found.append(-torch.xlogy(r, r).sum(1).mean() / math.log(r.shape[1]))
     return torch.stack(found)
 
@@ -318,6 +328,32 @@ def coverage_measures(mixture: GaussianMixture) -> dict[str, Measure]:
         return lambda samples, condition: getattr(mode_coverage(samples, mixture, condition), what)
 
     return {what: of(what) for what in ("entropy", "modes", "quality")} | {"diversity": diversity}
+
+
+def class_measures(images: GaussianMixture) -> dict[str, Measure]:
+    """What `hand_over` measures of images, by the nearest image of a kernel density with classes.
+
+    `entropy` and `modes` (see `ModeCoverage`) of the classes of the nearest images; `quality`, the share of samples
+    that are near an image, of the class asked for if there was one; `diversity`.
+    """
+    if images.labels is None:
+        raise ValueError("the mixture has no classes to count by: pass a kernel density with conditional=True")
+    labels = images.labels
+
+    def of(what: str) -> Measure:
+        return lambda samples, _: getattr(mode_coverage(samples, images, groups=labels), what)
+
+    def quality(samples: Tensor, condition: Tensor | None) -> Measured:
+        distance, nearest = images.distances(samples).min(1)
+        near = distance <= _reach(images)
+        return share_of(near if condition is None else near & ((labels[nearest] == condition) | (condition < 0)))
+
+    return {"entropy": of("entropy"), "modes": of("modes"), "quality": quality, "diversity": diversity}
+
+
+def _reach(mixture: GaussianMixture) -> float:
+    """Squared distance within which a sample is near a mode: 3 standard deviations in two dimensions."""
+    return float(chdtri(math.prod(mixture.shape), math.exp(-4.5)))
 
 
 def _apart(x: Tensor, y: Tensor) -> Tensor:

@@ -112,8 +112,8 @@ def flow(
 class FlowMap:
     """A perfect consistency function as a denoiser: what it believes is where the flow of `model` ends, Φ_{t→0}(x).
 
-    By `steps` steps of Heun's rule, the last of Euler's, so that it can be asked often; `flow` is exact. Its diffusion target is constant
-    along the flow, and sampling by one DDIM step from anywhere ends where the flow does (papers 044, 047, 071).
+    By `steps` steps of Heun's rule, the last of Euler's, so that it can be asked often; `flow` is exact. Its diffusion
+    target is constant along the flow, and one DDIM step from anywhere ends where the flow does (papers 044, 047, 071).
     """
 
     def __init__(self, model: Denoiser, steps: int = 30) -> None:
