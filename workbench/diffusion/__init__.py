@@ -1,11 +1,16 @@
 """Samplers → samplers: diffusion teachers, few-step students, and what each believes the final image to be."""
 
-from workbench.diffusion import lora
+from workbench.diffusion.boot import BOOT, Direct
 from workbench.diffusion.consistency import Consistency
 from workbench.diffusion.d_ode import DODE, adams_bashforth, distill_solver
 from workbench.diffusion.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
+from workbench.diffusion.dmd import DMD
+from workbench.diffusion.dp_dmd import DPDMD
+from workbench.diffusion.enhancing import Feedback, OneStep
 from workbench.diffusion.hand_over import hand_over, hybrid
+from workbench.diffusion.hyper_sd import TSCD
 from workbench.diffusion.kde import kernel_density, picture_scale, signed
+from workbench.diffusion.levels import EDMLevels, EvenLevels, LogNormalLevels
 from workbench.diffusion.making import DistillationError, Distilling, adam
 from workbench.diffusion.metrics import (
     Measured,
@@ -27,34 +32,48 @@ from workbench.diffusion.regress import Denoising, Regression, denoise, regress
 from workbench.diffusion.run import Run
 from workbench.diffusion.sampling import DDIM, DPMSolver, Euler, Heun, Renoise, SamplingError, sample
 from workbench.diffusion.schedules import VE, RectifiedFlow, Schedule, Trig, VPCosine, VPLinear
+from workbench.diffusion.sid import SiD
 from workbench.diffusion.signal import SignalDenoiser
 from workbench.diffusion.singlestep import DPMSolver2
 from workbench.diffusion.starting import denoiser, fresh
 from workbench.diffusion.target_rules import TargetRule
 from workbench.diffusion.targets import Tape, target_trajectories
+from workbench.diffusion.tdd import TDD
+from workbench.diffusion.teachers import digits_teacher
 from workbench.diffusion.trainer import distill, usage
 from workbench.diffusion.weighting import time_weight
 
 __all__ = [
+    "BOOT",
     "DDIM",
+    "DMD",
     "DODE",
+    "DPDMD",
+    "TDD",
+    "TSCD",
     "VE",
     "Consistency",
     "DPMSolver",
     "DPMSolver2",
     "Denoiser",
     "Denoising",
+    "Direct",
     "DistillationError",
     "Distilling",
+    "EDMLevels",
     "Euler",
+    "EvenLevels",
+    "Feedback",
     "FlowError",
     "FlowMap",
     "GaussianMixture",
     "Guided",
     "Heun",
+    "LogNormalLevels",
     "Measured",
     "ModeCoverage",
     "NetworkDenoiser",
+    "OneStep",
     "PrecisionRecall",
     "Prediction",
     "RectifiedFlow",
@@ -64,6 +83,7 @@ __all__ = [
     "Run",
     "SamplingError",
     "Schedule",
+    "SiD",
     "SignalDenoiser",
     "Tape",
     "TargetRule",
@@ -76,6 +96,7 @@ __all__ = [
     "curvature",
     "denoise",
     "denoiser",
+    "digits_teacher",
     "distill",
     "distill_solver",
     "diversity",
@@ -86,7 +107,6 @@ __all__ = [
     "hand_over",
     "hybrid",
     "kernel_density",
-    "lora",
     "mixture",
     "mmd",
     "mode_coverage",

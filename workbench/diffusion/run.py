@@ -2,7 +2,7 @@
 
 import copy
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -148,11 +148,12 @@ class Run:
             x, component = source.sample(n, generator)
             labels = None if source.labels is None else source.labels[component].to(self.device)
             return x.float().to(self.device), labels
-        if self.data is None and "pool" not in self.made:
-            self.made["pool"] = self._pool()
-        examples, labels = self.made["pool"] if self.data is None else self.data
+        if self.data is None:
+            _, examples, labels = self.pairs(POOL)
+        else:
+            examples, labels = self.data[0], self.data[1] if self.classes else None
         rows = torch.randint(len(examples), (n,), generator=generator).to(examples.device)
-        return examples[rows].to(self.device), labels[rows].to(self.device) if self.classes else None
+        return examples[rows].to(self.device), None if labels is None else labels[rows].to(self.device)
 
     def conditions(self, n: int, purpose: str = "condition") -> Tensor | None:
         """Classes as often as they occur, int64, (n,); None where there are none. Needs no data but labels."""
@@ -168,25 +169,32 @@ class Run:
             share = torch.zeros(self.classes).index_add_(0, exact.labels.cpu(), exact.weights.float().cpu())
         return torch.multinomial(share, n, replacement=True, generator=generator).to(self.device)
 
+    def pairs(self, n: int, guidance: float = 1.0, steps: int = 25) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Noises (n, *shape), where the teacher's path from each ends, and the classes, (n,); made once."""
+        key = f"{n} pairs, guidance {guidance:g}, {steps} steps"
+        if key not in self.made:
+            at = replace(self, iteration=0)
+            noise, condition = at.noise(n, "pairs"), at.conditions(n, "pairs")
+            self.made[key] = noise, self._sampled(noise, condition, guidance, steps), condition
+        made: tuple[Tensor, Tensor, Tensor | None] = self.made[key]
+        return made
+
     def log(self, **values: float | Tensor) -> None:
         """Add values of this iteration to curves of their own."""
         self.logged |= {name: float(value) for name, value in values.items()}
 
-    def _pool(self) -> tuple[Tensor, Tensor]:
-        generator = self.generator("pool", at=0)
-        noise = torch.randn(POOL, *self.shape, generator=generator).to(self.device)
-        condition = None
-        if self.classes:
-            condition = torch.randint(self.classes, (POOL,), generator=generator).to(self.device)
-        samples = torch.cat(
+    @torch.no_grad()
+    def _sampled(self, noise: Tensor, condition: Tensor | None, guidance: float, steps: int) -> Tensor:
+        teacher, parts = self.guided(guidance), range(0, len(noise), 1024)
+        return torch.cat(
             [
-                sample(self.teacher, part, sampler="dpm-solver++", steps=25, condition=of)
-                for part, of in zip(
-                    noise.split(1024), [None] * 4 if condition is None else condition.split(1024), strict=True
+                sample(
+                    teacher, noise[at : at + 1024], sampler="dpm-solver++", steps=steps,
+                    condition=None if condition is None else condition[at : at + 1024],
                 )
+                for at in parts
             ]
-        )
-        return samples, torch.full((POOL,), -1, device=self.device) if condition is None else condition
+        )  # fmt: skip
 
 
 def exact_part(model: Any) -> GaussianMixture | None:

@@ -25,7 +25,7 @@ def denoiser(record: DiffusionModel) -> NetworkDenoiser:
     torch.Size([5, 2])
     """
     schedule = schedules.schedule(record.schedule)
-    kind = SignalDenoiser if record.kind == "signal" else NetworkDenoiser
+    kind = SignalDenoiser if record.kind.startswith("signal") else NetworkDenoiser
     made = kind(record.build(), schedule, record.shape, record.kind, len(record.classes))
     return made.eval().requires_grad_(False)
 

@@ -26,8 +26,8 @@ class DiffusionModel(Record):
     state
         Its weights, a ``state_dict``: of the moving average where one was kept.
     kind
-        What the network says of a state: see `workbench.diffusion.predictions.read`; or ``"signal"``, for a network
-        that takes the initial noise and a time (BOOT).
+        What the network says of a state: see `workbench.diffusion.predictions.read`; or ``"signal"`` and
+        ``"signal velocity"``, for a network that takes the initial noise and a time (BOOT).
     schedule
         Name and parameters of the noise schedule.
     shape
