@@ -9,12 +9,12 @@ const FINE = 400; // positions of a slider over real numbers
 
 /**
  * @param {import("./frame.js").Frame} frame
- * @param {{ name: string, label: string, symbol?: string, help: string, move: (value: number) => void, reset?: () => void, touch?: (on: boolean) => void }} what
+ * @param {{ name: string, label: string, symbol?: string, help: string, move: (value: number) => void, reset?: () => void, back?: string, touch?: (on: boolean) => void }} what
  */
-export function createSlider(frame, { name, label, symbol, help, move, reset, touch }) {
+export function createSlider(frame, { name, label, symbol, help, move, reset, back = "as fitted", touch }) {
   const input = el("input", { type: "range", "data-testid": `slider-${name}`, "aria-label": label, title: help });
   const readout = el("output", { class: "dw-slider-value", "data-testid": `value-${name}` });
-  const undo = el("button", { class: "dw-button dw-undo", title: `${label} as fitted`, "aria-label": `${label} as fitted`, "data-testid": `reset-${name}`, hidden: true }, "↺");
+  const undo = el("button", { class: "dw-button dw-undo", title: `${label} ${back}`, "aria-label": `${label} ${back}`, "data-testid": `reset-${name}`, hidden: true }, "↺");
   const caption = el("span", { class: "dw-slider-label" }, symbol && el("i", { class: "dw-symbol" }, symbol), symbol ? " " : "", label);
   const node = el("div", { class: "dw-slider", "data-slider": name, title: help }, caption, input, readout, undo);
   /** @type {Position} */
