@@ -4,7 +4,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from workbench.condensation import DD, Descent, Experts, Run, condense, replay, unroll
+from workbench import records
+from workbench.condensation import (
+    DD,
+    FYI,
+    Descent,
+    Experts,
+    Run,
+    condense,
+    evaluate,
+    export,
+    open_images,
+    replay,
+    unroll,
+)
 from workbench.condensation.dd import DecayingAdam, inverse_softplus
 from workbench.condensation.unroll import cross_entropy
 
@@ -137,6 +150,29 @@ def test_record_says_how_to_take_its_steps_again(tiny, steps):
     assert frame["step size"].tolist()[1:] == made.step_size.tolist()
     assert again.confusion(tiny.test).sum() == 30
     assert again.accuracy(tiny.test)[0, -1] == pytest.approx(again.confusion(tiny.test).diag().sum() / 30)
+
+
+@pytest.mark.parametrize("form", ["in memory", "saved", "npz", "folder", "mirrored"])
+def test_evaluation_and_replay_see_the_batches_that_were_learned(tiny, tmp_path, form):
+    method = DD(ipc=4, steps=2, passes=2, weights="random", students=1, real_batch=20, step_size=0.3, **SMALL)
+    host = FYI(method) if form == "mirrored" else method
+    made = condense(tiny, host, iterations=2, progress=False, device="cpu")
+    first, second = [0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]
+    assert [rows.nonzero().flatten().tolist() for rows in made.step_images] == [first, second] * 2
+    back = made
+    if form == "saved":
+        back = records.open(made.save(tmp_path / "set.safetensors"))
+    elif form in ("npz", "folder"):
+        back = open_images(export(made, tmp_path / ("set.npz" if form == "npz" else "set")))
+        made = made.replace(images=back.images)  # pictures are rounded to bytes
+    assert back.step_images.tolist() == made.step_images.tolist()
+    test = tiny.test.to(dtype=made.images.dtype)
+    path = replay(made, [5, 6]).accuracy(test)
+    whole = replay(made.replace(step_images=None), [5, 6]).accuracy(test)
+    score = {"seeds": [5, 6], "step_size": True, "references": False, "progress": False, "points": 4}
+    found = evaluate(back, tiny, "mlp", options={"mlp": SMALL["options"]}, **score)
+    torch.testing.assert_close(found.curves["distilled"][0], path[:, 1:])
+    assert not torch.equal(path, whole)
 
 
 def test_replay_asks_for_what_a_record_does_not_say(tiny):

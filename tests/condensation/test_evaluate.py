@@ -202,8 +202,12 @@ def test_learned_step_size_is_the_learning_rate(data, distilled):
     torch.testing.assert_close(asked.curves["distilled"], given.curves["distilled"])
 
 
+ALTERNATELY = torch.tensor([[True, False], [False, True]]).repeat(2, 3)
+"""Four steps on three classes of two images: the first image of each class, the second, the first, the second."""
+
+
 def test_learned_step_sizes_are_the_steps_of_a_replay(data):
-    tiny = made(data, 2, step_size=torch.tensor([0.3, 0.1, 0.2, 0.4]), settings={"steps": 2},
+    tiny = made(data, 2, step_size=torch.tensor([0.3, 0.1, 0.2, 0.4]), step_images=ALTERNATELY,
                 spec=build("mlp", data, width=8, depth=1).spec)  # fmt: skip
     found = evaluate(tiny, data, "mlp", seeds=[0, 1], step_size=True, points=4, **PLAIN, **SMALL)
     single = tiny.replace(images=tiny.images.float())
@@ -212,6 +216,29 @@ def test_learned_step_sizes_are_the_steps_of_a_replay(data):
     assert found.curve_steps["distilled"] == (1, 2, 3, 4)
     with pytest.raises(ValueError, match="replay"):
         score_history(with_snapshots(tiny), data, "mlp", step_size=True)
+    for changes in ({"loss": SoftCrossEntropy(2.0)}, {"temperature": 2.0}):
+        with pytest.raises(ValueError, match="repeats the distilled steps"):
+            evaluate(tiny, data, "mlp", seeds=1, step_size=True, **changes, **PLAIN, **SMALL)
+
+
+def test_an_image_taken_out_changes_no_other_images_steps(data):
+    tiny = made(data, 2, step_size=torch.tensor([0.3, 0.1, 0.2, 0.4]), step_images=ALTERNATELY)
+    rest = tiny.without([2])
+    assert rest.step_images.tolist() == ALTERNATELY[:, [0, 1, 3, 4, 5]].tolist()
+    found = evaluate(rest, data, "mlp", seeds=[3], step_size=True, points=4, **PLAIN, **SMALL)
+    network = build("mlp", data, seed=3, **SMALL["options"]["mlp"])
+    for rate, kept in zip([0.3, 0.1, 0.2, 0.4], [[0, 3], [1, 2, 4], [0, 3], [1, 2, 4]], strict=True):
+        loss = F.cross_entropy(network(rest.images[kept].float()), rest.labels[kept])
+        network.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.sub_(rate * weight.grad)
+    with torch.no_grad():
+        right = network(data.test.inputs.float()).argmax(1) == data.test.labels
+    assert found.accuracy[0, 0] == pytest.approx(right.double().mean().item())
+    with pytest.raises(ValueError, match="step 2 of 4 has lost all its images"):
+        evaluate(tiny.take([0, 2, 4]), data, "mlp", seeds=1, step_size=True, **PLAIN, **SMALL)
 
 
 def with_snapshots(distilled, k=3):

@@ -322,13 +322,25 @@ def test_a_strangers_table_of_metadata(tmp_path, tiny):
             open_images(tmp_path, tiny)
 
 
-def test_a_view_that_is_not_known_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ({"view": {"hologram": True}}, "view names 'hologram'"),
+        ({"view": ["tiles"]}, "cannot be"),
+        ({"view": {"tiles": "two"}}, "cannot be"),
+        ({"step_size": "small"}, "cannot be"),
+        ({"step_size": [0.1], "step_images": [[6]]}, "cannot be"),
+        ({"step_size": [0.1, 0.2], "step_images": [[0]]}, "zip"),
+        ({"step_images": [[0]]}, "zip"),
+    ],
+)
+def test_a_use_that_cannot_be_is_refused(tmp_path, about, says):
     path = export(a_set(), tmp_path / "few.npz")
     with np.load(path) as file:
         held = dict(file)
-    held["about"] = np.array(json.dumps({"view": {"hologram": True}}))
+    held["about"] = np.array(json.dumps(about))
     np.savez(path, **held)
-    with pytest.raises(ValueError, match="view names 'hologram'"):
+    with pytest.raises(DataError, match=f"few.npz says something of its view or steps that .*{says}"):
         open_images(path)
 
 

@@ -136,6 +136,7 @@ class DD:
         network: FlatNetwork = run.made["network"]
         return {
             "step_size": F.softplus(synthetic.leaves["step_logits"].detach()),
+            "step_images": self.seen(run.classes),
             "spec": network.spec,
             "start": network.state(run.made["start"]) if self.weights == "fixed" else {},
         }
@@ -147,6 +148,15 @@ class DD:
         each = self.ipc // self.steps
         first = torch.arange(classes) * self.ipc + n % self.steps * each
         return (first[:, None] + torch.arange(each)).flatten()
+
+    def seen(self, classes: int) -> Tensor | None:
+        """Which stored images each step sees, bool, shape (steps · passes, n); None: all."""
+        if self.steps == 1 or not self.passes:
+            return None
+        seen = torch.zeros(self.steps * self.passes, classes * self.ipc, dtype=torch.bool)
+        for n in range(len(seen)):
+            seen[n, self.rows(n, classes)] = True
+        return seen
 
     def starts(self, run: Run) -> Tensor:
         """θ_0 of this iteration: shape (P,) where it is fixed, else (students, P)."""

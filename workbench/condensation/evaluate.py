@@ -81,8 +81,8 @@ def evaluate(
     temperature
         Logit temperature of soft labels.
     step_size
-        Train with the learning rate that was learned with the images: one rate for `epochs` under `schedule`, or one
-        for each step of plain gradient descent on the whole set.
+        Train with the learning rate that was learned with the images: one rate for `epochs` under `schedule`; or one
+        for each step of plain gradient descent, on the images of that step, as `workbench.condensation.replay` does.
     own_start
         A set made for certain initial weights (its `start`) is learned from those, in the network it was made with;
         other networks, and with False all, start anew from each seed.
@@ -156,8 +156,11 @@ def evaluate(
     if step_size:
         recipe = with_step_size(recipe, distilled)
     course = course_of(distilled, owner) if step_size else None
-    if course is not None and (teacher is not None or augment is not None):
-        raise ValueError("step_size=True with a rate for each step repeats the distilled steps: no teacher, no augment")
+    if course is not None and not (teacher is augment is loss is None and temperature == 1):
+        raise ValueError(
+            "step_size=True with a rate for each step repeats the distilled steps: leave out teacher, augment, loss "
+            "and temperature"
+        )
     own = Lesson(examples, soft_labels(kind, probabilities, teacher, temperature, distilled), course)
     lessons: dict[str, list[Lesson]] = {"distilled": [own] * len(numbers)}
     recipes = {"distilled": recipe}

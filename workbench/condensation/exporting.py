@@ -152,7 +152,15 @@ def _about(distilled: DistilledSet) -> dict[str, Any]:
         "classes": list(distilled.classes),
         "view": distilled.view,
         "step_size": None if distilled.step_size is None else distilled.step_size.tolist(),
+        "step_images": None if distilled.step_images is None else _step_images(distilled),
     }
+
+
+def _step_images(distilled: DistilledSet) -> list[list[int]]:
+    """Of each step, the images it sees: positions among the images sorted by class."""
+    assert distilled.step_images is not None
+    seen = distilled.step_images[:, distilled.hard_labels.argsort(stable=True)]
+    return [rows.nonzero().flatten().tolist() for rows in seen]
 
 
 def _constants(distilled: DistilledSet) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """`open_images`: the distilled images of others, from the files that they publish."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -137,8 +137,6 @@ def _assembled(
         stored = (raw - mean) / std
     _check_range(path, raw, kind, own=found.constants is not None)
     order = (labels.argmax(1) if soft else labels).argsort(stable=True)
-    step, view = found.about.get("step_size"), dict(found.about.get("view") or {})
-    views_of(view)  # refuses one that is not known
     return DistilledSet(
         name=name or str(found.about.get("name") or path.stem),
         method=str(found.about.get("method") or "file"),
@@ -147,10 +145,25 @@ def _assembled(
         classes=classes,
         mean=mean.float(),
         std=std.float(),
-        view=view,
-        step_size=None if step is None else torch.tensor(step),
+        **_use(path, found.about, len(order)),
         settings={"file": path.name, "values": kind},
     )
+
+
+def _use(path: Path, about: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """How an exported set of n images wants to be used, as it says itself."""
+    view, rates, seen = about.get("view") or {}, about.get("step_size"), about.get("step_images")
+    try:
+        views_of(view)
+        fields: dict[str, Any] = {"view": dict(view)}
+        fields["step_size"] = None if rates is None else torch.tensor(rates, dtype=torch.float32)
+        if seen is not None:
+            fields["step_images"] = torch.zeros(0 if rates is None else len(rates), n, dtype=torch.bool)
+            for step, rows in zip(fields["step_images"], seen, strict=True):
+                step[torch.tensor(rows, dtype=torch.int64)] = True
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"{path} says something of its view or steps that cannot be: {error}") from None
+    return fields
 
 
 def _as_images(images: Tensor, path: Path) -> Tensor:

@@ -127,19 +127,20 @@ def schedule(
     Raises
     ------
     ValueError
-        The record does not say the number of steps or their size.
+        The record does not say the number of steps or their size; or a step's images were all taken out.
     """
     learned = distilled.step_size
     if learned is None and step_size is None:
         raise ValueError(f"{distilled.name!r} has no step size of its own: pass step_size")
     if learned is not None and learned.ndim and steps is None:
         sizes = learned if step_size is None else torch.full_like(learned, step_size)
-        groups = int(distilled.settings.get("steps", 1))
-        if groups == 1:
+        seen = distilled.step_images
+        if seen is None:
             return sizes, [None] * len(sizes)
-        each = distilled.ipc // groups
-        within = torch.arange(len(distilled)) % distilled.ipc
-        return sizes, [(within // each == n % groups).nonzero().flatten() for n in range(len(sizes))]
+        if not bool(seen.any(1).all()):
+            lost = int((~seen.any(1)).nonzero()[0])
+            raise ValueError(f"step {lost + 1} of {len(sizes)} has lost all its images: put one of them back")
+        return sizes, [rows.nonzero().flatten() for rows in seen]
     count = distilled.settings.get("steps") if steps is None else steps
     if not isinstance(count, int):
         raise ValueError(  # noqa: TRY004 - what is missing is a value

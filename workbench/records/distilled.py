@@ -36,6 +36,8 @@ class DistilledSet(Record):
         `workbench.condensation.examples` applies it.
     step_size
         The learning rate learned with the images, shape () or one per step, shape (steps,); None if none was.
+    step_images
+        Which images each of those steps sees, bool, shape (steps, n); None: each sees all.
     start
         The initial weights the images were made for, a ``state_dict``; empty: any.
     spec
@@ -74,6 +76,7 @@ class DistilledSet(Record):
     std: Tensor
     view: dict[str, Any] = field(default_factory=dict)
     step_size: Tensor | None = None
+    step_images: Tensor | None = None
     start: dict[str, Tensor] = field(default_factory=dict)
     spec: dict[str, Any] | None = None
     loss: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -100,6 +103,13 @@ class DistilledSet(Record):
                 f"labels have shape {tuple(self.labels.shape)}; {n} images of {count} classes need ({n},) "
                 f"or ({n}, {count})"
             )
+        if self.step_images is not None:
+            steps = 0 if self.step_size is None else self.step_size.numel()
+            if self.step_images.shape != (steps, n) or self.step_images.dtype != torch.bool:
+                raise ValueError(
+                    f"step_images is {self.step_images.dtype} of shape {tuple(self.step_images.shape)}; "
+                    f"{steps} step sizes and {n} images need booleans of shape ({steps}, {n})"
+                )
         if not self.soft:
             wrong = ((self.labels < 0) | (self.labels >= count)).nonzero()
             if self.labels.is_floating_point() or len(wrong):
@@ -180,6 +190,7 @@ class DistilledSet(Record):
         return self.replace(
             images=self.images[rows],
             labels=self.labels[rows],
+            step_images=None if self.step_images is None else self.step_images[:, rows],
             snapshots=None if self.snapshots is None else self.snapshots[:, rows],
             snapshot_labels=None if self.snapshot_labels is None else self.snapshot_labels[:, rows],
             source=None if self.source is None else self.source[rows],
