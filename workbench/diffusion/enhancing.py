@@ -98,6 +98,8 @@ class OneStep:
         Weight of the squared error.
     fake_steps
         Steps of the fake network for each of the student.
+    fake_start
+        Iterations of the fit to the teacher that an exact teacher's fake network starts from.
     pool
         Noises whose end on the teacher's path is known.
     least, most
@@ -108,6 +110,7 @@ class OneStep:
 
     anchor: float = 1.0
     fake_steps: int = 3
+    fake_start: int = 1000
     pool: int = 4096
     least: float = 0.02
     most: float = 0.98
@@ -119,7 +122,7 @@ class OneStep:
 
     def networks(self, run: Run) -> dict[str, Any]:
         # The fake begins as a model of the data, whatever the student has become.
-        fake = replace(run, network=None, made={}).start()
+        fake = replace(run, network=None, made={}).start(steps=self.fake_start)
         return {"student": run.start(), "fake": fake}
 
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:

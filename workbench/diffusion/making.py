@@ -196,7 +196,9 @@ class Making:
         there = [gradient for gradient in gradients if gradient is not None]
         size = torch.stack(torch._foreach_norm(there)).norm() if there else loss.new_zeros(())  # noqa: SLF001 - what torch's own clipping is made of
         if not math.isfinite(float(loss.detach() + size)):
-            raise NotFiniteError(f"loss of the {name}" if not math.isfinite(float(loss)) else f"{name}'s gradient")
+            raise NotFiniteError(
+                f"loss of the {name}" if not math.isfinite(float(loss.detach())) else f"{name}'s gradient"
+            )
         clip = getattr(self.method, "clip", None)
         if clip is not None and float(size) > clip:
             torch._foreach_mul_(there, clip / float(size))

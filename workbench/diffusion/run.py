@@ -89,11 +89,12 @@ class Run:
             chosen = fresh(self.teacher, self.network, kind=kind, seed=self.seed)
         return self._own(chosen)
 
-    def start(self, kind: str = "velocity") -> NetworkDenoiser:
+    def start(self, kind: str = "velocity", steps: int | None = None) -> NetworkDenoiser:
         """A network that says what the teacher says: a copy of the teacher's, or one fitted to it.
 
         Each call gives one of its own. A fit is made once; it is of `kind` unless the user chose a network that is
-        not: every kind can be read as any other.
+        not: every kind can be read as any other. `steps` is the number of the fit's iterations, by default that of
+        `Regression`.
         """
         if self.resuming or standing(self.network, self.teacher) is not None:
             return self.blank(kind)
@@ -103,7 +104,7 @@ class Run:
 
             assert not isinstance(self.network, DiffusionModel)
             fitted = regress(
-                self.teacher, self.network, kind=kind, data=self.data, seed=self.seed, device=self.device,
+                self.teacher, self.network, kind=kind, steps=steps, data=self.data, seed=self.seed, device=self.device,
                 progress=self.progress, name="start of the student",
             )  # fmt: skip
             self.made[key] = denoiser(fitted)

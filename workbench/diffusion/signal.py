@@ -13,8 +13,8 @@ EARLIEST = 1e-3
 class SignalDenoiser(NetworkDenoiser):
     """y_θ(ε, t), the signal part of the state: x_t = α_t y_θ(ε, t) + σ_t ε (paper 031).
 
-    Its `kind` says how y is read from the network's output: ``"signal"``, as it is; ``"signal velocity"``, ε minus it, so
-    that a network of velocities on rectified flow starts with what it says of pure noise.
+    Its `kind` says how y is read from the network's output: ``"signal"``, as it is; ``"signal velocity"``, ε minus it,
+    so that a network of velocities on rectified flow starts with what it says of pure noise.
 
     As a `Denoiser` it is meant for one step: a state is taken to be the first, σ_t ε, and what is believed of it is the
     end of the trajectory, y_θ(ε, 0).
