@@ -49,7 +49,7 @@ def hand_over(explorer: "TargetTrajectoryExplorer", job: Job) -> None:
 
 
 ACTIONS: dict[str, Callable[["TargetTrajectoryExplorer", Job], Any]] = {
-    "resample": resample,
+    "samples": resample,
     "launch": launch,
     "hand-over": hand_over,
 }

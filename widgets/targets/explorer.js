@@ -80,6 +80,7 @@ function render({ model, el: host }) {
     const beside = now === "plane" && (!several() || model.get("arrange") === "together") && width > tall + 200;
     both.toggleAttribute("data-beside", beside);
     views[now].update(theme, width, tall);
+    curves.node.hidden = now === "hand-over"; // a hand-over is swept over switches, not over steps
     curves.update(theme, beside);
     controls.update(theme);
     inspector.update(theme);

@@ -95,7 +95,7 @@ export function createHandOver(frame, scene) {
       fill(
         cells,
         ...Array.from({ length: found.steps }, (_, i) => {
-          const one = el("button", { class: "dw-step", "data-testid": `step-${i + 1}` }, el("b", {}), el("span", { class: "dw-fine" }, `${short(found.times[i])} → ${short(found.times[i + 1])}`));
+          const one = el("button", { class: "dw-step", "data-testid": `step-${i + 1}` }, el("b", {}), el("span", { class: "dw-fine" }, `${i + 1}: ${short(found.times[i])} → ${short(found.times[i + 1])}`));
           one.addEventListener("click", () => frame.guard(() => choose(chosen() === i + 1 ? (way() === "switches" ? i : 0) : i + 1)));
           return one;
         }),

@@ -51,7 +51,7 @@ export function createHandOverMeasures(frame, choose) {
       }
       if (!names.length) return;
       const ink = runColour("other", 0, theme.dark); // neither the base nor the student: what both make together
-      const columns = Math.max(1, Math.min(2, Math.floor(width / 160)));
+      const columns = Math.max(1, Math.min(2, names.length, Math.floor(width / 160)));
       node.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
       const each = Math.floor((width - 14 * (columns - 1)) / columns);
       const x = Array.from({ length: found.steps + 1 }, (_, k) => k);
@@ -70,7 +70,7 @@ export function createHandOverMeasures(frame, choose) {
           theme,
           {
             label: `${KNOWN[name]?.title ?? name} by ${of}: ${sweep.values.map((one, k) => `${k}: ${short(one)}`).join(", ")}`,
-            x: { low: -0.25, high: found.steps + 0.25, title: each < 170 ? (way === "switches" ? "base steps" : "base step") : of, whole: true, names: x.map((k) => (way === "positions" && k === 0 ? "none" : String(k))) },
+            x: { low: -0.25, high: found.steps + 0.25, title: each < 230 ? (way === "switches" ? "base steps" : "base step") : of, whole: true, names: x.map((k) => (way === "positions" && k === 0 ? "none" : String(k))) },
             y: { low: Math.max(bottom - room, all.every((one) => one >= 0) ? 0 : -Infinity), high: top + room, title: "" },
             layers: [
               // What all other ways come to: the student alone.

@@ -48,7 +48,7 @@ export function createInspector(frame, scene) {
       const width = frame.inspector.clientWidth - (frame.root.hasAttribute("data-narrow") ? 0 : 18);
       const label = scene.className(seed);
       const pinned = scene.seeds();
-      write(name, `seed ${seed}${label ? ` · ${label}` : ""}`);
+      write(name, `seed ${seed}${label ? `, class ${label}` : ""}`);
       write(tag, pinned.includes(seed) ? (pinned.length > 1 ? `1 of ${pinned.length} selected` : "selected") : "preview");
       const rest = pinned.filter((one) => one !== seed);
       others.hidden = !rest.length;
@@ -69,7 +69,8 @@ export function createInspector(frame, scene) {
       paths.node.hidden = kind === "images";
       if (kind === "images") films.update(theme, seed, width);
       else paths.update(theme, seed, Math.min(width, 340));
-      now(seed, plane.exact);
+      figures.hidden = !plane.exact;
+      if (plane.exact) now(seed);
       distances(theme, seed, width);
     },
   };
@@ -77,16 +78,15 @@ export function createInspector(frame, scene) {
   /**
    * Where the seed is now in each run, as numbers.
    * @param {number} seed
-   * @param {boolean} exact
    */
-  function now(seed, exact) {
+  function now(seed) {
     const runs = scene.runs();
     const rows = runs.map((one) => {
       const index = scene.indexOf(one);
       const pair = (/** @type {import("./scene.js").Kind} */ which) => scene.place(one, which, index, seed).map((value) => short(value)).join(", ");
-      return [one.name, ...(exact ? [pair("states"), pair("targets")] : []), short(scene.apart(one, index)[seed])];
+      return [one.name, pair("states"), pair("targets"), short(scene.apart(one, index)[seed])];
     });
-    const columns = ["run", ...(exact ? ["x_t", "x̂₀"] : []), "‖x̂₀ − sample‖"];
+    const columns = ["run", "x_t", "x̂₀", "‖x̂₀ − sample‖"];
     const state = JSON.stringify([columns, rows]);
     if (state === told) return;
     told = state;
@@ -105,7 +105,7 @@ export function createInspector(frame, scene) {
     const lines = runs.map((one) => ({ one, x: Array.from({ length: one.steps + 1 }, (_, k) => scene.placeOf(one, k) + 1), y: Array.from({ length: one.steps + 1 }, (_, k) => (k < one.steps ? scene.apart(one, k)[seed] : 0)) }));
     const [, most] = extent(lines.flatMap(({ y }) => y));
     const halves = lines.map(({ one, y }) => ({ one, step: y.findIndex((value) => value <= y[0] / 2) + 1 }));
-    write(courseTitle, "");
+    write(courseTitle, runs.map((one) => `${one.name} ${short(scene.apart(one, scene.indexOf(one))[seed])}`).join(", "));
     course.update(
       theme,
       {

@@ -4,7 +4,7 @@ import { el, fill, sharp, write } from "../parts/dom.js";
 import { facts } from "../parts/tooltip.js";
 
 const MOST = 9; // frames of a film
-const LARGE = 300;
+const LARGE = 270;
 
 /**
  * @param {import("../parts/frame.js").Frame} frame
@@ -126,7 +126,7 @@ export function createFilms(frame, scene) {
       const one = runs[k];
       const here = scene.indexOf(one);
       const kept = frames(one);
-      const size = Math.floor(width / Math.min(MOST, Math.max(kept.length, 5))) - 4;
+      const size = Math.floor(width / Math.min(MOST, Math.max(kept.length, 5))) - 6; // and what is around it
       strip.title.style.color = scene.colour(one, theme.dark);
       const nearest = kept.reduce((best, index) => (Math.abs(index - here) < Math.abs(best - here) ? index : best), kept[0]);
       strip.cells.forEach((cell, i) => {

@@ -1,7 +1,7 @@
 // Launches: where each went, by each model, how far apart they ended, and a way to take them off the plane again.
 
 import { at, tensor } from "../parts/arrays.js";
-import { el, fill, write } from "../parts/dom.js";
+import { el, fill, number, write } from "../parts/dom.js";
 import { short } from "../parts/plot.js";
 import { paint } from "./scene.js";
 
@@ -70,7 +70,7 @@ export function createLaunches(frame, scene) {
       if (run) mark.style.borderColor = mark.style.backgroundColor = scene.colour(run, theme.dark);
       const path = /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, flight.targets, "launches_arrays"));
       const [x, y] = path.data.slice(-2);
-      return el("span", { class: "dw-end" }, picture(flight), mark, `${flight.run}${scene.content().plane.exact ? ` ${short(x, 2)}, ${short(y, 2)}` : ""}`, flight.apart > 0 && el("span", { class: "dw-quiet" }, `${short(flight.apart, 2)} from ${launch.runs[0].run}`));
+      return el("span", { class: "dw-end" }, picture(flight), mark, `${flight.run}${scene.content().plane.exact ? ` ${number(x, 2)}, ${number(y, 2)}` : ""}`, flight.apart > 0 && el("span", { class: "dw-quiet" }, `${number(flight.apart, 2)} from ${launch.runs[0].run}`));
     });
     const off = can && el("button", { class: "dw-button dw-tiny", title: "Take it off the plane", "aria-label": `Remove the launch from ${from}` }, "×");
     if (off) off.addEventListener("click", () => frame.requests.ask("launch", { remove: k }));

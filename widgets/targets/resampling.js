@@ -27,7 +27,7 @@ export function createResampling(frame) {
       wished = null;
       frame.invalidate();
     };
-    frame.requests.ask("resample", wished, over, { patient: true, failed: over });
+    frame.requests.ask("samples", wished, over, { patient: true, failed: over });
   }
 
   /** @param {Partial<{ sampling: Record<string, Wish>, adapter_scale: number }>} changes */
