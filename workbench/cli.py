@@ -215,7 +215,9 @@ def _print_result(result: "StudyResult") -> None:
     print()
     for claim in result.claims:
         print(f"{'asserted' if claim.asserted else 'reported'}  {claim.summary()}")
-    print("\nall asserted claims hold" if result.passed else "\nan asserted claim fails")
+    some = any(claim.asserted for claim in result.claims)
+    holding = "all asserted claims hold" if some else "no claim is asserted here"
+    print(f"\n{holding if result.passed else 'an asserted claim fails'}")
 
 
 def _result_as_dict(result: "StudyResult") -> dict[str, Any]:

@@ -33,7 +33,8 @@ def test_a_study_runs_on_other_data_and_its_result_survives_a_file(paper, monkey
     assert result.settings["data"] == "digit-pairs"
     assert result.settings["seeds"] == [7, 8]
     assert all(claim.seeds == 2 for claim in result.claims)
-    assert any(claim.asserted for claim in result.claims)
+    assert not any(claim.asserted for claim in result.claims)
+    assert "margins were set on digit" in result.notes
     assert result.to_frame()["accuracy"].between(0, 1).all()
     assert any(isinstance(record, records.DistilledSet) for record in result.records.values())
     again = records.open(result.save(tmp_path / "study.safetensors"))

@@ -8,7 +8,9 @@ import pytest
 
 import workbench as wb
 from workbench import records, studies
+from workbench.studies.claims import asserted, estimate
 from workbench.studies.compare import Length
+from workbench.studies.setting import Setting
 
 TINY = Length(3, 1e-2)
 OURS = {
@@ -41,7 +43,8 @@ def test_a_study_runs_on_other_data_and_its_result_survives_a_file(paper, monkey
     assert result.settings["data"] == "digit-pairs"
     assert result.settings["seeds"] == [0, 1]
     assert len(result.claims) >= 5
-    assert any(claim.asserted for claim in result.claims)
+    assert not any(claim.asserted for claim in result.claims)
+    assert "margins were set on digit" in result.notes
     assert all(claim.seeds == 2 for claim in result.claims)
     assert {"teacher"} < set(result.records)
     assert result.to_frame()["accuracy"].between(0, 1).all()
@@ -58,3 +61,16 @@ def test_bad_arguments_are_named_before_anything_is_trained(paper):
         studies.run(paper, seeds=0)
     with pytest.raises(ValueError, match="no classes"):
         studies.run(paper, data=wb.data.load("diabetes"))
+
+
+@pytest.mark.parametrize(
+    ("data", "asserts"),
+    [(None, True), ("digits", True), (wb.data.load("digits").per_class(2), True), ("digit-pairs", False)],
+)
+def test_claims_are_asserted_on_the_data_their_margins_were_set_on(data, asserts):
+    given = {"root": None, "seeds": 1, "budget": "small", "device": "cpu", "seeds_small": 1, "seeds_full": 1}
+    setting = Setting.of(data, **given)
+    claim = asserted("it is so", estimate([1.0, 2.0]), ">", 0.0)
+    result = setting.result(paper=1, title="Is it?", rows=[], claims=[claim], records={}, settings={}, notes="Yes.")
+    assert [one.asserted for one in result.claims] == [asserts]
+    assert (result.notes == "Yes.") == asserts

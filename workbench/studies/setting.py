@@ -21,6 +21,8 @@ class Setting(Generic[Data]):
     budget: str
     device: str
     started: float
+    usual: str | None = None
+    """What its claims' margins were set on, where the data are something else: there no claim is asserted."""
 
     @classmethod
     def of(
@@ -66,7 +68,8 @@ class Setting(Generic[Data]):
         resolved = resolve(data, default, root)
         if not resolved.classes:
             raise ValueError(f"data {resolved.name!r} has no classes; this study compares classifiers")
-        return Setting(resolved, chosen, budget, device, started)
+        other = (data.name if isinstance(data, Dataset) else data) not in (None, default)
+        return Setting(resolved, chosen, budget, device, started, default if other else None)
 
     @classmethod
     def around(
@@ -96,7 +99,7 @@ class Setting(Generic[Data]):
         settings: dict[str, Any],
         notes: str,
     ) -> StudyResult:
-        """The study's record.
+        """The study's record. On other data than the usual ones its claims are reported, whatever they ask for.
 
         Parameters
         ----------
@@ -111,6 +114,12 @@ class Setting(Generic[Data]):
         settings
             Added to data, seeds, budget and device.
         """
+        if self.usual is not None:
+            claims = [claim.replace(asserted=False) for claim in claims]
+            notes = (
+                f"{notes} The margins were set on {self.usual}: on other data, as here, claims are reported and none "
+                "is asserted."
+            ).lstrip()
         named = {key if isinstance(key, str) else key[0]: record for key, record in records.items()}
         return StudyResult(
             paper=paper,
