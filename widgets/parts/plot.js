@@ -266,12 +266,13 @@ function stamp(colour, paper, width, hollow) {
 }
 
 /**
+ * Draw the layers of a chart, its cursor and its ring, on axes that are there.
  * @param {CanvasRenderingContext2D} context
  * @param {import("./theme.js").Theme} theme
- * @param {Chart} chart
+ * @param {Pick<Chart, "layers" | "cursor" | "ring">} chart
  * @param {Scales} scales
  */
-function paint(context, theme, chart, { x, y, box }) {
+export function paint(context, theme, chart, { x, y, box }) {
   context.save();
   context.beginPath();
   context.rect(box.left - 6, box.top - 6, box.right - box.left + 12, box.bottom - box.top + 7);

@@ -17,11 +17,15 @@ export function createCurves(frame, scene) {
   const { model } = scene;
   const plots = Object.entries(MEASURES).map(([name, { title, help }]) => {
     const plot = createPlot(frame, `curve-${name}`, { pick: (x) => scene.go(Math.max(0, Math.round(x) - 1)) });
-    const node = el("figure", { class: "dw-figure", title: help }, el("figcaption", {}, title), plot.node);
-    return { name, plot, node };
+    const cursor = el("div", { class: "dw-cursor", "aria-hidden": "true" });
+    const node = el("figure", { class: "dw-figure", title: help }, el("figcaption", {}, title), el("div", { class: "dw-chart" }, plot.node, cursor));
+    return { name, plot, node, cursor };
   });
   const ask = el("button", { class: "dw-button dw-outlined", "data-testid": "measure-error", title: "Follows the exact path over each step: some hundred calls of the model" }, "measure the error of each step");
   let busy = false;
+  let drawn = "";
+  /** @type {any} */
+  let of = null;
   const over = () => {
     busy = false;
     frame.invalidate();
@@ -46,8 +50,16 @@ export function createCurves(frame, scene) {
       for (const { name, node: figure } of plots) figure.hidden = !scene.has(name);
       const width = plots.find(({ node: figure }) => !figure.hidden)?.node.clientWidth ?? 0;
       if (!width) return;
-      for (const { name, plot, node: figure } of plots) {
+      const key = JSON.stringify([width, beside, theme, clock.name, scene.content().revision]);
+      const stale = key !== drawn || model.get("curves") !== of;
+      [drawn, of] = [key, model.get("curves")];
+      const place = scene.position() + 1;
+      for (const { name, plot, node: figure, cursor } of plots) {
         if (figure.hidden) continue;
+        if (!stale) {
+          move(cursor, plot, place);
+          continue;
+        }
         const { title, log = false } = MEASURES[name];
         /** @type {import("../parts/plot.js").Layer[]} */
         const layers = [];
@@ -69,18 +81,31 @@ export function createCurves(frame, scene) {
         plot.update(
           theme,
           {
-            label: `${title} by step: ${scene.runs().map((one) => `${one.name} ${short(scene.curve(one, name)?.[Math.min(scene.indexOf(one), one.steps - 1)])}`).join(", ")}`,
+            label: `${title} by step: ${scene.runs().map((one) => `${one.name} from ${short(scene.curve(one, name)?.[0])} to ${short(scene.curve(one, name)?.[one.steps - 1])}`).join(", ")}`,
             x: { low: 1, high: clock.steps + 1, title: `step of ${clock.name}`, whole: true },
             y: { low: bottom, high: top, title: "", log },
             layers,
-            cursor: scene.position() + 1,
           },
           width,
           beside ? LOW : HEIGHT,
         );
+        move(cursor, plot, place);
       }
     },
   };
+}
+
+/**
+ * @param {HTMLElement} cursor
+ * @param {ReturnType<typeof createPlot>} plot
+ * @param {number} place
+ */
+function move(cursor, plot, place) {
+  const scales = plot.scales();
+  if (!scales) return;
+  cursor.style.top = `${scales.box.top}px`;
+  cursor.style.height = `${scales.box.bottom - scales.box.top}px`;
+  cursor.style.transform = `translateX(${scales.x(place) - 0.75}px)`;
 }
 
 /**

@@ -1,9 +1,10 @@
 // The plane: seeds as points that move with the timeline over the density, with paths, a field, and launches from a click.
 
+import { drawDots } from "./dots.js";
 import { arrowsOf, drawGround } from "./ground.js";
 import { classColour, isHollow } from "../parts/colours.js";
 import { el, fill, write } from "../parts/dom.js";
-import { createPlot, short } from "../parts/plot.js";
+import { createPlot, paint, short } from "../parts/plot.js";
 import { tensor } from "../parts/arrays.js";
 import { facts } from "../parts/tooltip.js";
 
@@ -66,10 +67,12 @@ function createPanel(frame, scene, order, start) {
   canvas.setAttribute("aria-roledescription", "plane of seeds");
   const ground = el("canvas", { "aria-hidden": "true" });
   const title = el("figcaption", {});
-  const node = el("figure", { class: "dw-figure" }, title, el("div", { class: "dw-plane" }, ground, canvas));
+  const over = el("canvas", { class: "dw-dots", "aria-hidden": "true", "data-testid": `dots-${order}` });
+  const node = el("figure", { class: "dw-figure" }, title, el("div", { class: "dw-plane" }, ground, canvas, over));
   /** @type {Run[]} */
   let runs = [];
   let left = 46;
+  let framed = "";
 
   const kind = () => /** @type {import("./scene.js").Kind} */ (model.get("show"));
 
@@ -198,17 +201,24 @@ function createPanel(frame, scene, order, start) {
         label: `${kind() === "targets" ? "Targets" : "States"} of ${count.toLocaleString("en")} seeds, ${group.map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}. Arrow keys walk through the seeds, Enter selects.`,
         x: { low: x0, high: x1, title: plane.axes[0] },
         y: { low: y0, high: y1, title: plane.axes[1] },
-        layers: [...group.flatMap((one) => points(scene, theme, one, kind())), ...paths(scene, theme, group), ...marks(scene, theme, group, kind())],
+        layers: [],
       };
       // The box is square whatever room the numbers beside it take.
       const tall = () => side - left - 10 + (chart.note ? 18 : 9) + 36;
-      let scales = plot.update(theme, chart, side, tall());
-      if (Math.abs(scales.box.left - left) > 0.5) {
-        left = scales.box.left;
-        scales = plot.update(theme, chart, side, tall());
-      }
+      const key = JSON.stringify([side, x0, x1, y0, y1, plane.axes, chart.note, theme]);
+      if (key !== framed) {
+        framed = key;
+        const scales = plot.update(theme, chart, side, tall());
+        if (Math.abs(scales.box.left - left) > 0.5) {
+          left = scales.box.left;
+          plot.update(theme, chart, side, tall());
+        }
+      } else canvas.setAttribute("aria-label", chart.label);
+      const scales = /** @type {import("../parts/plot.js").Scales} */ (plot.scales());
       drawGround(ground, scene, theme, scales, group, side, tall());
-      labels(scene, theme, canvas, scales, group, kind());
+      const context = drawDots(over, theme, scales, group.flatMap((one) => points(scene, theme, one, kind())), side, tall());
+      paint(context, theme, { layers: [...paths(scene, theme, group), ...marks(scene, theme, group, kind())] }, scales);
+      labels(scene, theme, context, scales, group, kind());
       const [one] = group;
       const index = scene.indexOf(one);
       write(title, group.length > 1 ? group.map(({ name }) => name).join(", ") : `${one.name} · ${index >= one.steps ? "sample" : `${index + 1}/${one.steps}, t = ${short(one.times[index])}`}`);
@@ -224,7 +234,7 @@ function createPanel(frame, scene, order, start) {
  * @param {import("../parts/theme.js").Theme} theme
  * @param {Run} one
  * @param {import("./scene.js").Kind} kind
- * @returns {Layer[]}
+ * @returns {import("./dots.js").Dots[]}
  */
 function points(scene, theme, one, kind) {
   const cloud = scene.cloud(one, kind, scene.indexOf(one));
@@ -234,7 +244,7 @@ function points(scene, theme, one, kind) {
   if (!labels) {
     const [x, y] = [new Float32Array(count), new Float32Array(count)];
     for (let i = 0; i < count; i++) [x[i], y[i]] = [cloud[2 * i], cloud[2 * i + 1]];
-    return [{ kind: "points", x, y, colour: scene.colour(one, theme.dark), width, opacity: 0.85 }];
+    return [{ x, y, colour: scene.colour(one, theme.dark), width }];
   }
   const groups = new Map();
   labels.forEach((label, i) => {
@@ -243,7 +253,7 @@ function points(scene, theme, one, kind) {
     group.x.push(cloud[2 * i]);
     group.y.push(cloud[2 * i + 1]);
   });
-  return [...groups].map(([label, { x, y }]) => ({ kind: "points", x, y, colour: label < 0 ? theme.quiet : classColour(label, theme.dark), hollow: isHollow(label), width, opacity: 0.85 }));
+  return [...groups].map(([label, { x, y }]) => ({ x, y, colour: label < 0 ? theme.quiet : classColour(label, theme.dark), hollow: label >= 0 && isHollow(label), width }));
 }
 
 /**
@@ -317,13 +327,12 @@ function marks(scene, theme, runs, kind) {
  * The numbers of the selected seeds, beside their points.
  * @param {import("./scene.js").Scene} scene
  * @param {import("../parts/theme.js").Theme} theme
- * @param {HTMLCanvasElement} canvas
+ * @param {CanvasRenderingContext2D} context
  * @param {import("../parts/plot.js").Scales} scales
  * @param {Run[]} runs
  * @param {import("./scene.js").Kind} kind
  */
-function labels(scene, theme, canvas, scales, runs, kind) {
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+function labels(scene, theme, context, scales, runs, kind) {
   context.font = `600 11px ${theme.font}`;
   context.textAlign = "left";
   context.lineJoin = "round";
