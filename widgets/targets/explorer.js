@@ -35,6 +35,7 @@ function render({ model, el: host }) {
   const content = () => /** @type {import("./scene.js").Content} */ (model.get("content"));
   const several = () => content().runs.length > 1;
   const inPlane = () => model.get("view") === "plane";
+  const inHandOver = () => model.get("view") === "hand-over" && Boolean(model.get("hand_over")?.steps);
   const inStrip = () => model.get("view") === "strip" && content().kind === "images";
   const choices = (/** @type {boolean} */ there, /** @type {[string, string][]} */ ...list) => (there ? list.map(([value, label]) => ({ value, label })) : []);
   const frame = createFrame(
@@ -110,6 +111,7 @@ function render({ model, el: host }) {
   /** What is seen, as numbers; the same columns as `.data()` in Python.
    * @returns {import("../parts/frame.js").Table} */
   function table() {
+    if (inHandOver()) return views["hand-over"].table();
     const { count, condition, classes } = content();
     const chosen = new Set(scene.seeds());
     const named = condition !== null && classes.length > 0;

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from widgets.checks import require_known, require_records
 from widgets.explorer import Explorer, name_in_notebook
 from widgets.jobs import Job
-from widgets.targets import measures, picture, view
+from widgets.targets import hand_over_view, measures, picture, view
 from widgets.targets.actions import ACTIONS
 from widgets.targets.content import content_of, is_images
 from widgets.targets.given import check_alike, models_of, named
@@ -36,6 +36,8 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         What happens when the base hands over to the student, `workbench.diffusion.hand_over`.
     models
         Models of further runs by run name.
+    adapter
+        A low-rank change, `workbench.records.Adapter`, that a slider puts on every model that has its layers.
     actions
         Further buttons: a name → a function of a `Job`.
     **options
@@ -43,7 +45,8 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         `view` (``"plane"``, ``"strip"`` or ``"hand-over"``); of the plane `show` (``"targets"`` or ``"states"``),
         `arrange` (``"side by side"`` or ``"together"``), `field` (``"nothing"``, ``"velocity"`` or ``"score"``),
         `density`, `colour` (``"model"`` or ``"class"``), `paths`; of the strip `rows`, `ghost`, `all_steps`; `curve` of
-        the timeline; `title`.
+        the timeline; of sampling again `sampling` (run → ``{"sampler", "steps", "guidance"}``, as far as they differ),
+        `adapter_scale`, `tuned`, `launched` and `launch_class`; of the hand-over `sharing`; `title`.
 
     Raises
     ------
@@ -132,7 +135,8 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         content, arrays = content_of(self._runs, self.models, teacher)
         super().__init__(content=content, arrays=arrays, start=self._nothing(), actions=actions, **options)
         self._publish_curves()
-        given = {"teacher": teacher, "students": students, "hand_over": hand_over, "models": models}
+        given: dict[str, Any] = {"teacher": teacher, "students": students, "hand_over": hand_over, "models": models}
+        given["adapter"] = self.adapter
         self.source = _source(records, several, **given)
         if not self.title:
             names = list(self._runs)
@@ -215,18 +219,21 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
     # What is seen ---------------------------------------------------------------------------------------------------
 
     def data(self) -> pd.DataFrame:
-        """What is seen: one row per run and seed at the step of the timeline, with its places in the plane."""
-        return view.seeds(self)
+        """What is seen: one row per run and seed at the step of the timeline, with its places in the plane.
+
+        Of a hand-over one row per way of sharing the steps, with what was measured.
+        """
+        return hand_over_view.ways(self) if self.hands_over else view.seeds(self)
 
     def table(self) -> pd.DataFrame:
         """The curves: one row per run and step, with commitment, spread, distance, curvature and what else is known."""
         return view.steps(self)
 
     def summary(self) -> str:
-        return view.summary(self)
+        return hand_over_view.summary(self) if self.hands_over else view.summary(self)
 
     def figure(self) -> Figure:
-        return picture.draw(self)
+        return hand_over_view.draw(self) if self.hands_over else picture.draw(self)
 
     def _perform(self, name: str, job: Job) -> Any:
         if name == "step error":

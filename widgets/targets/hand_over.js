@@ -118,6 +118,25 @@ export function createHandOver(frame, scene) {
   return {
     node,
     available: () => known() !== null || can(),
+    /** What is seen, as numbers; the same columns as `.data()` in Python. @returns {import("../parts/frame.js").Table} */
+    table() {
+      const found = /** @type {HandOver} */ (known());
+      const by = way();
+      const names = Object.keys(found.measures);
+      const calls = found.calls[by];
+      const bounded = (/** @type {string} */ name) => found.measures[name][by].low.some((value) => value !== null);
+      return {
+        columns: ["by", "at", "shown", ...names.flatMap((name) => [name, ...(bounded(name) ? [`${name} low`, `${name} high`] : [])]), ...(calls ? ["base calls", "student calls"] : [])],
+        rows: Array.from({ length: found.steps + 1 }, (_, k) => [
+          model.get("sharing"), k, k === chosen() ? "yes" : "no",
+          ...names.flatMap((name) => {
+            const { values, low, high } = found.measures[name][by];
+            return [values[k], ...(bounded(name) ? [low[k], high[k]] : [])];
+          }),
+          ...(calls ? [calls[0][k], calls[1][k]] : []),
+        ]),
+      };
+    },
     /**
      * @param {import("../parts/theme.js").Theme} theme
      * @param {number} width

@@ -1,7 +1,7 @@
 """A hand-over: computed from models that are here, and as it travels: samples, what was measured, calls."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from widgets.targets.plane import Plane
 from widgets.targets.resampling import Choice, plain, rule_of, times_of
 from workbench.diffusion import Denoiser
 from workbench.records import HandOver, TargetTrajectories
+
+Way = Literal["switches", "positions"]
+"""By how many first steps the base makes, or by which single step."""
 
 MOST_POINTS = 2000
 """Seeds that a sweep samples, and that are sent for each way, where examples are points."""
@@ -83,7 +86,9 @@ def handed_content(
     arrays = Arrays()
     first = next(iter(runs.values()))
     same = len(handed) <= len(first) and bool(torch.equal(handed.noise, first.noise[: len(handed)]))
-    ways = {"switches": handed.switches, "positions": torch.cat([handed.switches[:1], handed.positions])}
+    both = {"switches": handed.switches, "positions": handed.positions}
+    kinds: tuple[Way, ...] = ("switches", "positions")
+    ways = {way: whole(both, way) for way in kinds}
     shown = slice(0, MOST_POINTS)
     images = is_images(first)
     pictured = 0
@@ -112,26 +117,25 @@ def handed_content(
             for way, samples in ways.items()
         },
         "measures": {name: _measure(handed, name) for name in handed.measures},
-        "calls": {
-            "switches": [handed.base_calls.tolist(), handed.student_calls.tolist()],
-            "positions": _position_calls(handed),
-        },
+        "calls": {way: calls(handed, way) for way in kinds},
     }
     return content, arrays.packed
 
 
 def _measure(handed: HandOver, name: str) -> dict[str, Any]:
     """Values and intervals by way; the student alone is the first of both."""
-    found = {}
-    for way in ("switches", "positions"):
-        values = _whole(handed.measures[name], way)
+    found: dict[str, Any] = {}
+    kinds: tuple[Way, ...] = ("switches", "positions")
+    for way in kinds:
+        values = whole(handed.measures[name], way)
         between = handed.intervals.get(name)
-        rows = torch.full((len(values), 2), float("nan")) if between is None else _whole(between, way)
+        rows = torch.full((len(values), 2), float("nan")) if between is None else whole(between, way)
         found[way] = {"values": _plain(values), "low": _plain(rows[:, 0]), "high": _plain(rows[:, 1])}
     return found
 
 
-def _whole(by: Mapping[str, Tensor], way: str) -> Tensor:
+def whole(by: Mapping[str, Tensor], way: Way) -> Tensor:
+    """Values or samples of every way, the student alone first, (K + 1, ...)."""
     return by["switches"] if way == "switches" else torch.cat([by["switches"][:1], by["positions"]])
 
 
@@ -140,9 +144,13 @@ def _plain(values: Tensor) -> list[float | None]:
     return [float(value) if bool(torch.isfinite(value)) else None for value in values]
 
 
-def _position_calls(handed: HandOver) -> list[list[int]] | None:
+def calls(handed: HandOver, way: Way) -> tuple[list[int], list[int]] | None:
+    """Model evaluations of base and student for each way; None where they were not counted."""
+    if way == "switches":
+        return handed.base_calls.tolist(), handed.student_calls.tolist()
     if handed.position_base_calls is None or handed.position_student_calls is None:
         return None
     alone = handed.base_calls[:1], handed.student_calls[:1]
     both = handed.position_base_calls, handed.position_student_calls
-    return [torch.cat([a, b]).tolist() for a, b in zip(alone, both, strict=True)]
+    base, student = (torch.cat(pair).tolist() for pair in zip(alone, both, strict=True))
+    return base, student

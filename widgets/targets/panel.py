@@ -76,6 +76,12 @@ class PanelTraits(traitlets.HasTraits):
         for name, value in late.items():
             setattr(self, name, value)
 
+    @property
+    def hands_over(self) -> bool:
+        """The hand-over is what is seen."""
+        view: str = getattr(self, "view")  # noqa: B009 - a trait of the explorer
+        return view == "hand-over" and self.handed is not None
+
     # Checks ---------------------------------------------------------------------------------------------------------
 
     @traitlets.default("tuned")

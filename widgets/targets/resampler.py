@@ -176,6 +176,8 @@ class Resampler:
             settings = {"sampling": sampling, "adapter_scale": scale, "launched": launches}
             plane = Plane.of(list((explorer.runs | found).values()))
             content = launches_content(launches, given, list(given), made, flights, plane)
+            # Fields and errors are those of the models as they are now.
+            explorer.models |= {name: models[name] for name in found}
             self._show(explorer, found, content, settings)
 
     def _show(
