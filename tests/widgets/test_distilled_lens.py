@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import threading
 
 import pytest
 import torch
@@ -287,6 +288,29 @@ def test_where_nothing_was_there_a_stopped_training_is_kept_and_says_so(tiny, di
     explorer._perform("training", stopped_early(set="two", epochs=400))
     assert explorer.known.evaluations["two"].interrupted
     assert explorer.findings["evaluations"]["two"]["interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("action", "details"),
+    [("training", {}), ("training", {"without": [0]}), ("attribution", {"rows": [0]}), ("looks", {"influence": True})],
+)
+def test_stop_is_heard_at_the_next_step_not_only_where_networks_are_tested(tiny, digits, action, details):
+    """A training that would take hours, tested once at its tenth part: it ends as soon as stop is pressed."""
+    training = {"networks": ["mlp"], "seeds": 1, "epochs": 100_000, "references": True}
+    explorer = DistilledImagesExplorer(tiny, data=digits, training=training)
+    asked = job(set="two", **details)
+    ended = threading.Event()
+
+    def work():
+        with contextlib.suppress(JobStopped):
+            explorer._perform(action, asked)
+        ended.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert not ended.wait(1.0)
+    asked._stop.set()
+    assert ended.wait(5.0)
+    assert not explorer.known.evaluations
 
 
 def test_a_stopped_attribution_keeps_nothing(tiny, digits):

@@ -27,6 +27,7 @@ from widgets.distilled.teaching import same_protocol
 from widgets.jobs import Job, JobStopped
 from workbench.data import Dataset
 from workbench.records import DistilledEvaluation, DistilledSet, TrainingRecord
+from workbench.training.interrupting import stopping_when
 
 if TYPE_CHECKING:
     from widgets.distilled import DistilledImagesExplorer
@@ -157,6 +158,12 @@ ACTIONS: dict[str, Callable[["DistilledImagesExplorer", Job], Any]] = {
 }
 
 
+def perform(explorer: "DistilledImagesExplorer", name: str, job: Job) -> None:
+    """Do what a request asks for; a stop is heeded after each step of a training, not only where progress is told."""
+    with stopping_when(lambda: job.stopped):
+        ACTIONS[name](explorer, job)
+
+
 # What the actions stand on -------------------------------------------------------------------------------------------
 
 
@@ -182,7 +189,10 @@ def evaluator(
             job.progress(share * step / max(1, taught.steps[-1]), f"training the evaluator, a {architecture}")
 
         lesson = Lesson(examples, None if soft is None else SoftLabels(soft))
-        teach([network], [lesson], data.test, recipe, seeds=[0], watch=watch, what=f"the evaluator, a {architecture}")
+        what = f"the evaluator, a {architecture}"
+        taught = teach([network], [lesson], data.test, recipe, seeds=[0], watch=watch, what=what)
+        if taught.interrupted:
+            raise JobStopped
         networks[key] = network.eval()
     return networks[key]
 

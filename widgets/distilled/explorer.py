@@ -244,7 +244,7 @@ class DistilledImagesExplorer(LensTraits, Explorer):
 
     def _perform(self, name: str, job: Job) -> Any:
         if name in computing.ACTIONS:
-            return computing.ACTIONS[name](self, job)
+            return computing.perform(self, name, job)
         return super()._perform(name, job)
 
     def _state_names(self) -> list[str]:

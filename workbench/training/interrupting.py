@@ -1,21 +1,50 @@
-"""Stopping a run from the keyboard without losing it: the first interrupt ends it after the step under way."""
+"""Stopping a run without losing it: the first interrupt, or a stop that is asked for, ends it after the step under way."""
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 
+_asked: ContextVar[Callable[[], bool] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def stopping_when(asked: Callable[[], bool]) -> Iterator[None]:
+    """Whatever runs inside, in this thread, stops as by SIGINT after the step in which ``asked()`` became true.
+
+    Examples
+    --------
+    >>> with stopping_when(lambda: True), Interruptible() as stop:
+    ...     stop.requested
+    True
+    """
+    token = _asked.set(asked)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
 class Interruptible:
-    """Context in which the first SIGINT (the notebook's stop button, Ctrl-C) only sets `requested`.
+    """Context in which the first SIGINT (the notebook's stop button, Ctrl-C) only makes `requested` true.
 
     A second one does what it would have done outside, so that a run that hangs can still be stopped. In a thread other
-    than the main one no signal arrives, and nothing is changed.
+    than the main one no signal arrives, and nothing is changed: there `stopping_when` is what stops a run.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._signalled = False
         self._previous: Any = None
+
+    @property
+    def requested(self) -> bool:
+        """The run is to end after the step under way."""
+        asked = _asked.get()
+        return self._signalled or (asked is not None and asked())
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -26,9 +55,9 @@ class Interruptible:
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._signalled:
             self._previous(number, frame)
-        self.requested = True
+        self._signalled = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
