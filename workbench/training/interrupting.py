@@ -1,4 +1,4 @@
-"""Stopping a run without losing it: the first interrupt, or a stop that is asked for, ends it after the step under way."""
+"""Stopping a run without losing it: an interrupt, or a stop asked for, ends it after the step under way."""
 
 import signal
 import threading
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, Self
-
 
 _asked: ContextVar[Callable[[], bool] | None] = ContextVar("asked", default=None)
 
