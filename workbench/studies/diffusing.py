@@ -139,6 +139,7 @@ def setting(
         device=device,
         seeds_small=seeds_small,
         seeds_full=seeds_full,
+        usual=None if data is None or data == default else default,
     )
 
 

@@ -81,11 +81,12 @@ class Setting(Generic[Data]):
         device: str,
         seeds_small: int,
         seeds_full: int,
+        usual: str | None = None,
     ) -> "Setting[Data]":
-        """The same for what `make` returns, which has a ``name``."""
+        """The same for what `make` returns, which has a ``name``; `usual`: as the attribute."""
         started = time.perf_counter()
         chosen = _seeds(seeds, budget, seeds_small, seeds_full)
-        return Setting(make(), chosen, budget, device, started)
+        return Setting(make(), chosen, budget, device, started, usual)
 
     def result(
         self,
