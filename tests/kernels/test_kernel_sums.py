@@ -95,7 +95,16 @@ def test_nan_and_infinity_stay_in_their_rows_and_nothing_sums_to_zero():
     assert kernel_sums(x, normal(5, 2).float()).isnan().tolist() == [False, True, False]
     assert kernel_sums(normal(3, 2), normal(0, 2)).tolist() == [0, 0, 0]
     assert kernel_sums(normal(0, 2), normal(3, 2)).shape == (0,)
-    assert kernel_sums(normal(1, 2) + 1e6, normal(3, 2)).tolist() == [0]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_far_away_is_nothing_with_no_slope(kernel, dtype):
+    for far in (1e2, 1e6, 1e17):
+        x = torch.tensor([[far, 0.0]], dtype=dtype, requires_grad=True)
+        value = kernel_sums(x, normal(3, 2).to(dtype), kernel=kernel, bandwidth=0.5)
+        assert 0 <= value.item() < 1e-30
+        assert torch.autograd.grad(value, x)[0].abs().max() < 1e-15
 
 
 def test_bad_arguments_are_named():

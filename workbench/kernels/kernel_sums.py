@@ -34,6 +34,12 @@ BLOCK = {"cpu": 1 << 18, "cuda": 1 << 24}
 
 FEATURES = 128
 
+FEW = 3
+"""Features up to which distances in single precision are added up one by one: as fast as a product, and exact."""
+
+MOST = {torch.float32: 87.0, torch.float64: 708.0}
+"""What an exponential can fall by before it is no normal number."""
+
 
 def kernel_sums(
     x: Tensor, y: Tensor, weights: Tensor | None = None, *, kernel: Kernel = "rbf", bandwidth: float | Tensor = 1.0
@@ -125,57 +131,63 @@ def mmd(
     return own[0] + own[1] - 2 * total(x, y) / (n * m)
 
 
-def profile(u: Tensor, kernel: str, order: int) -> Tensor:
-    """φ (`order` 0), or its derivative of that order with respect to u; `u` ≥ 0 is overwritten."""
+def profile(u: Tensor, room: Tensor, kernel: str, order: int) -> Tensor:
+    """φ (`order` 0), or its derivative of that order with respect to u ≥ 0; overwrites `u` and `room`, as large."""
+    # Exponentials below the least normal number take 25 times as long and are nothing beside others: none is smaller.
+    most = MOST[u.dtype]
     match kernel, order:
         case "rbf", _:
-            return u.mul_(-0.5).exp_().mul_((-0.5) ** order)
+            decay = u.mul_(-0.5).clamp_(min=-most).exp_()
+            return decay.mul_((-0.5) ** order) if order else decay
         case "laplace", 0:
-            return u.sqrt_().neg_().exp_()
-        case "laplace", 1:
-            r = u.sqrt_()
-            return _over(r.neg().exp_().mul_(-0.5), r)
-        case "laplace", 2:
-            r = u.sqrt_()
-            return _over(((1 + 1 / r) / 4).mul_(r.neg().exp_()), r.square())
+            return u.sqrt_().clamp_(max=most).neg_().exp_()
+        case "laplace", _:  # of order 2: (1 + 1/r) e^(−r) / 4 r² = (1 + r) e^(−r) / 4 r³
+            decay = torch.neg(u.sqrt_().clamp_(max=most), out=room).exp_()
+            if order == 1:
+                return _over(decay.mul_(-0.5), u)
+            if order == 2:
+                decay.mul_(0.25)
+                return _over(decay.addcmul_(decay, u), u.pow_(3))
         case "matern32", _:
-            s = u.mul_(3).sqrt_()
-            decay = s.neg().exp_()
+            decay = torch.neg(u.mul_(3).sqrt_().clamp_(max=most), out=room).exp_()
             if order == 0:
-                return decay.mul_(s.add_(1))
-            return decay.mul_(-1.5) if order == 1 else _over(decay.mul_(2.25), s)
+                return decay.addcmul_(decay, u)
+            return decay.mul_(-1.5) if order == 1 else _over(decay.mul_(2.25), u)
         case "matern52", _:
-            s = u.mul_(5).sqrt_()
-            decay = s.neg().exp_()
+            decay = torch.neg(u.mul_(5).sqrt_().clamp_(max=most), out=room).exp_()
             if order == 0:
-                return decay.mul_(1 + s + s.square() / 3)
-            return decay.mul_((-5 / 6) * (1 + s)) if order == 1 else decay.mul_(25 / 12)
+                return decay.addcmul_(decay, u.addcmul_(u, u, value=1 / 3))
+            return decay.mul_(u.add_(1).mul_(-5 / 6)) if order == 1 else decay.mul_(25 / 12)
     raise NotImplementedError(f"{kernel} has no derivative of order {order} here")
 
 
 def _over(a: Tensor, b: Tensor) -> Tensor:
-    """The quotient, and 0 where two points coincide."""
-    return torch.where(b == 0, 0.0, a / b)
+    """The quotient, in `a`, and 0 where two points coincide."""
+    return a.div_(b).masked_fill_(b == 0, 0)
 
 
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """‖x_i − y_j‖², (n, m); feature by feature where there are few, else by one product."""
-    if x.shape[1] <= 8:
-        out = x.new_zeros(len(x), len(y))
+def squared_distances(x: Tensor, y: Tensor, out: Tensor, room: Tensor) -> Tensor:
+    """‖x_i − y_j‖² into `out` (n, m): by one product or, of few features in single precision, one by one."""
+    if x.shape[1] <= FEW and x.dtype != torch.float64:
+        out.zero_()
         for a, b in zip(x.mT, y.mT, strict=True):
-            out += (a[:, None] - b[None]).square_()
+            torch.sub(a[:, None], b[None], out=room)
+            out.addcmul_(room, room)
         return out
-    out = torch.addmm(y.square().sum(1).expand(len(x), -1), x, y.mT, alpha=-2)
+    torch.addmm(y.square().sum(1).expand(len(x), -1), x, y.mT, alpha=-2, out=out)
     return out.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
 
 
 def plain(x: Tensor, y: Tensor, columns: Tensor, kernel: str, order: int) -> Tensor:
     """Σ_j φ^(order)(‖x_i − y_j‖²) columns_j by blocks of rows: (n, p)."""
     out = x.new_empty(len(x), columns.shape[1])
-    rows = max(1, BLOCK.get(x.device.type, BLOCK["cuda"]) // max(1, len(y)))
-    for start in range(0, len(x), rows):
-        part = slice(start, start + rows)
-        out[part] = profile(squared_distances(x[part], y), kernel, order) @ columns
+    rows = min(len(x), max(1, BLOCK.get(x.device.type, BLOCK["cuda"]) // max(1, len(y))))
+    # Kept from block to block: memory that is new to a process takes as long as what is done with it.
+    u, room = x.new_empty(2, rows, len(y))
+    for start in range(0, len(x), max(1, rows)):
+        part = x[start : start + rows]
+        squared = squared_distances(part, y, u[: len(part)], room[: len(part)])
+        torch.mm(profile(squared, room[: len(part)], kernel, order), columns, out=out[start : start + rows])
     return out
 
 
