@@ -21,6 +21,7 @@ from workbench.diffusion import (
 )
 from workbench.diffusion.sampling import redraws
 from workbench.records import open as open_record
+from workbench.studies.diffusing import teacher
 from workbench.studies.p096_dt import Planted, planted_collapse
 
 DOUBLE = torch.float64
@@ -104,7 +105,7 @@ def test_a_schedule_of_its_own_ends_at_the_hand_over_or_at_its_nearest_time():
 @pytest.mark.parametrize("j", [1, 2, 3, 4])
 def test_a_planted_collapse_is_repaired_by_the_base_at_that_step_and_no_other(j):
     """Step j knows half of the modes, all else is exact; only the base at step j brings the others back."""
-    shared = planted_collapse(ring(), torch.arange(4), TIMES, j, normal(2_000, seed=j).float())
+    shared = planted_collapse(teacher("ring8"), TIMES, j, normal(2_000, seed=j).float())
     entropy = shared.measures["entropy"]
     alone = float(entropy["switches"][0])
     assert alone == pytest.approx((0.89, 0.82, 0.75, 0.85)[j - 1], abs=0.03)  # as the card measured
@@ -116,12 +117,12 @@ def test_a_planted_collapse_is_repaired_by_the_base_at_that_step_and_no_other(j)
 
 
 def test_guidance_is_the_bases_and_the_record_keeps_what_was_asked(tmp_path):
-    teacher, noise = ring(classes=2), normal(40).float()
+    classed, noise = ring(classes=2), normal(40).float()
     wanted = torch.arange(40) % 2
     shared = hand_over(
-        teacher, teacher, noise, times=TIMES, condition=wanted, guidance=3.0, classes=("a", "b"), names=("ring", "same")
+        classed, classed, noise, times=TIMES, condition=wanted, guidance=3.0, classes=("a", "b"), names=("ring", "same")
     )
-    plain = hand_over(teacher, teacher, noise, times=TIMES, condition=wanted, base_sampler="consistency")
+    plain = hand_over(classed, classed, noise, times=TIMES, condition=wanted, base_sampler="consistency")
     assert torch.equal(shared.switches[0], plain.switches[0])
     assert not torch.equal(shared.switches[1], plain.switches[1])
     again = open_record(shared.save(tmp_path / "shared.safetensors"))

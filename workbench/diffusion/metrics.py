@@ -21,6 +21,9 @@ Z = 1.959963984540054  # of a 95 % interval
 DRAWS = 200
 """Bootstrap resamples, drawn by a fixed seed."""
 
+PROJECTED = 1 << 21
+"""Projections that exist at a time."""
+
 
 class Measured(NamedTuple):
     """A value and its 95 % interval over samples."""
@@ -59,23 +62,29 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 200, seed: int
     a, b = _pair(x, y)
     way = torch.randn(a.shape[1], directions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     way = (way / way.norm(dim=0)).to(a)
-    (p, order_a), (q, order_b) = ((each @ way).sort(dim=0) for each in (a, b))
-    places = (torch.arange(max(len(a), len(b)), device=a.device) + 0.5) / max(len(a), len(b))
-    gap = p[(places * len(a)).long()] - q[(places * len(b)).long()]
-    squared = float(gap.square().mean())
-    variance = _potential_variance(p, q, order_a) + _potential_variance(q, p, order_b)
-    half = Z * variance**0.5
+    squared, own, other = 0.0, a.new_zeros(len(a)), b.new_zeros(len(b))
+    for some in way.split(max(1, PROJECTED // (len(a) + len(b))), dim=1):
+        (p, order_a), (q, order_b) = ((each @ some).sort(dim=0) for each in (a, b))
+        longer, shorter = (p, q) if len(p) >= len(q) else (q, p)
+        squared += float((longer - _matched(longer, shorter)).square().mean(0).sum()) / directions
+        own += _potential(p, q, order_a).sum(1) / directions
+        other += _potential(q, p, order_b).sum(1) / directions
+    half = Z * math.sqrt(float(own.var()) / len(a) + float(other.var()) / len(b))
     return Measured(squared**0.5, max(squared - half, 0.0) ** 0.5, (squared + half) ** 0.5)
 
 
-def _potential_variance(own: Tensor, other: Tensor, order: Tensor) -> float:
-    """Variance of the mean over `own` of Kantorovich's potential φ, φ' = 2 (x − T x), averaged over the directions."""
-    matched = other[((torch.arange(len(own), device=own.device) + 0.5) / len(own) * len(other)).long()]
-    slope = 2 * (own - matched)
+def _matched(own: Tensor, other: Tensor) -> Tensor:
+    """Where optimal transport takes each of sorted points, (n, directions)."""
+    places = (torch.arange(len(own), device=own.device, dtype=torch.float64) + 0.5) / len(own)
+    return other[(places * len(other)).long()]
+
+
+def _potential(own: Tensor, other: Tensor, order: Tensor) -> Tensor:
+    """Kantorovich's potential φ at each point of `own`, (n, directions): φ' = 2 (x − T x)."""
+    slope = 2 * (own - _matched(own, other))
     rise = (slope[1:] + slope[:-1]) / 2 * own.diff(dim=0)
     potential = torch.cat([torch.zeros_like(slope[:1]), rise.cumsum(0)])
-    each = torch.zeros_like(potential).scatter_(0, order, potential).mean(1)
-    return float(each.var()) / len(own)
+    return torch.zeros_like(potential).scatter_(0, order, potential)
 
 
 def mmd(x: Tensor, y: Tensor, *, kernel: Kernel = "rbf", bandwidth: float | None = None) -> Measured:
@@ -100,10 +109,11 @@ def mmd(x: Tensor, y: Tensor, *, kernel: Kernel = "rbf", bandwidth: float | None
     if not wide > 0:
         raise ValueError(f"bandwidth is {wide:g}; it must be positive (are all samples of y the same?)")
 
-    def means(p: Tensor, q: Tensor, *, same: bool) -> Tensor:
-        return (kernel_sums(p, q, kernel=kernel, bandwidth=wide).double() - same) / (len(q) - same)
+    def means(p: Tensor, q: Tensor, own: int = 0) -> Tensor:
+        """Without the pair of each point with itself, whose kernel is 1, where both are one set."""
+        return (kernel_sums(p, q, kernel=kernel, bandwidth=wide).double() - own) / (len(q) - own)
 
-    aa, bb, ab, ba = means(a, a, same=True), means(b, b, same=True), means(a, b, same=False), means(b, a, same=False)
+    aa, bb, ab, ba = means(a, a, own=1), means(b, b, own=1), means(a, b), means(b, a)
     value = float(aa.mean() + bb.mean() - ab.mean() - ba.mean())
     half = Z * math.sqrt(float((2 * (aa - ab)).var()) / n + float((2 * (bb - ba)).var()) / m)
     return Measured(value, value - half, value + half)

@@ -113,6 +113,10 @@ class HandOver(Record):
         `by` (``"switch"``: the base makes the first `at` steps; ``"position"``: only step `at`), `at`, `measure`,
         `value`, `low`, `high`, `base calls`, `student calls`.
         """
+        return pd.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of `to_frame` as plain values."""
         rows = []
         for by, key, first in (("switch", "switches", 0), ("position", "positions", 1)):
             calls = self._calls(by)
@@ -126,7 +130,7 @@ class HandOver(Record):
                     }
                     for i, (value, (low, high)) in enumerate(zip(measured[key].tolist(), between.tolist(), strict=True))
                 ]  # fmt: skip
-        return pd.DataFrame(rows)
+        return rows
 
     def _calls(self, by: str) -> tuple[list[Any], list[Any]]:
         if by == "switch":
