@@ -112,7 +112,11 @@ class SiD:
         fake: Any = run.networks["fake"]
         terms = sid_terms(samples, state, t, run.guided(self.guidance), fake, condition)
         run.log(squared=terms.squared.detach().mean(), projected=terms.projected.detach().mean())
-        yield "student", terms.loss(self.alpha)
+        yield "student", self.objective(terms)
+
+    def objective(self, terms: "SiDTerms") -> Tensor:
+        """What the generator descends, a scalar."""
+        return terms.loss(self.alpha)
 
     def make(self, run: Run, purpose: str) -> tuple[Tensor, Tensor | None]:
         """G_θ(z): what the student believes at its one time, and the classes asked for."""
