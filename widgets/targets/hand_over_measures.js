@@ -23,6 +23,7 @@ export function createHandOverMeasures(frame, choose) {
   /** @type {{ name: string, plot: ReturnType<typeof createPlot>, beside: HTMLElement, figure: HTMLElement }[]} */
   let blocks = [];
   let last = 0;
+  let drawn = false;
 
   /** @param {string} name */
   function block(name) {
@@ -45,9 +46,10 @@ export function createHandOverMeasures(frame, choose) {
     update(theme, found, way, at, width) {
       const names = Object.keys(found.measures);
       last = found.steps;
-      if (names.join() !== blocks.map(({ name }) => name).join()) {
+      if (!drawn || names.join() !== blocks.map(({ name }) => name).join()) {
         blocks = names.map(block);
-        fill(node, ...blocks.map(({ figure }) => figure));
+        fill(node, ...(names.length ? blocks.map(({ figure }) => figure) : [el("p", { class: "dw-quiet" }, "Nothing was measured: diversity needs two seeds, with classes two of each.")]));
+        drawn = true;
       }
       if (!names.length) return;
       const ink = runColour("other", 0, theme.dark); // neither the base nor the student: what both make together

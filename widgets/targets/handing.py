@@ -57,6 +57,8 @@ def swept(
         raise ValueError(f"{student!r} was made by {choice.sampler}, which is known by name only: choose another")
     some = slice(0, MOST_IMAGES if is_images(run) else MOST_POINTS)
     model = models[base]
+    # Diversity is that of one class: where a class has a single seed there is nothing to measure, but much to see.
+    single = run.condition is not None and int(run.condition[some].unique(return_counts=True)[1].min()) < 2
     guided = bool(getattr(plain(model), "classes", 0)) and run.condition is not None
     return hand_over(
         plain(model),
@@ -64,6 +66,7 @@ def swept(
         run.noise[some],
         times=times_of(run, choice.steps),
         student_sampler=sampler,
+        measures={} if single else None,
         condition=None if run.condition is None else run.condition[some],
         guidance=choices[base].guidance if guided else 1.0,
         seed=int(run.settings.get("seed", 0)),
