@@ -12,7 +12,7 @@ const LARGE = 270;
  */
 export function createFilms(frame, scene) {
   const canvas = el("canvas", { class: "dw-large", tabindex: 0, role: "application", "aria-roledescription": "image", "data-testid": "large" });
-  const said = el("span", { class: "dw-quiet", "data-testid": "large-title" });
+  const said = el("span", { class: "dw-quiet dw-of-run", "data-testid": "large-title" });
   const kinds = el("div", { class: "dw-segments", role: "group", "aria-label": "What is shown large" });
   /** @type {import("./scene.js").Kind} */
   let kind = "targets";
@@ -93,7 +93,7 @@ export function createFilms(frame, scene) {
       context.drawImage(picture, 0, 0, picture.width * pixel, picture.height * pixel);
       const when = index >= one.steps ? "its sample" : `step ${index + 1} of ${one.steps}`;
       write(said, `${one.name}, ${when}`);
-      said.style.color = scene.colour(one, theme.dark);
+      said.style.setProperty("--dw-run", scene.colour(one, theme.dark));
       canvas.setAttribute("aria-label", `Seed ${seed} of ${one.name}, ${when}: ${kind === "targets" ? "what it believes the image to be" : "the noisy state"}. Arrow keys read its pixels.`);
       film(theme, seed, width);
     },
@@ -110,7 +110,7 @@ export function createFilms(frame, scene) {
     if (films.dataset.built !== names) {
       films.dataset.built = names;
       strips = runs.map((one) => {
-        const title = el("span", { class: "dw-fine" }, one.name);
+        const title = el("span", { class: "dw-fine dw-of-run" }, one.name);
         const cells = frames(one).map((index) => ({ index, cell: el("canvas", { "aria-hidden": "true" }) }));
         const made = cells.map(({ index, cell }) => {
           const what = index >= one.steps ? "sample" : `step ${index + 1}`;
@@ -127,7 +127,7 @@ export function createFilms(frame, scene) {
       const here = scene.indexOf(one);
       const kept = frames(one);
       const size = Math.floor(width / Math.min(MOST, Math.max(kept.length, 5))) - 6; // and what is around it
-      strip.title.style.color = scene.colour(one, theme.dark);
+      strip.title.style.setProperty("--dw-run", scene.colour(one, theme.dark));
       const nearest = kept.reduce((best, index) => (Math.abs(index - here) < Math.abs(best - here) ? index : best), kept[0]);
       strip.cells.forEach((cell, i) => {
         const source = scene.picture(one, kind, kept[i], seed);

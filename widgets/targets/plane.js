@@ -223,7 +223,8 @@ function createPanel(frame, scene, order, start) {
       const index = scene.indexOf(one);
       write(title, group.length > 1 ? group.map(({ name }) => name).join(", ") : `${one.name} · ${index >= one.steps ? "sample" : `${index + 1}/${one.steps}, t = ${short(one.times[index])}`}`);
       node.style.width = `${side}px`;
-      title.style.color = group.length > 1 ? "" : scene.colour(group[0], theme.dark);
+      title.classList.toggle("dw-of-run", group.length === 1);
+      title.style.setProperty("--dw-run", scene.colour(one, theme.dark));
     },
   };
 }

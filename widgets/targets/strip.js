@@ -139,7 +139,7 @@ export function createStrip(frame, scene) {
       const images = scene.content().kind === "images";
       const seeds = images ? scene.listed() : [];
       const longest = Math.max(...scene.runs().map(({ name }) => name.length));
-      const left = Math.max(70, Math.min(frame.root.hasAttribute("data-narrow") ? 84 : 136, 7.2 * longest + 16));
+      const left = Math.max(70, Math.min(frame.root.hasAttribute("data-narrow") ? 84 : 136, 7.2 * longest + 24));
       const all = model.get("all_steps");
       const ghost = images && model.get("ghost");
       const key = JSON.stringify([seeds, tall, width, left, all, ghost, theme.dark, theme.paper, theme.ink, scene.run().name, scene.runs().map(({ name }) => name), scene.content().revision, scene.seeds()]);
@@ -190,12 +190,14 @@ export function createStrip(frame, scene) {
       const y = cells.rows[k];
       const index = scene.indexOf(one);
       context.fillStyle = scene.colour(one, theme.dark);
+      context.fillRect(1, y + 3, 3, 12);
+      context.fillStyle = theme.ink;
       context.font = `600 12px ${theme.font}`;
-      context.fillText(elide(context, one.name, left - 8), 2, y + 14);
+      context.fillText(elide(context, one.name, left - 16), 9, y + 14);
       context.font = `11px ${theme.font}`;
       context.fillStyle = theme.quiet;
-      context.fillText(index >= one.steps ? "sample" : left > 80 ? `step ${index + 1} / ${one.steps}` : `${index + 1} / ${one.steps}`, 2, y + 29);
-      if (index < one.steps && size + below > 38) context.fillText(`t = ${short(one.times[index])}`, 2, y + 43);
+      context.fillText(index >= one.steps ? "sample" : left > 80 ? `step ${index + 1} / ${one.steps}` : `${index + 1} / ${one.steps}`, 9, y + 29);
+      if (index < one.steps && size + below > 38) context.fillText(`t = ${short(one.times[index])}`, 9, y + 43);
       seeds.forEach((seed, column) => {
         const x = left + column * pitch;
         sheets.draw(context, one, "targets", index, seed, x, y, size);
@@ -211,6 +213,7 @@ export function createStrip(frame, scene) {
         }
       });
     });
+    now.dataset.cells = [left, pitch, size, ...cells.rows].join(" ");
     now.setAttribute("aria-label", `What is believed now of ${seeds.length} seeds: ${runs.map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}`);
   }
 
@@ -221,6 +224,9 @@ export function createStrip(frame, scene) {
    */
   function drawBase(theme, shown) {
     const { rows, groups, left, size, ghost, width, height } = shown;
+    const runs = scene.runs();
+    over.dataset.size = String(size);
+    over.dataset.cells = rows.flatMap((row) => row.x.flatMap((x, index) => (row.kept[index] ? [[row.seed, runs.indexOf(row.run), index, x, row.y].join(" ")] : []))).join(";");
     const context = sharp(base, width, height);
     context.imageSmoothingEnabled = false;
     context.font = `10px ${theme.font}`;
@@ -242,9 +248,13 @@ export function createStrip(frame, scene) {
     }
     for (const { run, seed, y, x, kept } of rows) {
       const colour = scene.colour(run, theme.dark);
+      const middle = y + Math.min(size / 2, 14);
       context.fillStyle = colour;
+      context.fillRect(8, middle - 5, 3, 10);
+      context.fillStyle = theme.ink;
       context.font = `11px ${theme.font}`;
-      context.fillText(elide(context, run.name, left - 14), 8, y + Math.min(size / 2 + 4, 18));
+      context.fillText(elide(context, run.name, left - 24), 15, middle + 4);
+      context.fillStyle = colour;
       // A belief holds until the next: a line from each picture to the next one.
       context.globalAlpha = 0.35;
       context.fillRect(x[0], y + size / 2 - 0.75, x[x.length - 1] - x[0], 1.5);
