@@ -2,7 +2,7 @@
 
 The preconditioner is the inducing-point approximation of the same Gram matrix, inverted by Woodbury's identity
 (Gardner et al. 2018 use a pivoted Cholesky factor in its place). The Gram matrix is kept when it fits into half of
-the free memory, and is computed block by block inside each product when it does not.
+the free memory, and is summed over inside each product when it does not.
 """
 
 import math
@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from workbench.gp.checks import memory_free
 from workbench.gp.inducing import Inducing
 from workbench.gp.kernels import KernelFace
+from workbench.gp.products import product
 from workbench.gp.rows import Rows
 from workbench.gp.spectrum import Spectrum, probe_positive
 
@@ -52,7 +53,7 @@ class ConjugateGradient:
             probe_positive(self._gram[:256, :256])
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_gram": None}  # products after loading compute it block by block
+        return self.__dict__ | {"_gram": None}  # products after loading sum over it
 
     def prepare(self, noises: list[float]) -> None:
         """Nothing to choose."""
@@ -61,9 +62,8 @@ class ConjugateGradient:
         """√w K √w vectors, for (n, p)."""
         if self._gram is not None:
             return self._gram @ vectors
-        scaled, rows = self.rows.root * vectors, self.rows
-        parts = [self.kernel.cross(rows.X[i : i + self._block], rows.X) @ scaled for i in self._starts()]
-        return torch.cat(parts) * rows.root
+        rows = self.rows
+        return product(self.kernel, rows.X, rows.X, rows.root * vectors, self._block) * rows.root
 
     def solve(self, noise: float, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``(K + γI)⁻¹ targets`` and fitted values ``targets − γ weights``, both (n, p).
@@ -110,8 +110,7 @@ class ConjugateGradient:
     def mean(self, X: Tensor, weights: Tensor) -> Tensor:
         """Posterior mean at X (m, features) for weights (n, ...); shape (m, ...)."""
         scaled = self.rows.root * weights.reshape(len(weights), -1)
-        parts = [self.kernel.cross(X[i : i + self._block], self.rows.X) @ scaled for i in range(0, len(X), self._block)]
-        return torch.cat(parts).reshape(len(X), *weights.shape[1:])
+        return product(self.kernel, X, self.rows.X, scaled, self._block).reshape(len(X), *weights.shape[1:])
 
     def variance(self, X: Tensor, noise: float) -> Tensor:
         """Posterior variance at X, shape (m,): one solve per row of X, 512 of them at a time."""
@@ -140,6 +139,3 @@ class ConjugateGradient:
 
     def directions(self) -> Tensor:
         return self.spectrum().vectors
-
-    def _starts(self) -> range:
-        return range(0, len(self.rows.X), self._block)
