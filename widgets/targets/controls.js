@@ -48,6 +48,7 @@ export function createControls(frame, scene) {
   const node = el("section", { class: "dw-controls", "data-testid": "controls", "aria-label": "Sample again" }, top, sliders);
   let chipped = "";
   let listed = "";
+  frame.watch(["tuned", "sampling", "adapter_scale"], () => frame.invalidate());
 
   /** @param {string} name */
   function chip(name) {

@@ -86,6 +86,7 @@ export function createHandOver(frame, scene) {
   });
   let built = "";
   let listed = "";
+  frame.watch(["sharing"], () => frame.invalidate());
 
   /** @param {HandOver} found @param {import("../parts/theme.js").Theme} theme */
   function stepCells(found, theme) {

@@ -30,6 +30,7 @@ export function createLaunches(frame, scene) {
   frame.listen(kinds, "change", () => frame.save({ launch_class: kinds.value }));
   let listed = "";
   let offered = "";
+  frame.watch(["launch_class"], () => frame.invalidate());
 
   return {
     node,
