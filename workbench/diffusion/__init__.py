@@ -35,6 +35,7 @@ from workbench.diffusion.schedules import VE, RectifiedFlow, Schedule, Trig, VPC
 from workbench.diffusion.sid import SiD
 from workbench.diffusion.signal import SignalDenoiser
 from workbench.diffusion.singlestep import DPMSolver2
+from workbench.diffusion.sliders import response, slider
 from workbench.diffusion.starting import denoiser, fresh
 from workbench.diffusion.target_rules import TargetRule
 from workbench.diffusion.targets import Tape, target_trajectories
@@ -115,10 +116,12 @@ __all__ = [
     "picture_scale",
     "precision_recall",
     "regress",
+    "response",
     "ring",
     "sample",
     "signed",
     "sliced_wasserstein",
+    "slider",
     "step_errors",
     "target_trajectories",
     "time_weight",
