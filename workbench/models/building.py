@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from workbench.models.unet import UNet
 
 _CLASSES: dict[str, type[nn.Module]] = {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet, "vit": ViT, "mixer": Mixer}
 _DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP, "unet": UNet, "dit": DiT}
+
+_SEEDING = threading.Lock()
 
 
 def names() -> tuple[str, ...]:
@@ -99,8 +102,9 @@ def build(
     settings |= {key: value for key, value in (("width", width), ("depth", depth)) if value is not None}
     _check_settings(name, family, settings)
     fixed = {"depth": int(name.removeprefix("resnet"))} if family == "resnet" else {}
-    # Only the CPU generator is seeded, and restored: torch.manual_seed would reseed every accelerator too.
-    with torch.random.fork_rng(devices=[]):
+    # Only the CPU generator is seeded, and restored: torch.manual_seed would reseed every accelerator too. There is one
+    # for all threads.
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = (_CLASSES | _DENOISERS)[family](shape, outputs, **settings, **fixed)
     spec = {"name": name, "shape": list(shape), "classes": outputs, "options": settings}
