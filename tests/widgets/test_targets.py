@@ -233,6 +233,7 @@ def test_exploding_noise_is_shrunk_into_the_plane():
     explorer = widgets.explore(run, teacher=ring)
     states = array(explorer, explorer.content["runs"][0]["states_at"])
     assert np.abs(states).max() < 5 < float(run.states.abs().max())
+    assert explorer.content["plane"]["span"][1] < 5
     start = explorer.content["runs"][0]["start"]
     assert np.allclose(states[0], start * run.noise.numpy(), atol=1e-5)
 
@@ -246,6 +247,15 @@ def test_curves_are_those_of_the_record(runs):
     table = explorer.table()
     assert len(table) == 12 + 4
     assert table.query("run == 'base'")["commitment"].tolist() == pytest.approx(runs[0].commitment.tolist())
+
+
+def test_one_seed_has_no_commitment_and_says_none(tmp_path):
+    explorer = widgets.explore(ring_runs(seeds=1))
+    assert explorer.table()["commitment"].isna().all()
+    assert explorer.summary() == (
+        "Diffusion targets of 1 seed; base: step 6 of 12, t = 0.583; student: step 1 of 4, t = 0.99"
+    )
+    assert explorer.to_png(tmp_path / "one.png").stat().st_size > 5000
 
 
 def test_errors_are_measured_on_demand_where_there_is_one_path(runs):

@@ -77,7 +77,7 @@ export function createCurves(frame, scene) {
           if (one.steps <= 12) layers.push({ kind: "points", x, y, colour, width: 6 });
         }
         if (!(low <= high)) [low, high] = log ? [0.1, 1] : [0, 1];
-        const [bottom, top] = log ? [low / 1.3, Math.max(high * 1.3, low * 3)] : [Math.min(0, low), high + 0.06 * (high - Math.min(0, low)) || 1];
+        const [bottom, top] = log ? [low / 1.3, Math.max(high * 1.3, low * 3)] : [Math.min(0, low), Math.max(1e-3, high + 0.06 * (high - Math.min(0, low)))];
         plot.update(
           theme,
           {

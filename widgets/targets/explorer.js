@@ -94,7 +94,7 @@ function render({ model, el: host }) {
     const { count, kind, shape } = content();
     const what = kind === "images" ? `images ${shape[2]}×${shape[1]}` : `${shape.join("×")}-dimensional points`;
     const pinned = scene.seeds().length;
-    return `${scene.runs().map((one) => `${one.name}: ${scene.when(one)}`).join("; ")}. ${count.toLocaleString("en")} seeds, ${what}${pinned ? `, ${pinned.toLocaleString("en")} selected` : ""}`;
+    return `${scene.runs().map((one) => `${one.name}: ${scene.when(one)}`).join("; ")}. ${count.toLocaleString("en")} ${count === 1 ? "seed" : "seeds"}, ${what}${pinned ? `, ${pinned.toLocaleString("en")} selected` : ""}`;
   }
 
   /** What the numbers rest on. */

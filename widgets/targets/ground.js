@@ -71,7 +71,10 @@ export function arrowsOf(scene, one, index, kind) {
   const side = Math.round(Math.sqrt(data.length / 2));
   const [x0, x1, y0, y1] = scene.content().plane.span;
   const [alpha, sigma, alphaRate, sigmaRate] = one.scales[step];
-  const shrink = one.start / (one.scales[0][1] || 1) < 0.999 ? 1 / Math.hypot(alpha, sigma) : 1;
+  // Where states are drawn shrunk, so is the way they go: d(x / √(α² + σ²)) / dt.
+  const shrunk = scene.shrunk(one);
+  const shrink = shrunk ? 1 / Math.hypot(alpha, sigma) : 1;
+  const drift = shrunk ? (alpha * alphaRate + sigma * sigmaRate) * shrink ** 2 : 0;
   const arrows = new Float32Array(2 * data.length); // x, y, dx, dy
   let longest = 0;
   for (let i = 0; i < side * side; i++) {
@@ -80,7 +83,7 @@ export function arrowsOf(scene, one, index, kind) {
       const target = data[2 * i + k];
       const noise = (place[k] / shrink - alpha * target) / sigma;
       arrows[4 * i + k] = place[k];
-      arrows[4 * i + 2 + k] = kind === "score" ? -noise / sigma : -(alphaRate * target + sigmaRate * noise);
+      arrows[4 * i + 2 + k] = kind === "score" ? -noise / sigma : -shrink * (alphaRate * target + sigmaRate * noise - (drift * place[k]) / shrink);
     }
     longest = Math.max(longest, Math.hypot(arrows[4 * i + 2], arrows[4 * i + 3]));
   }

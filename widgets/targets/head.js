@@ -72,6 +72,7 @@ export function createHead(frame, scene, handsOver) {
     if (view === "plane") {
       if (density && ground.density) add(el("i", { class: "dw-shade-mark" }), show === "targets" ? "density of the data" : "density of data as noisy as the states");
       if (field !== "nothing") add(el("i", { class: "dw-arrow-mark" }, "→"), field === "velocity" ? "−dx/dt, where the sampler goes" : "score ∇ log p");
+      if (show === "states" && scene.runs().some(scene.shrunk)) items.push(el("span", {}, "states drawn over √(α² + σ²)"));
       if (paths && pinned) {
         add(el("i", { class: "dw-swatch" }), "path of x_t");
         const dotted = el("i", { class: "dw-swatch" });

@@ -23,7 +23,7 @@ MOST_FOLLOWED = 64
 def measured(run: TargetTrajectories) -> dict[str, Tensor]:
     """By name one value per step, float64 (steps,): what the run alone says."""
     return {
-        "commitment": run.commitment,
+        "commitment": run.commitment.where(run.commitment.isfinite(), torch.nan),  # one seed has no variance
         "spread": run.spread,
         "distance": run.distance,
         "curvature": curvature(run),

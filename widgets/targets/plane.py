@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from widgets.targets.noise import shrink
 from workbench.records import TargetTrajectories
 
 MOST_ANALYSED = 1000
@@ -69,7 +70,8 @@ class Plane:
 
     def span(self, runs: Mapping[str, TargetTrajectories]) -> Span:
         """The part of the plane that holds all states but the outermost few in a thousand."""
-        places = [part for run in runs.values() for part in (run.states[:1], run.samples[None])]
+        starts = [run.states[:1] * float(shrink(run)[0]) for run in runs.values()]
+        places = [*starts, *(run.samples[None] for run in runs.values())]
         return self._around(places, 1.12)
 
     def close(self, runs: Mapping[str, TargetTrajectories]) -> Span:

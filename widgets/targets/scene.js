@@ -174,6 +174,8 @@ export function createScene(frame) {
       hovered = seed;
       frame.invalidate();
     },
+    /** States of a run are drawn over √(α² + σ²): its noise explodes. @param {Run} one */
+    shrunk: (one) => one.start / (one.scales[0][1] || 1) < 0.999,
     /** The part of the plane that is drawn. */
     span: () => (model.get("show") === "targets" && model.get("field") === "nothing" ? content().plane.close : content().plane.span),
     /** The cell of the strip under the cursor; null: none. */

@@ -1,5 +1,6 @@
 """What a TargetTrajectoryExplorer shows now: the seeds at the step of the timeline, and the curves of all steps."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -92,12 +93,12 @@ def summary(explorer: "TargetTrajectoryExplorer") -> str:
             parts.append(f"{name}: sample")
         else:
             committed = float(explorer.known[name]["commitment"][index])
-            parts.append(
-                f"{name}: step {index + 1} of {run.steps}, t = {float(run.times[index]):.3g}, {committed:.0%} committed"
-            )
+            told = "" if math.isnan(committed) else f", {committed:.0%} committed"
+            parts.append(f"{name}: step {index + 1} of {run.steps}, t = {float(run.times[index]):.3g}{told}")
     first = next(iter(explorer.runs.values()))
     chosen = len(explorer.selection["seeds"])
-    return f"Diffusion targets of {len(first)} seeds; {'; '.join(parts)}" + (f"; {chosen} selected" if chosen else "")
+    seeds = f"{len(first)} seed{'s' * (len(first) != 1)}"
+    return f"Diffusion targets of {seeds}; {'; '.join(parts)}" + (f"; {chosen} selected" if chosen else "")
 
 
 def trajectory(run: TargetTrajectories, seed: int) -> tuple[Tensor, Tensor]:
