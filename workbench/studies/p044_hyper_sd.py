@@ -63,7 +63,8 @@ def run(
         return judge.row(student, few_times(teacher.model.schedule, GRID, steps))
 
     students = _students(teacher, begun, scale, course, device)
-    for (name, seed), student in [*students.items(), (("teacher", -1), teacher.model)]:
+    asked: dict[tuple[str, int], DiffusionModel | Denoiser] = {**students, ("teacher", -1): teacher.model}
+    for (name, seed), student in asked.items():
         rows += [
             {"part": "segments", "method": name, "seed": seed, "steps": steps} | at(student, steps)
             for steps in SEGMENTS
