@@ -184,15 +184,14 @@ def hybrid(
     """
     started = time.perf_counter()
     pair = _Pair.of(base, student, noise, times, base_sampler, student_sampler, condition, guidance, own_schedule, meet)
-    stages, tape = pair.stages(base_steps), Tape()
+    stages = pair.stages(base_steps)
+    tape = Tape(sum(len(stage.times) - 1 for stage in stages))
     samples = pair.run(stages, seed, tape)
     base_calls, student_calls = pair.calls(stages)
     return TargetTrajectories(
         name=name,
         role="other",
-        times=torch.tensor(tape.times, dtype=torch.float64),
-        states=torch.stack(tape.states).cpu(),
-        targets=torch.stack(tape.targets).cpu(),
+        **tape.recorded(),
         samples=samples.cpu(),
         noise=noise.cpu(),
         condition=None if condition is None else condition.expand(len(noise)).cpu(),

@@ -10,34 +10,49 @@ from torch import Tensor
 from workbench.diffusion.denoiser import Denoiser, Guided
 from workbench.diffusion.sampling import Rule, redraws, rule, sample
 from workbench.records import Provenance, TargetTrajectories
+from workbench.training.grouping import keep_memory
 
 
 class Tape:
-    """A recorder that keeps states and targets of every `stride`-th step.
+    """A recorder that keeps states and targets of every `stride`-th step of a run of `steps` steps.
 
-    It keeps the tensors that the sampler made anyway, without copying them, unless `dtype` asks for another type.
-    `watch` is told the number of each step before it is made.
+    They are written once, to where the record will have them: nothing is kept alive to be stacked at the end, and
+    nothing waits for the device. `watch` is told the number of each step before it is made.
     """
 
     def __init__(
-        self, stride: int = 1, dtype: torch.dtype | None = None, watch: Callable[[int], None] | None = None
+        self,
+        steps: int,
+        stride: int = 1,
+        dtype: torch.dtype | None = None,
+        watch: Callable[[int], None] | None = None,
     ) -> None:
         if stride < 1:
             raise ValueError(f"stride is {stride}; it must be at least 1")
+        self.steps = -(-steps // stride)
         self.stride = stride
         self.dtype = dtype
         self.watch = watch
         self.times: list[float] = []
-        self.states: list[Tensor] = []
-        self.targets: list[Tensor] = []
+        self._kept: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, number: int, t: Tensor, x: Tensor, x0: Tensor, noise: Tensor) -> None:  # noqa: ARG002 - a `Recorder`
         if self.watch is not None:
             self.watch(number)
-        if number % self.stride == 0:
-            self.times.append(float(t))
-            self.states.append(x if self.dtype is None else x.to(self.dtype))
-            self.targets.append(x0 if self.dtype is None else x0.to(self.dtype))
+        if number % self.stride:
+            return
+        if self._kept is None:
+            shape, dtype = (self.steps, *x.shape), self.dtype or x.dtype
+            self._kept = x.new_empty(shape, dtype=dtype), x.new_empty(shape, dtype=dtype)
+        for kept, value in zip(self._kept, (x, x0), strict=True):
+            kept[len(self.times)] = value
+        self.times.append(float(t))
+
+    def recorded(self) -> dict[str, Tensor]:
+        """`times`, `states` and `targets` as `TargetTrajectories` has them."""
+        assert self._kept is not None
+        states, targets = (kept[: len(self.times)].cpu() for kept in self._kept)
+        return {"times": torch.tensor(self.times, dtype=torch.float64), "states": states, "targets": targets}
 
 
 def target_trajectories(
@@ -91,7 +106,8 @@ def target_trajectories(
     asked = Guided(model, guidance) if guidance != 1 else model
     times = model.schedule.grid(steps, spacing) if isinstance(steps, int) else steps
     count = len(times) - 1
-    tape = Tape(stride, dtype, None if watch is None else lambda number: watch(number / count))
+    keep_memory()  # recordings of a few MiB would otherwise be given back and asked for again, page by page
+    tape = Tape(count, stride, dtype, None if watch is None else lambda number: watch(number / count))
     samples = sample(
         asked,
         noise,
@@ -111,9 +127,7 @@ def target_trajectories(
     return TargetTrajectories(
         name=name,
         role=role,
-        times=torch.tensor(tape.times, dtype=torch.float64),
-        states=torch.stack(tape.states).cpu(),
-        targets=torch.stack(tape.targets).cpu(),
+        **tape.recorded(),
         samples=samples.cpu(),
         noise=noise.cpu(),
         condition=None if condition is None else condition.expand(len(noise)).cpu(),

@@ -5,14 +5,16 @@ Paper 096, Gandikota & Bau: diffusion targets as an instrument, hybrid sampling,
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.diffusion import (
     DMD,
-    TDD,
+    Consistency,
     FlowMap,
     GaussianMixture,
     Prediction,
@@ -20,6 +22,7 @@ from workbench.diffusion import (
     denoiser,
     distill,
     hand_over,
+    hybrid,
     mode_uncertainty,
     regress,
     target_trajectories,
@@ -27,6 +30,7 @@ from workbench.diffusion import (
 )
 from workbench.diffusion.metrics import Measure, class_measures
 from workbench.diffusion.schedules import Schedule
+from workbench.diffusion.sliders import response, slider
 from workbench.records import Claim, DiffusionModel, HandOver, Record, StudyResult, TargetTrajectories
 from workbench.studies.claims import asserted, estimate, reported
 from workbench.studies.diffusing import Teacher, setting
@@ -35,7 +39,8 @@ TITLE = "Where does a few-step student lose variety, and does one step of its ba
 PLANTED = (0.99, 0.4, 0.25, 0.12, 0.0)
 SECOND = (0.75, 0.4, 0.25)
 """Times of the second step, from before structure is decided to after."""
-CONSISTENT, EXIT, WHOLE = "TDD", "DMD, random exit", "DMD, full back-propagation"
+CONSISTENT, EXIT, WHOLE = "consistency", "DMD, random exit", "DMD, full back-propagation"
+SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
 def run(
@@ -46,13 +51,13 @@ def run(
     budget: str = "small",
     device: str = "auto",
 ) -> StudyResult:
-    """Planted collapses; commitment of base and students; when structure is decided; trained students handed over to.
+    """Planted collapses; commitment of base and students; when structure is decided; hand-overs; control moved.
 
     Parameters
     ----------
     data
         As for `workbench.studies.diffusing.teacher`: a mixture of modes, or images, whose classes are then what variety
-        is counted by. What the card measured on the ring is asserted there; elsewhere it is reported.
+        is counted by.
     root, seeds, budget, device
         As for `workbench.studies.run`.
     """
@@ -67,6 +72,7 @@ def run(
     committed: dict[tuple[str, int], TargetTrajectories] = {}
     shared: dict[tuple[str, int], HandOver] = {}
     early: dict[tuple[float, int], float] = {}
+    moved: dict[tuple[str, int], Tensor] = {}
     for seed in started.seeds:
         noise = teacher.noise(n, seed)
         for j in range(1, len(PLANTED)):
@@ -78,8 +84,12 @@ def run(
         committed["base", seed] = target_trajectories(
             exact, noise, steps=50, name="base", role="teacher", **teacher.described()
         )
-        for name, student in _students(teacher, seed, started.device, steps=250 if small else 1_500).items():
+        start, students = _trained(teacher, seed, started.device, steps=250 if small else 1_500)
+        control = _Control(teacher, start, seed)
+        moved["base", seed] = control.response(start, noise[:500])
+        for name, student in students.items():
             model, used = denoiser(student), usage(student)
+            moved[name, seed] = control.response(student, noise[:500])
             committed[name, seed] = target_trajectories(
                 model, noise, steps=used["steps"], name=name, role="student", **teacher.described()
             )
@@ -93,7 +103,11 @@ def run(
         for (name, seed), one in committed.items()
         for i, (t, value) in enumerate(zip(one.times.tolist(), one.commitment.tolist(), strict=True), 1)
     ]
-    claim = asserted if teacher.name == "ring8" else reported
+    rows += [
+        {"part": "control", "seed": seed, "student": name, "scale": scale, "value": value}
+        for (name, seed), one in moved.items()
+        for scale, value in zip(SCALES, one.tolist(), strict=True)
+    ]
     records |= {name: one for (name, seed), one in shared.items() if seed == started.seeds[0]}
     records |= {f"targets of {name}": one for (name, seed), one in committed.items() if seed == started.seeds[0]}
     return started.result(
@@ -101,10 +115,11 @@ def run(
         title=TITLE,
         rows=rows,
         claims=[
-            *_planted_claims(swept, started.seeds, claim),
-            *_commitment_claims(committed, started.seeds, claim),
-            *_decision_claims(teacher, early, started.seeds, claim),
+            *_planted_claims(swept, started.seeds),
+            *_commitment_claims(committed, started.seeds),
+            *_decision_claims(teacher, early, started.seeds),
             *_trained_claims(shared, started.seeds),
+            *_control_claims(moved, started.seeds),
         ],
         records=records,
         settings={"samples": n, "planted times": list(PLANTED)},
@@ -142,14 +157,10 @@ class Planted:
 
 def planted_collapse(teacher: Teacher, times: Tensor, j: int, noise: Tensor, seed: int = 0) -> HandOver:
     """Hand-over from an exact base to a re-noising student whose step `j`, from 1, knows half the modes or classes."""
-    exact = teacher.exact
-    assert exact is not None
-    half = torch.arange(len(exact.weights) // 2)
-    if teacher.modes is None and exact.labels is not None:
-        half = (exact.labels < exact.classes // 2).nonzero()[:, 0]
+    assert teacher.exact is not None
     return hand_over(
-        exact,
-        Planted(exact, half, float(times[j - 1]), steps=30 if teacher.modes is not None else 12),
+        teacher.exact,
+        planted(teacher, float(times[j - 1])),
         noise,
         times=times,
         measures=measures_of(teacher),
@@ -160,37 +171,76 @@ def planted_collapse(teacher: Teacher, times: Tensor, j: int, noise: Tensor, see
     )
 
 
+def planted(teacher: Teacher, at: float) -> Planted:
+    """A student that at time `at` knows half of the modes, or of images those of half of the classes."""
+    exact = teacher.exact
+    assert exact is not None
+    if teacher.modes is None and exact.labels is not None:
+        return Planted(exact, (exact.labels < exact.classes // 2).nonzero()[:, 0], at, steps=12)
+    return Planted(exact, torch.arange(len(exact.weights) // 2), at)
+
+
 def measures_of(teacher: Teacher) -> Mapping[str, Measure]:
     """Variety by modes, or, of images, by the class of the nearest one."""
     assert teacher.exact is not None
     return coverage_measures(teacher.exact) if teacher.modes is not None else class_measures(teacher.exact)
 
 
-def _students(teacher: Teacher, seed: int, device: str, steps: int) -> dict[str, DiffusionModel]:
-    """Four-step students, all begun from one network that was fitted to the teacher."""
+def _trained(teacher: Teacher, seed: int, device: str, steps: int) -> tuple[DiffusionModel, dict[str, DiffusionModel]]:
+    """A network fitted to the teacher, the base, and four-step students that begin from it."""
     options: dict[str, Any] = {"seed": seed, "device": device, "progress": False}
-    start = regress(teacher.model, steps=2 * steps, **options)
-    methods = {
-        CONSISTENT: TDD(steps=2 * steps),
-        EXIT: DMD(rollout="exit", steps=steps, batch=128),
-        WHOLE: DMD(rollout="ode", steps=steps, batch=128),
+    start = regress(teacher.model, steps=2 * steps, batch=256, **options)
+    early = (0.99, 0.75, 0.5, 0.25, 0.0)
+    methods: dict[str, Any] = {
+        CONSISTENT: Consistency(steps=2 * steps, batch=256, grid=20),
+        EXIT: DMD(rollout="exit", steps=steps, batch=64, fake_steps=1, times=early),
+        WHOLE: DMD(rollout="ode", steps=steps, batch=64, fake_steps=1, times=early),
     }
-    return {
+    return start, {
         name: distill(teacher.model, method, network=start, name=name, **options) for name, method in methods.items()
     }
+
+
+class _Control:
+    """A slider trained on the base: points farther out, images of a bolder stroke."""
+
+    def __init__(self, teacher: Teacher, base: DiffusionModel, seed: int) -> None:
+        exact = teacher.exact
+        assert exact is not None
+        points = teacher.modes is not None
+
+        def changed(sign: int) -> GaussianMixture:
+            images = exact.means.view(-1, *exact.shape)
+            moved = exact.means * (1 + 0.15 * sign)
+            if not points:
+                moved = (sign * F.max_pool2d(sign * images, 3, 1, 1) + images).flatten(1) / 2
+            return replace(exact, means=moved)
+
+        self.attribute = (lambda x: x.norm(dim=1)) if points else (lambda x: x.flatten(1).mean(1))
+        self.adapter = slider(
+            denoiser(base), changed(1), changed(-1), rank=2, steps=150, seed=seed, progress=False,
+            name="farther out" if points else "bolder",
+        )  # fmt: skip
+
+    def response(self, model: DiffusionModel, noise: Tensor) -> Tensor:
+        """The attribute's mean at each scale of the slider on a model, (scales,)."""
+        used = usage(model, steps=20)
+        return response(denoiser(model), self.adapter, self.attribute, noise, scales=SCALES, **used)
 
 
 def _first_step_collapsed(teacher: Teacher, second: float, noise: Tensor, seed: int) -> float:
     """Entropy of a student whose first step is collapsed and whose second is at time `second`."""
     times = torch.tensor([0.99, second, second / 2, second / 4, 0.0], dtype=torch.float64)
-    return float(planted_collapse(teacher, times, 1, noise, seed).measures["entropy"]["switches"][0])
+    student = planted(teacher, float(times[0]))
+    made = hybrid(student, student, noise, times=times, base_steps=(), student_sampler="consistency", seed=seed)
+    return measures_of(teacher)["entropy"](made.samples, None).value
 
 
 def _rows(part: str, seed: int, student: str, shared: HandOver) -> list[dict[str, Any]]:
     return [{"part": part, "seed": seed, "student": student, **row} for row in shared.rows()]
 
 
-def _planted_claims(swept: dict[tuple[int, int], HandOver], seeds: list[int], claim: Any) -> list[Claim]:
+def _planted_claims(swept: dict[tuple[int, int], HandOver], seeds: list[int]) -> list[Claim]:
     """The instrument finds the planted step, and no other (claim 2, where its premise is known to hold)."""
     steps = range(1, len(PLANTED))
     lost, repaired, others, named = [], [], [], []
@@ -201,16 +251,16 @@ def _planted_claims(swept: dict[tuple[int, int], HandOver], seeds: list[int], cl
         lost.append(max(alone.values()))
         repaired.append(min(by[j, j] for j in steps))
         others.append(max(by[j, i] - alone[j] for j, i in by if i != j))
-        named.append(sum(max(steps, key=lambda i, j=j: by[j, i]) == j for j in steps) / len(steps))
+        named.append(sum(max((by[j, i], i) for i in steps)[1] == j for j in steps) / len(steps))
     return [
-        claim("a collapse planted in any one step costs variety: largest entropy", estimate(lost), "<=", 0.95),
-        claim("the base at that step brings it all back: smallest entropy", estimate(repaired), ">=", 0.99),
-        claim("the base at any other step does not: largest gain of entropy", estimate(others), "<=", 0.03),
-        claim("the collapsed step is the one that helps most, as a share of steps", estimate(named), ">=", 1.0),
+        asserted("a collapse planted in any one step costs variety: largest entropy", estimate(lost), "<=", 0.95),
+        asserted("the base at that step brings it all back: smallest entropy", estimate(repaired), ">=", 0.99),
+        asserted("the base at any other step does not: largest gain of entropy", estimate(others), "<=", 0.03),
+        asserted("the collapsed step is the one that helps most, as a share of steps", estimate(named), ">=", 1.0),
     ]
 
 
-def _commitment_claims(runs: dict[tuple[str, int], TargetTrajectories], seeds: list[int], claim: Any) -> list[Claim]:
+def _commitment_claims(runs: dict[tuple[str, int], TargetTrajectories], seeds: list[int]) -> list[Claim]:
     """Claim 1: students decide in their first step, the base does not."""
 
     def first(name: str) -> list[float]:
@@ -221,15 +271,17 @@ def _commitment_claims(runs: dict[tuple[str, int], TargetTrajectories], seeds: l
 
     gap = [a - b for a, b in zip(share(EXIT), share(WHOLE), strict=True)]
     return [
-        claim("the base, in 50 steps, is undecided at its first: commitment", estimate(first("base")), "<=", 0.55),
-        claim("a consistency student is decided at its first step: commitment", estimate(first(CONSISTENT)), ">=", 0.9),
-        claim("first-step targets vary more after random exit than after full back-propagation", estimate(gap), ">", 0),
+        asserted("the base, in 50 steps, is undecided at its first: commitment", estimate(first("base")), "<=", 0.55),
+        asserted(
+            "a consistency student is decided at its first step: commitment", estimate(first(CONSISTENT)), ">=", 0.9
+        ),
+        asserted(
+            "first-step targets vary more after random exit than after full back-propagation", estimate(gap), ">", 0
+        ),
     ]
 
 
-def _decision_claims(
-    teacher: Teacher, early: dict[tuple[float, int], float], seeds: list[int], claim: Any
-) -> list[Claim]:
+def _decision_claims(teacher: Teacher, early: dict[tuple[float, int], float], seeds: list[int]) -> list[Claim]:
     """Claim 3: which step can lose variety is told by when the teacher decides."""
     assert teacher.exact is not None
     at = torch.linspace(0.9, 0.05, 18, dtype=torch.float64)
@@ -238,8 +290,8 @@ def _decision_claims(
     rises = [float(mode_uncertainty(teacher.exact, at, n=n, seed=s, groups=groups).diff().max()) for s in seeds]
     drops = [min(early[a, s] - early[b, s] for a, b in itertools.pairwise(SECOND)) for s in seeds]
     return [
-        claim("the teacher's doubt about the mode never grows as t falls: largest rise", estimate(rises), "<=", 0),
-        claim(
+        asserted("the teacher's doubt about the mode never grows as t falls: largest rise", estimate(rises), "<=", 0),
+        asserted(
             "a collapsed first step costs the more, the later the second (0.75, 0.4, 0.25): smallest drop of entropy",
             estimate(drops), ">", 0,
         ),
@@ -257,4 +309,26 @@ def _trained_claims(shared: dict[tuple[str, int], HandOver], seeds: list[int]) -
         reported(f"{name}: the base's first step brings {what} back", estimate(gain(name, what)), ">", 0)
         for name in (CONSISTENT, EXIT, WHOLE)
         for what in ("entropy", "quality")
+    ]
+
+
+def _control_claims(moved: dict[tuple[str, int], Tensor], seeds: list[int]) -> list[Claim]:
+    """Claim 4: what a slider does to the base it does to the students, whose weights it has never seen."""
+    names = (CONSISTENT, EXIT, WHOLE)
+    at = torch.tensor(SCALES, dtype=torch.float64)
+
+    def slope(name: str, seed: int) -> float:
+        return float((moved[name, seed] * at).sum() / at.square().sum())
+
+    ratio = {name: [slope(name, seed) / slope("base", seed) for seed in seeds] for name in names}
+    rise = [min(float(moved[name, seed].diff().min()) for name in ("base", *names)) for seed in seeds]
+    return [
+        asserted(
+            "control: the attribute grows with the scale, on base and students: least rise", estimate(rise), ">", 0
+        ),
+        *(
+            asserted(f"control: slope of {name} over the base's", estimate(ratio[name]), relation, bound)
+            for name in names
+            for relation, bound in ((">=", 0.3), ("<=", 3.0))
+        ),
     ]
