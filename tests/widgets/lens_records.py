@@ -7,9 +7,11 @@ import torch
 from workbench.records import (
     Attribution,
     Calibration,
+    CropChoices,
     DistilledEvaluation,
     DistilledLooks,
     DistilledSet,
+    TemperatureScaling,
 )
 
 CLASSES = tuple(str(k) for k in range(10))
@@ -158,4 +160,50 @@ def evaluation(
         nbytes=of.nbytes,
         seconds=12.5,
         settings={"epochs": 300, "labels": "hard"},
+    )
+
+
+def crop_choices(of, *, factor=2, crops=5, pool=12, side=4, seed=0, candidates=True):
+    """Of each class `pool` real images, `crops` windows of each, the best-scored laid out in its images."""
+    draw = torch.Generator().manual_seed(seed)
+    C, cells = len(of.classes), factor**2
+    labels = torch.arange(C).repeat_interleave(pool)
+    score = torch.rand(len(labels), crops, generator=draw) * 3
+    best = score.amin(1).view(C, pool)
+    order = best.argsort(1)
+    return CropChoices(
+        source=torch.arange(len(labels)) * 3 + 5,
+        labels=labels,
+        windows=torch.randint(1, 4, (len(labels), crops, 3), generator=draw),
+        score=score,
+        chosen=score.argmin(1),
+        rank=order.argsort(1).flatten(),
+        picked=torch.stack([c * pool + order[c, : of.ipc * cells].view(of.ipc, cells) for c in range(C)]).flatten(0, 1),
+        candidates=torch.randint(0, 256, (len(of), cells, crops, 1, side, side), generator=draw, dtype=torch.uint8)
+        if candidates
+        else None,
+    )
+
+
+def scaling(of, *, networks=4, seed=0, ratios=(0.1, 0.5, 0.9)):
+    draw = torch.Generator().manual_seed(seed)
+    names = ("raw", "TS", *(f"MTS {ratio:g}" for ratio in ratios), "oracle")
+    ways, T = len(names), torch.logspace(-1.3, 1.3, 21, dtype=torch.float64)
+    best = torch.tensor([1.0, 0.05, *torch.linspace(0.5, 1.5, len(ratios)).tolist(), 2.0], dtype=torch.float64)
+    ends = {"TS": ("lower",) * networks, "MTS 0.1": ("lower", *[""] * (networks - 1))}
+    curve = 0.2 + (T.log()[None] - best.log()[:, None]).square()
+    curve[0] = torch.nan
+    bins = evaluation(of).calibration[0]
+    return TemperatureScaling(
+        names=names,
+        ratios=(math.nan, 0.0, *ratios, math.nan),
+        temperature=best[:, None] * torch.ones(networks, dtype=torch.float64),
+        bound=tuple(ends.get(name, ("",) * networks) for name in names),
+        ece=0.1 + 0.01 * torch.arange(ways)[:, None] + 0.01 * torch.rand(ways, networks, generator=draw).double(),
+        nll=0.5 + 0.1 * torch.rand(ways, networks, generator=draw).double(),
+        accuracy=torch.full((networks,), 0.8, dtype=torch.float64),
+        reliability=(bins,) * ways,
+        temperatures=T,
+        nll_curve=curve,
+        max_logit={"distilled": torch.zeros(networks, len(of)), "test": torch.zeros(networks, 9)},
     )

@@ -10,15 +10,16 @@ import torch
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
-from lens_records import attribution, distilled, evaluation, looks
+from lens_records import attribution, crop_choices, distilled, evaluation, looks, scaling
 from scipy import stats
 
 import workbench as wb
 from widgets.arrays import Arrays
-from widgets.distilled import DistilledImagesExplorer
+from widgets.distilled import DistilledImagesExplorer, crops
 from widgets.distilled.findings import Without
 from widgets.distilled.lens import EVALUATOR
 from widgets.distilled.looks import Attributed, attributions_content
+from widgets.distilled.scaling import scaling_content
 from widgets.distilled.teaching import (
     change_content,
     estimate,
@@ -455,3 +456,57 @@ def test_a_page_keeps_what_was_computed(tiny, digits):
     assert packed["heat"] in held["attributions_arrays"]
     assert held["findings"]["without"]["two"]["rows"] == [1]
     assert not math.isnan(held["findings"]["evaluations"]["two"]["scores"]["distilled"][0]["mean"])
+
+
+# Where crops come from, and temperatures ------------------------------------------------------------------------------
+
+
+def test_the_windows_behind_each_cell_travel_with_their_scores(monkeypatch):
+    of = distilled(ipc=2, snapshots=1)
+    choices = crop_choices(of)
+    arrays = Arrays()
+    sent = crops.crops_content(of.replace(choices=choices), arrays)
+    assert (sent["factor"], sent["crops"], sent["pool"]) == (2, 5, [12] * 10)
+    score, kept, rank = (unpacked(arrays, sent[name]) for name in ("score", "chosen", "rank"))
+    assert score.shape == (20, 4, 5)
+    assert (score.argmin(2) == kept).all()
+    # The two images of a class show its eight best candidates, in that order.
+    assert sorted(rank[6:8].flatten()) == list(range(8))
+    row, cell = 7, 2
+    looked_at = int(choices.picked[row, cell])
+    assert unpacked(arrays, sent["source"])[row, cell] == choices.source[looked_at]
+    assert score[row, cell].tolist() == choices.score[looked_at].tolist()
+    assert (unpacked(arrays, sent["candidates"]) == choices.candidates.numpy()).all()
+    monkeypatch.setattr(crops, "MOST_BYTES", choices.candidates.numel() - 1)
+    assert crops.crops_content(of.replace(choices=choices), Arrays())["candidates"] is None
+    assert crops.crops_content(of, Arrays()) is None
+
+
+def test_temperatures_travel_way_by_way():
+    of = distilled(snapshots=1)
+    found = scaling(of)
+    arrays = Arrays()
+    sent = scaling_content(found, arrays)
+    assert [way["name"] for way in sent["ways"]] == ["raw", "TS", "MTS 0.1", "MTS 0.5", "MTS 0.9", "oracle"]
+    assert [way["ratio"] for way in sent["ways"]] == [None, 0, 0.1, 0.5, 0.9, None]
+    assert [way["bounds"]["lower"] for way in sent["ways"]] == [0, 4, 1, 0, 0, 0]
+    ece = sent["ways"][3]["ece"]
+    half = stats.t.ppf(0.975, 3) * found.ece[3].std() / 2
+    assert ece["mean"] == pytest.approx(float(found.ece[3].mean()))
+    assert ece["high"] - ece["mean"] == pytest.approx(float(half))
+    assert sent["ways"][0]["curve"] is None
+    assert unpacked(arrays, sent["ways"][1]["curve"]).shape == (21,)
+    json.dumps(sent)
+
+
+def test_temperatures_of_another_set_are_refused():
+    of = distilled(ipc=3)
+    with pytest.raises(ValueError, match="scaling is of 100 distilled images, but DM has 30"):
+        DistilledImagesExplorer(of, scaling=scaling(distilled(ipc=10)))
+    with pytest.raises(TypeError, match="must be a TemperatureScaling"):
+        DistilledImagesExplorer(of, scaling=evaluation(of))
+    explorer = DistilledImagesExplorer(of, scaling=scaling(of), scaled="TS")
+    assert "scaled='TS'" in explorer.spec()
+    assert "scaling=scaling" in explorer.spec()
+    with pytest.raises(traitlets.TraitError, match=r"scaled 'MTS 0\.4'; did you mean 'MTS 0\.[159]'"):
+        explorer.scaled = "MTS 0.4"

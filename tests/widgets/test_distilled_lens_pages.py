@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lens_records import attribution, distilled, evaluation, looks
+from lens_records import attribution, crop_choices, distilled, evaluation, looks, scaling
 from live_page import Wire, live_html
 from test_pages import DARK, FAINT, HOSTILE
 
@@ -471,3 +471,78 @@ def test_what_was_computed_is_there_without_a_kernel(show, digits):
     assert "Integrated Gradients of mlp for 2" in text(view, "attribution-note")
     assert not view.part("attribute").is_visible()
     assert not view.part("teach").is_visible()
+
+
+# Where crops come from, temperatures, and room ------------------------------------------------------------------------
+
+
+def test_a_mosaic_shows_the_windows_it_was_chosen_among(show):
+    of = distilled(ipc=2, snapshots=1)
+    of = of.replace(choices=crop_choices(of))
+    view = show(DistilledImagesExplorer(of, selection={"images": [7]}))
+    said = text(view, "crops")
+    assert "12 images of the class, 5 windows of each" in said
+    looked_at = of.choices.picked[7]
+    for cell, where in enumerate(["line 1, column 1", "line 1, column 2", "line 2, column 1", "line 2, column 2"]):
+        row = int(looked_at[cell])
+        place = int(of.choices.rank[row]) + 1
+        ordinal = {1: "1st", 2: "2nd", 3: "3rd"}.get(place, f"{place}th")
+        assert f"{where}: image {int(of.choices.source[row])}, {ordinal} of 12 by its best window" in said
+    items = view.part("crops").locator("ul").nth(2).locator("li")
+    scores = sorted(of.choices.score[looked_at[2]].tolist())
+    assert items.nth(0).get_attribute("data-kept") == "true"
+    assert items.nth(0).inner_text() == f"{scores[0]:.3f} kept"
+    assert [float(item) for item in items.all_inner_texts()[1:]] == [float(f"{score:.3f}") for score in scores[1:]]
+    drawn = items.nth(0).locator("canvas").evaluate("c => [...c.getContext('2d').getImageData(1, 2, 1, 1).data]")
+    kept = int(of.choices.chosen[looked_at[2]])
+    assert drawn[:3] == [int(of.choices.candidates[7, 2, kept, 0, 2, 1])] * 3
+    bare = show(
+        DistilledImagesExplorer(of.replace(choices=crop_choices(of, candidates=False)), selection={"images": [7]})
+    )
+    assert bare.part("crops").locator("canvas").count() == 0
+    assert "kept" in text(bare, "crops")
+    other = show(DistilledImagesExplorer(distilled(ipc=2), selection={"images": [7]}))
+    assert not other.part("crops").is_visible()
+
+
+def test_temperatures_are_a_table_whose_rows_choose_what_is_drawn(show):
+    of = distilled()
+    view = show(DistilledImagesExplorer(of, scaling=scaling(of), panel="teaching"))
+    assert view.part("teaching-empty").is_visible()  # nothing was evaluated, and temperatures are known all the same
+    assert "TS 0 % 0.050 (4 of 4 at the lower bound)" in text(view, "scaling-table")
+    assert "raw – 1.000" in text(view, "scaling-table")
+    assert "Reliability on the test split: MTS 0.5" in text(view, "scaling")
+    assert text(view, "scaling-key") == "TS oracle MTS 0.5"
+    view.part("scaling-table").get_by_role("button", name="TS", exact=True).press("Enter")
+    view.settle()
+    assert view.trait("scaled") == "TS"
+    assert "Reliability on the test split: TS" in text(view, "scaling")
+    assert text(view, "scaling-key") == "TS oracle"
+    assert view.page.evaluate("() => document.activeElement.textContent") == "TS"
+    view.part("scaling-table").get_by_role("button", name="raw").click()
+    view.settle()
+    assert text(view, "scaling-key") == "TS oracle"  # raw is fitted to nothing
+    plain = show(DistilledImagesExplorer(of, evaluation=evaluation(of), panel="teaching"))
+    assert not plain.part("scaling").is_visible()
+
+
+def test_a_long_inspector_scrolls_beside_the_atlas_and_leaves_no_empty_space_below_it(show):
+    view = show(explorer_of(panel="images"))
+    heights = view.page.evaluate(
+        """() => [".dw-body", ".dw-stage", ".dw-inspector"].map((part) => {
+            const node = document.querySelector(part);
+            return [node.clientHeight, node.scrollHeight, getComputedStyle(node).overflowY];
+        })"""
+    )
+    (body, *_), (stage, *_), (inspector, inside, overflow) = heights
+    assert inside > inspector + 100
+    assert overflow == "auto"
+    assert inspector == max(stage, 600)
+    assert body <= max(stage, 600) + 30
+    nearest = view.part("nearest")
+    nearest.scroll_into_view_if_needed()
+    assert view.page.evaluate("() => document.querySelector('.dw-inspector').scrollTop") > 0
+    narrow = show(explorer_of(panel="images"), width=600)
+    assert (
+        narrow.page.evaluate("() => getComputedStyle(document.querySelector('.dw-inspector')).overflowY") == "visible"
+    )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from widgets.arrays import Arrays
+from widgets.distilled.crops import crops_content
 from widgets.distilled.pairs import real_pairs
 from workbench.data import Dataset, Split
 from workbench.records import DistilledSet
@@ -86,6 +87,7 @@ def _set(name: str, record: DistilledSet, arrays: Arrays, room: int, data: Datas
         "iterations_done": record.iterations,
         "interrupted": record.interrupted,
         "view": record.view,
+        "choices": crops_content(record, arrays),
     }
     return found | {"real": real_pairs(record, data, arrays)}
 

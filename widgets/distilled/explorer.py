@@ -18,7 +18,7 @@ from widgets.distilled.view import MOMENT, NEAREST, NOTHING, START
 from widgets.explorer import Explorer, name_in_notebook
 from widgets.jobs import Job
 from workbench.data import Dataset, Split
-from workbench.records import DistilledEvaluation, DistilledLooks, DistilledSet, TrainingRecord
+from workbench.records import DistilledEvaluation, DistilledLooks, DistilledSet, TemperatureScaling, TrainingRecord
 
 
 class DistilledImagesExplorer(LensTraits, Explorer):
@@ -34,6 +34,8 @@ class DistilledImagesExplorer(LensTraits, Explorer):
         `DistilledLooks` of the set; for several sets a list with one or None each, or a dict by set name.
     evaluation
         `DistilledEvaluation` of the set; for several sets as `looks`, or one that carries the name of its set.
+    scaling
+        `TemperatureScaling` of the set, made by `workbench.condensation.calibrate`; for several sets as `looks`.
     network
         Whose attributions are asked for: a network of the user's own, or the record of one.
     actions
@@ -44,7 +46,8 @@ class DistilledImagesExplorer(LensTraits, Explorer):
         `compare`, `full_range`, `curve`, `panel` (``"images"`` or ``"teaching"``), `title`; of one image `attribution`
         (``{"method", "target", "baseline", "network"}``, the target ``"label"``, ``"predicted"`` or a class number),
         `opacity`, `pixel_values`; of what it teaches `training` (``{"networks", "seeds", "epochs", "references"}``),
-        `judged` (whose figures are shown), `left_out` (rows by set name).
+        `judged` (whose figures are shown), `scaled` (whose temperatures), `left_out` (rows by set
+        name).
 
     Raises
     ------
@@ -113,6 +116,10 @@ class DistilledImagesExplorer(LensTraits, Explorer):
         | None = None,
         network: nn.Module | TrainingRecord | None = None,
         *,
+        scaling: TemperatureScaling
+        | Sequence[TemperatureScaling | None]
+        | Mapping[str, TemperatureScaling]
+        | None = None,
         actions: Mapping[str, Callable[[Job], Any]] | None = None,
         **options: Any,
     ) -> None:
@@ -123,12 +130,13 @@ class DistilledImagesExplorer(LensTraits, Explorer):
         _check_data(data, several[0])
         self.dataset = data
         self.network = network
-        self.known = Findings.given(self._sets, looks, evaluation)
+        self.known = Findings.given(self._sets, looks, evaluation, scaling)
         content, arrays = content_of(self._sets, data)
         self._content = content
         super().__init__(content=content, arrays=arrays, start=self._nothing(), actions=actions, **options)
         self.publish()
-        self.source = _source(sets, several, data=data, looks=looks, evaluation=evaluation, network=network)
+        given = {"data": data, "looks": looks, "evaluation": evaluation, "network": network, "scaling": scaling}
+        self.source = _source(sets, several, **given)
         if not self.title:
             names = list(self._sets)
             self.title = f"Images distilled by {names[0]}" if len(names) == 1 else f"{len(names)} distilled sets"

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from widgets.arrays import Arrays
 from widgets.distilled.looks import Attributed, attributions_content, check_looks
+from widgets.distilled.scaling import check_scaling, scaling_content
 from widgets.distilled.teaching import evaluation_content, without_content
-from workbench.records import DistilledEvaluation, DistilledLooks, DistilledSet
+from workbench.records import DistilledEvaluation, DistilledLooks, DistilledSet, TemperatureScaling
 
 SCORES = {
     "loss": "loss",
@@ -45,14 +46,18 @@ class Findings:
     taught: dict[str, int | None] = field(default_factory=dict)
     without: dict[str, Without] = field(default_factory=dict)
     networks: dict[tuple[Any, ...], nn.Module] = field(default_factory=dict)
+    scalings: dict[str, TemperatureScaling] = field(default_factory=dict)
 
     @classmethod
-    def given(cls, sets: Mapping[str, DistilledSet], looks: Any, evaluation: Any) -> "Findings":
+    def given(cls, sets: Mapping[str, DistilledSet], looks: Any, evaluation: Any, scaling: Any) -> "Findings":
         """What the caller brought along, checked against the sets."""
         found = cls(
             looks=by_set("looks", looks, DistilledLooks, sets),
             evaluations=by_set("evaluation", evaluation, DistilledEvaluation, sets),
+            scalings=by_set("scaling", scaling, TemperatureScaling, sets),
         )
+        for name, fitted in found.scalings.items():
+            check_scaling(fitted, sets[name], name)
         for name, item in found.looks.items():
             check_looks(item, sets[name], name)
             found.attributions += [
@@ -77,6 +82,7 @@ class Findings:
         plain: dict[str, Any] = {
             "looks": {name: _look(item, arrays) for name, item in self.looks.items()},
             "evaluations": {name: evaluation_content(item, arrays) for name, item in self.evaluations.items()},
+            "scalings": {name: scaling_content(item, arrays) for name, item in self.scalings.items()},
         }
         plain["taught"] = {name: {"iteration": iteration} for name, iteration in self.taught.items()}
         plain["without"] = {

@@ -2,6 +2,7 @@
 
 import { createAttribution } from "./attribution.js";
 import { createClassRows } from "./inspector_classes.js";
+import { createCrops } from "./inspector_crops.js";
 import { createNearest } from "./inspector_nearest.js";
 import { createPicture } from "./inspector_picture.js";
 import { mean, tensor } from "../parts/arrays.js";
@@ -41,6 +42,7 @@ import { facts } from "../parts/tooltip.js";
  * @property {(row: number) => number} labelOf its class, or the most probable of a soft label
  * @property {(row: number) => ArrayLike<number>} label its label as probabilities, at the iteration shown
  * @property {(row: number) => boolean} soft its label is a distribution
+ * @property {() => import("./inspector_crops.js").Choices | null} choices why these crops, where images are mosaics
  * @property {(row: number) => HTMLCanvasElement} picture as drawn, one pixel per pixel
  * @property {(row: number, x: number, y: number) => number[]} values raw ones, by channel
  * @property {(row: number) => string} describe for a screen reader
@@ -67,6 +69,7 @@ export function createInspector(frame, lens) {
   const figures = el("div", { class: "dw-figures", "data-testid": "image-facts" });
   const attribution = createAttribution(frame, lens);
   const rows = createClassRows(frame);
+  const crops = createCrops(frame, lens);
   const nearest = createNearest(frame, lens);
   const look = el("button", { class: "dw-button dw-outlined", "data-testid": "look", title: "Trains one network on the images and looks at each of them" }, "look at all images");
   const influence = el("button", { class: "dw-button dw-outlined", "data-testid": "look-influence", title: "Also trains once without each image: as many trainings as there are images" }, "with influence");
@@ -88,7 +91,7 @@ export function createInspector(frame, lens) {
   const missing = el("div", { class: "dw-ask", "data-testid": "no-looks" }, unknown, el("div", { class: "dw-row" }, look, influence));
   const old = el("p", { class: "dw-note", "data-testid": "looks-moment" });
   const empty = el("div", { class: "dw-empty", "data-testid": "empty" }, el("p", {}, el("b", {}, "Hover an image; click to keep it.")), el("p", { class: "dw-quiet" }, "Its pixels, its label beside what a network says, the real images it is nearest to, what it does in training and where a network looks then show here. Several selected images can be compared, or left out of a training."));
-  const body = el("div", { class: "dw-image" }, el("div", { class: "dw-large-row" }, picture.node), numbersRow, strip, figures, attribution.node, rows.node, old, nearest.node, missing);
+  const body = el("div", { class: "dw-image" }, el("div", { class: "dw-large-row" }, picture.node), numbersRow, strip, figures, attribution.node, rows.node, crops.node, old, nearest.node, missing);
   frame.inspector.append(heading, empty, body);
 
   const looks = () => /** @type {Looks | null} */ (model.get("findings")?.looks?.[lens.set()] ?? null);
@@ -161,6 +164,7 @@ export function createInspector(frame, lens) {
         influence: shift,
         limit: largest(shift ?? []),
       });
+      crops.update(row);
       nearest.update(known && here ? known : null, row);
       old.hidden = !known || here;
       write(old, `What a network says, nearest real images and influence are known of the final images (iteration ${lens.last()}); shown is iteration ${lens.iteration()}.`);

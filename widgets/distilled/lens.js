@@ -46,6 +46,7 @@ export function createLens(data, stage) {
     labelOf: (row) => data.labels()[row],
     label: (row) => data.labelAt(row) ?? data.content().classes.map((_, k) => Number(k === data.labels()[row])),
     soft: () => data.set().soft,
+    choices: () => data.set().choices,
     picture,
     values: (row, x, y) => data.valuesAt(data.here(), row, x, y) ?? [],
     describe: data.describe,

@@ -14,7 +14,7 @@ from workbench.records import TrainingRecord
 if TYPE_CHECKING:
     from widgets.distilled import DistilledImagesExplorer
 
-LENS_SETTINGS = ("attribution", "opacity", "pixel_values", "judged", "training", "left_out")
+LENS_SETTINGS = ("attribution", "opacity", "pixel_values", "judged", "scaled", "training", "left_out")
 LENS_STATE = ("offer", "live", "attributions", "attributions_arrays")
 MOST_SEEDS, MOST_EPOCHS = 50, 100_000
 TARGETS = ("label", "predicted")
@@ -27,6 +27,9 @@ class LensTraits(traitlets.HasTraits):
     opacity = traitlets.Float(0.6, help="How strongly it covers the image, 0 to 1.").tag(sync=True)
     pixel_values = traitlets.Bool(False, help="Write the values into the pixels of the large image.").tag(sync=True)
     judged = traitlets.Unicode("", help="Whose figures the teaching panel shows; empty: the first network.").tag(
+        sync=True
+    )
+    scaled = traitlets.Unicode("", help="Which way of finding a temperature is drawn; empty: the middle ratio.").tag(
         sync=True
     )
     training = traitlets.Dict(help="What is trained: networks, seeds, epochs, references.").tag(sync=True)
@@ -65,6 +68,13 @@ class LensTraits(traitlets.HasTraits):
         known = {name for found in _explorer(self).known.evaluations.values() for name in found.networks}
         if proposal.value and proposal.value not in known:
             _refuse("judged", proposal.value, sorted(known))
+        return proposal.value
+
+    @traitlets.validate("scaled")
+    def _valid_scaled(self, proposal: Any) -> str:
+        known = {name for found in _explorer(self).known.scalings.values() for name in found.names}
+        if proposal.value and proposal.value not in known:
+            _refuse("scaled", proposal.value, sorted(known))
         return proposal.value
 
     @traitlets.validate("training")

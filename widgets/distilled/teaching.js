@@ -3,6 +3,7 @@
 import { createChange } from "./teaching_change.js";
 import { createConfusion } from "./teaching_confusion.js";
 import { createControls } from "./teaching_controls.js";
+import { createScaling } from "./teaching_scaling.js";
 import { createCurves, createReliability, inkOf } from "./teaching_plots.js";
 import { spread } from "./teaching_words.js";
 import { el, fill, write } from "../parts/dom.js";
@@ -27,8 +28,11 @@ import { swatch } from "../parts/timeline.js";
  * @property {Course[]} curves
  * @property {string} per_class
  * @property {string} confusion
- * @property {{ confidence: string, accuracy: string, interval: string, count: string, nll: number }[]} calibration
+ * @property {Bins[]} calibration
  */
+
+/** Bins of a reliability diagram; mirrors `bins_content` in teaching.py.
+ * @typedef {{ confidence: string, accuracy: string, interval: string, count: string, nll: number }} Bins */
 
 /** An evaluation without some images, and what that changed; mirrors `without_content` in teaching.py.
  * @typedef {object} Without
@@ -59,14 +63,15 @@ export function createTeaching(frame, lens) {
   const confusion = createConfusion(frame, lens);
   const reliability = createReliability(frame);
   const change = createChange(frame, lens);
+  const scaling = createScaling(frame, lens);
   const figures = el("div", { class: "dw-teach-figures" }, el("section", { class: "dw-why dw-wide" }, el("div", { class: "dw-heading-small" }, el("span", {}, "On all test examples, by network"), el("span", {}, "")), table, fine), curves.accuracy, curves.confidence, el("div", { class: "dw-wide" }, key), change.node, confusion.node, reliability.node);
-  const inside = el("div", { class: "dw-teaching", "data-testid": "teaching" }, controls.node, stale, empty, figures);
+  const inside = el("div", { class: "dw-teaching", "data-testid": "teaching" }, controls.node, stale, empty, figures, scaling.node);
   const told = el("span", { class: "dw-quiet" });
   const fold = el("button", { class: "dw-button dw-fold", "data-testid": "setting-panel", "aria-expanded": "false" }, el("span", {}, "What it teaches"), told);
   frame.listen(fold, "click", () => frame.save({ panel: model.get("panel") === "teaching" ? "images" : "teaching" }));
   frame.keys.add("t", "what the set teaches: open or close", () => frame.save({ panel: model.get("panel") === "teaching" ? "images" : "teaching" }), "T");
   const node = el("section", { class: "dw-lessons", "aria-label": "What it teaches" }, fold, inside);
-  frame.watch(["live", "attributions", "training", "left_out", "judged", "offer", "attribution", "opacity", "pixel_values"], () => frame.invalidate());
+  frame.watch(["live", "attributions", "training", "left_out", "judged", "scaled", "offer", "attribution", "opacity", "pixel_values"], () => frame.invalidate());
 
   const base = () => /** @type {Evaluation | null} */ (model.get("findings")?.evaluations?.[lens.set()] ?? null);
   const without = () => /** @type {Without | null} */ (model.get("findings")?.without?.[lens.set()] ?? null);
@@ -120,6 +125,11 @@ export function createTeaching(frame, lens) {
       if (!open) return;
       controls.update();
       writeStale(found, less);
+      const full = inside.clientWidth - 8;
+      const columns = full > 640 ? 2 : 1;
+      const width = Math.floor((full - 22 * (columns - 1)) / columns);
+      inside.style.setProperty("--dw-columns", String(columns));
+      scaling.update(theme, width);
       empty.hidden = found !== null || live !== null;
       figures.hidden = !found && !live;
       if (!found && !live) {
@@ -130,10 +140,6 @@ export function createTeaching(frame, lens) {
         );
         return;
       }
-      const full = inside.clientWidth - 8;
-      const columns = full > 640 ? 2 : 1;
-      figures.style.setProperty("--dw-columns", String(columns));
-      const width = Math.floor((full - 22 * (columns - 1)) / columns);
       const network = found ? shown(found) : 0;
       confusion.update(theme, found, network, width);
       // While the timeline plays none of this changes, and drawing it would take most of a frame.

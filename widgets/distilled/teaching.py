@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from widgets.arrays import Arrays
-from workbench.records import DistilledEvaluation
+from workbench.records import Calibration, DistilledEvaluation
 from workbench.records.evaluation import t_interval
 
 SOURCES = {"distilled": "distilled images", "random": "random real images", "full": "all real data"}
@@ -47,16 +47,18 @@ def evaluation_content(found: DistilledEvaluation, arrays: Arrays) -> dict[str, 
         ],
         "per_class": arrays.add(found.per_class.mean(1), "float32"),
         "confusion": arrays.add(found.confusion, "int32"),
-        "calibration": [
-            {
-                "confidence": arrays.add(item.confidence, "float32"),
-                "accuracy": arrays.add(item.accuracy, "float32"),
-                "interval": arrays.add(wilson(item.accuracy * item.count, item.count), "float32"),
-                "count": arrays.add(item.count, "int32"),
-                "nll": float(item.nll),
-            }
-            for item in found.calibration
-        ],
+        "calibration": [bins_content(item, arrays) for item in found.calibration],
+    }
+
+
+def bins_content(found: Calibration, arrays: Arrays) -> dict[str, Any]:
+    """A reliability diagram: per bin mean confidence, accuracy, its 95 % Wilson interval and the number of examples."""
+    return {
+        "confidence": arrays.add(found.confidence, "float32"),
+        "accuracy": arrays.add(found.accuracy, "float32"),
+        "interval": arrays.add(wilson(found.accuracy * found.count, found.count), "float32"),
+        "count": arrays.add(found.count, "int32"),
+        "nll": float(found.nll),
     }
 
 

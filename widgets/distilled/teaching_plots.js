@@ -132,29 +132,36 @@ export function createReliability(frame) {
       const bins = found?.calibration[network];
       node.hidden = !bins;
       if (!found || !bins) return;
-      const [confidence, accuracy, interval, count] = [bins.confidence, bins.accuracy, bins.interval, bins.count].map((key) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, key, "findings_arrays")).data);
-      const kept = [...count.keys()].filter((i) => count[i] > 0);
-      const ink = inkOf("distilled", theme.dark, theme).colour;
-      const x = kept.map((i) => confidence[i]);
-      const y = kept.map((i) => accuracy[i]);
       const seeds = found.seeds.length;
       write(beside, `ECE ${spread(found.ece[network])}, ${seeds} ${seeds === 1 ? "seed" : "seeds"}`);
-      plot.update(
-        theme,
-        {
-          label: `Reliability diagram of ${found.networks[network]}, all seeds together. ECE ${spread(found.ece[network])}. ${kept.map((i) => `confidence ${percent(confidence[i])}: right ${percent(accuracy[i])} of ${count[i]}`).join("; ")}`,
-          x: { low: 0, high: 1.01, title: "confidence" },
-          y: { low: 0, high: 1.04, title: "share right" },
-          layers: [
-            { kind: "line", x: [0, 1], y: [0, 1], colour: theme.quiet, dash: [4, 4], width: 1.25 },
-            { kind: "segments", x, y: kept.map((i) => interval[2 * i + 1]), low: kept.map((i) => interval[2 * i]), colour: ink, opacity: 0.4, width: 3 },
-            { kind: "line", x, y, colour: ink, width: 1.25 },
-            { kind: "points", x, y, colour: ink, width: 7, name: "share right" },
-          ],
-        },
-        width,
-        250,
-      );
+      plot.update(theme, reliability(model, theme, bins, `Reliability diagram of ${found.networks[network]}, all seeds together. ECE ${spread(found.ece[network])}.`), width, 250);
     },
+  };
+}
+
+/**
+ * A reliability diagram.
+ * @param {import("../parts/dom.js").Model} model
+ * @param {import("../parts/theme.js").Theme} theme
+ * @param {import("./teaching.js").Bins} bins
+ * @param {string} label what it is of, for those who hear it
+ * @returns {import("../parts/plot.js").Chart}
+ */
+export function reliability(model, theme, bins, label) {
+  const [confidence, accuracy, interval, count] = [bins.confidence, bins.accuracy, bins.interval, bins.count].map((key) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, key, "findings_arrays")).data);
+  const kept = [...count.keys()].filter((i) => count[i] > 0);
+  const ink = inkOf("distilled", theme.dark, theme).colour;
+  const x = kept.map((i) => confidence[i]);
+  const y = kept.map((i) => accuracy[i]);
+  return {
+    label: `${label} ${kept.map((i) => `confidence ${percent(confidence[i])}: right ${percent(accuracy[i])} of ${count[i]}`).join("; ")}`,
+    x: { low: 0, high: 1.01, title: "confidence" },
+    y: { low: 0, high: 1.04, title: "share right" },
+    layers: [
+      { kind: "line", x: [0, 1], y: [0, 1], colour: theme.quiet, dash: [4, 4], width: 1.25 },
+      { kind: "segments", x, y: kept.map((i) => interval[2 * i + 1]), low: kept.map((i) => interval[2 * i]), colour: ink, opacity: 0.4, width: 3 },
+      { kind: "line", x, y, colour: ink, width: 1.25 },
+      { kind: "points", x, y, colour: ink, width: 7, name: "share right" },
+    ],
   };
 }
