@@ -70,7 +70,8 @@ def digit_runs(n):
     start = noise(n, *model.shape)
     base = target_trajectories(model, start, steps=20, name="base", role="teacher", **known)
     student = target_trajectories(model, start, steps=4, sampler="consistency", name="student", role="student", **known)
-    swept = hand_over(model, model, start, times=student.settings["times"], names=("base", "student"), **known)
+    less = {"measures": {}} if n < 6 else {}  # diversity needs two seeds of a class
+    swept = hand_over(model, model, start, times=student.settings["times"], names=("base", "student"), **less, **known)
     return model, base, student, swept
 
 

@@ -402,6 +402,20 @@ def test_a_sweep_follows_the_sliders():
     assert explorer.hand_over["made"] != {"sampling": {}, "adapter_scale": 0.0}  # the view says that it is old
 
 
+def test_images_are_measured_beside_what_the_base_makes_alone():
+    explorer = digits(12)
+    run_action(explorer, "hand-over", student="student")
+    record = explorer.handed
+    assert list(record.measures) == ["precision", "recall", "diversity"]
+    assert (
+        record.settings["reference"] == explorer.hand_over["reference"] == "12 other samples of base alone, in 20 steps"
+    )
+    single = digits(3)  # one seed of each class, and too few for neighbours: nothing to measure, much to see
+    run_action(single, "hand-over", student="student")
+    assert single.handed.measures == {}
+    assert single.hand_over["pictured"] == 3
+
+
 def test_what_travels_of_a_hand_over():
     explorer = explorer_of(swept=True)
     content, record = explorer.hand_over, explorer.handed

@@ -24,6 +24,7 @@ import { createSlider } from "../parts/slider.js";
  * @property {boolean} same_seeds they are the first seeds of the runs
  * @property {string | null} condition int32 (n)
  * @property {string[]} classes
+ * @property {string} reference what precision and recall compare with; "" where that is not known
  * @property {Record<Way, string | null>} places float32 (K + 1, n, 2) in the plane of the runs
  * @property {Record<Way, string | null>} pictures uint8 (K + 1, m, channels, height, width)
  * @property {Record<string, Record<Way, Sweep>>} measures

@@ -10,8 +10,8 @@ const KNOWN = /** @type {Record<string, { title: string, help: string, share?: b
   modes: { title: "Modes found", help: "How many modes hold more than a quarter of their share" },
   quality: { title: "Quality", help: "Share of samples within three standard deviations of a mode", share: true },
   diversity: { title: "Diversity", help: "Mean distance between two samples (of one class, where there are classes)" },
-  precision: { title: "Precision", help: "Share of samples that lie among real data", share: true },
-  recall: { title: "Recall", help: "Share of real data that samples lie among", share: true },
+  precision: { title: "Precision", help: "Share of samples that lie among those they are compared with", share: true },
+  recall: { title: "Recall", help: "Share of those they are compared with that samples lie among", share: true },
 });
 
 /**
@@ -19,7 +19,9 @@ const KNOWN = /** @type {Record<string, { title: string, help: string, share?: b
  * @param {(at: number) => void} choose
  */
 export function createHandOverMeasures(frame, choose) {
-  const node = el("div", { class: "dw-measures", "data-testid": "measures" });
+  const grid = el("div", { class: "dw-measures" });
+  const beside = el("p", { class: "dw-quiet dw-fine", "data-testid": "reference" });
+  const node = el("div", { class: "dw-measured", "data-testid": "measures" }, grid, beside);
   /** @type {{ name: string, plot: ReturnType<typeof createPlot>, beside: HTMLElement, figure: HTMLElement }[]} */
   let blocks = [];
   let last = 0;
@@ -48,25 +50,26 @@ export function createHandOverMeasures(frame, choose) {
       last = found.steps;
       if (!drawn || names.join() !== blocks.map(({ name }) => name).join()) {
         blocks = names.map(block);
-        fill(node, ...(names.length ? blocks.map(({ figure }) => figure) : [el("p", { class: "dw-quiet" }, "Nothing was measured: diversity needs two seeds, with classes two of each.")]));
+        fill(grid, ...(names.length ? blocks.map(({ figure }) => figure) : [el("p", { class: "dw-quiet" }, "Nothing was measured: diversity needs two seeds, with classes two of each.")]));
         drawn = true;
       }
+      write(beside, found.reference ? `Precision and recall: beside ${found.reference}.` : "");
       if (!names.length) return;
       const ink = runColour("other", 0, theme.dark); // neither the base nor the student: what both make together
       const columns = Math.max(1, Math.min(2, names.length, Math.floor(width / 160)));
-      node.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+      grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
       const each = Math.floor((width - 14 * (columns - 1)) / columns);
       const x = Array.from({ length: found.steps + 1 }, (_, k) => k);
-      for (const { name, plot, beside } of blocks) {
+      for (const { name, plot, beside: said } of blocks) {
         const [sweep, other] = [found.measures[name][way], found.measures[name][way === "switches" ? "positions" : "switches"]];
         const line = (/** @type {(number | null)[]} */ values) => values.map((value) => value ?? NaN);
         const all = [sweep, other].flatMap(({ values, low, high }) => [...values, ...low, ...high]).filter((value) => value !== null);
         const top = KNOWN[name]?.share ? Math.max(1, ...all) : Math.max(...all, 0);
-        const bottom = Math.min(...all, KNOWN[name]?.share ? 1 : Infinity);
+        const bottom = Math.min(...all, KNOWN[name]?.share ? top - 0.25 : Infinity); // a share is not blown up to fill the plot
         const room = Math.max(0.08 * (top - bottom), 0.01 * Math.abs(top), 1e-6);
         const [value, low, high] = [sweep.values[at], sweep.low[at], sweep.high[at]];
         const between = low === null || high === null || low === high ? "" : ` (${short(low)} to ${short(high)})`;
-        write(beside, `${short(value)}${between}`);
+        write(said, `${short(value)}${between}`);
         const of = way === "switches" ? "first steps made by the base" : "the step made by the base";
         plot.update(
           theme,

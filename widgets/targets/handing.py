@@ -9,8 +9,9 @@ from torch import Tensor
 from widgets.arrays import Arrays
 from widgets.targets.content import is_images, pictures
 from widgets.targets.plane import Plane
-from widgets.targets.resampling import Choice, plain, rule_of, times_of
-from workbench.diffusion import Denoiser
+from widgets.targets.resampling import Choice, plain, rule_of, sampled, times_of
+from workbench.diffusion import Denoiser, GaussianMixture, Rescheduled
+from workbench.diffusion.metrics import Measure, diversity, precision_recall
 from workbench.records import HandOver, TargetTrajectories
 
 Way = Literal["switches", "positions"]
@@ -21,6 +22,11 @@ MOST_POINTS = 2000
 
 MOST_IMAGES = 256
 """Seeds that a sweep samples where they are images."""
+
+NEIGHBOURS = 3
+"""Of precision and recall, which need more samples than that."""
+
+REFERENCE_SEED = 1_000_003
 
 MOST_PICTURES = 64
 MOST_BYTES = 24 * 2**20
@@ -57,16 +63,15 @@ def swept(
         raise ValueError(f"{student!r} was made by {choice.sampler}, which is known by name only: choose another")
     some = slice(0, MOST_IMAGES if is_images(run) else MOST_POINTS)
     model = models[base]
-    # Diversity is that of one class: where a class has a single seed there is nothing to measure, but much to see.
-    single = run.condition is not None and int(run.condition[some].unique(return_counts=True)[1].min()) < 2
     guided = bool(getattr(plain(model), "classes", 0)) and run.condition is not None
-    return hand_over(
+    measures, reference = _measures(runs[base], model, choices[base], some, watch)
+    found = hand_over(
         plain(model),
         plain(models[student]),
         run.noise[some],
         times=times_of(run, choice.steps),
         student_sampler=sampler,
-        measures={} if single else None,
+        measures=measures,
         condition=None if run.condition is None else run.condition[some],
         guidance=choices[base].guidance if guided else 1.0,
         seed=int(run.settings.get("seed", 0)),
@@ -75,8 +80,46 @@ def swept(
         classes=run.classes,
         mean=run.mean,
         std=run.std,
-        watch=watch,
+        watch=watch and (lambda share: watch(share if measures is None else (1 + share) / 2)),
     )
+    return found.replace(settings=found.settings | {"reference": reference})
+
+
+def _measures(
+    run: TargetTrajectories,
+    model: Denoiser,
+    choice: Choice,
+    some: slice,
+    watch: Callable[[float], None] | None,
+) -> tuple[dict[str, Measure] | None, str]:
+    """What is measured, and beside which samples; None: the modes of a mixture, which is its own reference.
+
+    Elsewhere samples are compared with those that the base makes alone, in its own steps and from other noise:
+    diversity by itself does not tell variety from being off the mark.
+    """
+    from workbench.diffusion.hand_over import COUNTED  # noqa: PLC0415 - as above
+
+    bottom: Any = plain(model)
+    while isinstance(bottom, Rescheduled):
+        bottom = bottom.model
+    if isinstance(bottom, GaussianMixture) and len(bottom.weights) <= COUNTED:
+        return None, ""
+    start, condition = run.noise[some], None if run.condition is None else run.condition[some]
+    generator = torch.Generator().manual_seed(REFERENCE_SEED)
+    fresh = torch.randn(start.shape, generator=generator, dtype=start.dtype)
+    half = watch and (lambda share: watch(share / 2))
+    real = sampled(run, model, choice, noise=fresh, condition=condition, watch=half).samples
+
+    def of(what: str) -> Measure:
+        return lambda samples, _: getattr(precision_recall(samples.cpu(), real), what)
+
+    found: dict[str, Measure] = {}
+    if len(start) > NEIGHBOURS:
+        found |= {"precision": of("precision"), "recall": of("recall")}
+    # Diversity is that of one class: where a class has a single seed there is none.
+    if condition is None or int(condition.unique(return_counts=True)[1].min()) > 1:
+        found["diversity"] = diversity
+    return found, f"{len(real)} other samples of {run.name} alone, in {choice.steps} steps"
 
 
 def handed_content(
@@ -111,6 +154,7 @@ def handed_content(
         "same_seeds": same,
         "condition": None if condition is None else arrays.add(condition, "int32"),
         "classes": list(handed.classes),
+        "reference": str(handed.settings.get("reference", "")),
         "places": {
             way: None if images else arrays.add(plane.project(samples[:, shown]), "float32")
             for way, samples in ways.items()
