@@ -521,6 +521,22 @@ def test_the_code_view_makes_the_same_view():
     assert other.spec() == explorer.spec()
 
 
+def test_records_of_models_are_models():
+    from workbench.records import DiffusionModel
+
+    model = network()
+    record = DiffusionModel(
+        method="none", network=None, state=model.network.state_dict(), kind=model.kind, schedule=model.schedule.spec,
+        shape=(2,),
+    ).with_network(model.network)  # fmt: skip
+    run = target_trajectories(model, noise(6), steps=4, name="base", role="teacher")
+    explorer = TargetTrajectoryExplorer(run, teacher=record)
+    explorer.sampling = {"base": {"steps": 9}}
+    assert torch.equal(explorer.run.samples, target_trajectories(model, noise(6), steps=9).samples)
+    with pytest.raises(TypeError, match="the model of 'teacher' is a str; a Denoiser or a DiffusionModel is needed"):
+        TargetTrajectoryExplorer(run, teacher="base")
+
+
 def test_unknown_options_are_refused_by_name():
     with pytest.raises(TypeError, match="did you mean 'sampling'"):
         explorer_of(4, sampeling={})

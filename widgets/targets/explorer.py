@@ -13,11 +13,10 @@ from widgets.jobs import Job
 from widgets.targets import hand_over_view, measures, picture, view
 from widgets.targets.actions import ACTIONS
 from widgets.targets.content import content_of, is_images
-from widgets.targets.given import check_alike, models_of, named
+from widgets.targets.given import Model, asked, check_alike, models_of, named
 from widgets.targets.measures import MEASURES
 from widgets.targets.panel import PANEL_SETTINGS, PANEL_STATE, PanelTraits
 from widgets.targets.view import SAMPLE
-from workbench.diffusion import Denoiser
 from workbench.records import HandOver, TargetTrajectories
 
 
@@ -29,7 +28,8 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
     records
         One run, or several of the same seeds and shape: teacher, students, hybrids.
     teacher
-        The model of the first run of role ``"teacher"``: its density and field are drawn, and it can be asked again.
+        The model of the first run of role ``"teacher"``, or the record of one that was trained: its density and field
+        are drawn, and it can be asked again.
     students
         The models of the runs of role ``"student"``: one, a list in the order of the runs, or a dict by run name.
     hand_over
@@ -115,10 +115,10 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
     def __init__(
         self,
         records: TargetTrajectories | Sequence[TargetTrajectories],
-        teacher: Denoiser | None = None,
-        students: Denoiser | Sequence[Denoiser] | Mapping[str, Denoiser] | None = None,
+        teacher: Model | None = None,
+        students: Model | Sequence[Model] | Mapping[str, Model] | None = None,
         hand_over: HandOver | None = None,
-        models: Mapping[str, Denoiser] | None = None,
+        models: Mapping[str, Model] | None = None,
         *,
         actions: Mapping[str, Callable[[Job], Any]] | None = None,
         **options: Any,
@@ -127,12 +127,12 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         require_records("TargetTrajectoryExplorer", several, TargetTrajectories)
         self._runs = named(several)
         check_alike(self._runs)
-        self.teacher = teacher
-        self.models = models_of(self._runs, teacher, students, models)
+        self.teacher = None if teacher is None else asked(teacher, "teacher")
+        self.models = models_of(self._runs, self.teacher, students, models)
         self.handed = hand_over
         self.known = {name: measures.measured(run) for name, run in self._runs.items()}
         self._revision = 0
-        content, arrays = content_of(self._runs, self.models, teacher)
+        content, arrays = content_of(self._runs, self.models, self.teacher)
         super().__init__(content=content, arrays=arrays, start=self._nothing(), actions=actions, **options)
         self._publish_curves()
         given: dict[str, Any] = {"teacher": teacher, "students": students, "hand_over": hand_over, "models": models}

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from workbench.diffusion import Denoiser
-from workbench.records import TargetTrajectories
+from workbench.diffusion import Denoiser, denoiser
+from workbench.records import DiffusionModel, TargetTrajectories
+
+Model = Denoiser | DiffusionModel
+"""What can be asked: a model, or the record of a trained one."""
 
 
 def named(records: Sequence[TargetTrajectories]) -> dict[str, TargetTrajectories]:
@@ -43,25 +46,27 @@ def check_alike(runs: Mapping[str, TargetTrajectories]) -> None:
 
 def models_of(
     runs: Mapping[str, TargetTrajectories],
-    teacher: Denoiser | None,
-    students: Denoiser | Sequence[Denoiser] | Mapping[str, Denoiser] | None,
-    models: Mapping[str, Denoiser] | None,
+    teacher: Model | None,
+    students: Model | Sequence[Model] | Mapping[str, Model] | None,
+    models: Mapping[str, Model] | None,
 ) -> dict[str, Denoiser]:
     """The models by the names of their runs: the teacher to the first of its role, students in order, or by name.
 
     Raises
     ------
+    TypeError
+        Something that is no model.
     ValueError
         A name that no run has, more students than runs of students, or a model of another shape.
     """
-    found: dict[str, Denoiser] = {}
+    given: dict[str, Model] = {}
     roles: dict[str, list[str]] = {
         role: [n for n, run in runs.items() if run.role == role] for role in ("teacher", "student")
     }
     if teacher is not None and roles["teacher"]:
-        found[roles["teacher"][0]] = teacher
+        given[roles["teacher"][0]] = teacher
     if isinstance(students, Mapping):
-        found |= students
+        given |= students
     elif students is not None:
         listed = list(students) if isinstance(students, Sequence) else [students]
         if len(listed) > len(roles["student"]):
@@ -69,14 +74,25 @@ def models_of(
                 f"{len(listed)} students were given, but {len(roles['student'])} runs have the role 'student': pass a "
                 "dict from run names to models"
             )
-        found |= dict(zip(roles["student"], listed, strict=False))
-    found |= models or {}
-    for name, model in found.items():
+        given |= dict(zip(roles["student"], listed, strict=False))
+    given |= models or {}
+    found = {}
+    for name, item in given.items():
         if name not in runs:
             raise ValueError(f"a model was given for the run {name!r}; the runs are {', '.join(map(repr, runs))}")
+        model = found[name] = asked(item, name)
         if tuple(model.shape) != tuple(runs[name].samples.shape[1:]):
             raise ValueError(
                 f"the model of {name!r} makes examples of shape {tuple(model.shape)}, its run has "
                 f"{tuple(runs[name].samples.shape[1:])}"
             )
     return found
+
+
+def asked(model: Model, name: str) -> Denoiser:
+    """A model that can be asked; of a record the one in it."""
+    if isinstance(model, DiffusionModel):
+        return denoiser(model)
+    if isinstance(model, type) or not isinstance(model, Denoiser):
+        raise TypeError(f"the model of {name!r} is a {type(model).__name__}; a Denoiser or a DiffusionModel is needed")
+    return model
