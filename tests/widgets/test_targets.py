@@ -261,11 +261,13 @@ def test_one_seed_has_no_commitment_and_says_none(tmp_path):
 def test_errors_are_measured_on_demand_where_there_is_one_path(runs):
     explorer = widgets.explore(runs, teacher=diffusion.ring(), students=collapsed())
     assert explorer.measurable == ["base"]  # the student draws fresh noise at every step
-    explorer._perform("step error", Job("1", lambda _: None))
+    assert explorer._perform("step error", Job("1", lambda _: None)) is None
     assert explorer.measurable == []
     expected = diffusion.step_errors(runs[0], diffusion.ring(), rtol=1e-5, atol=1e-5)
     assert explorer.table().query("run == 'base'")["error"].tolist() == pytest.approx(expected["step"].tolist())
     assert "error" in explorer.curves["base"]
+    again = widgets.explore(runs, teacher=diffusion.ring()).measure()
+    assert again.query("run == 'base'")["drift"].tolist() == pytest.approx(expected["whole"].tolist())
 
 
 @pytest.mark.parametrize(

@@ -448,3 +448,38 @@ def test_what_is_selected_here_is_known_to_python_and_back(live, runs):
     explorer.show_runs({"base": ring_runs(steps=6)[0]})
     wire.until(lambda: wire.page.get_by_test_id("slider").get_attribute("max") == "6")
     assert wire.page.get_by_test_id("error").is_hidden()
+
+
+def test_a_click_into_an_empty_place_launches_every_model_from_there(live, runs):
+    explorer = widgets.explore(runs, teacher=diffusion.ring(), students=collapsed(), show="states", density=False)
+    wire = live(explorer)
+    plane = wire.page.get_by_test_id("plane-0")
+    left, top, width, height, x0, x1, y0, y1 = map(float, plane.get_attribute("data-geometry").split())
+    box = plane.bounding_box()
+    x, y = 2.2, -2.3  # no seed is near
+    where = box["x"] + left + (x - x0) / (x1 - x0) * width, box["y"] + top + (y1 - y) / (y1 - y0) * height
+    wire.page.mouse.move(*where)
+    wire.page.wait_for_timeout(60)
+    assert "launch from here" in wire.page.get_by_test_id("tooltip").inner_text()
+    wire.page.mouse.click(*where)
+    wire.until(lambda: explorer.launches.get("launches"))
+    (launch,) = explorer.launches["launches"]
+    start = runs[0].times[0]
+    assert np.allclose(launch["noise"], [x / float(start), y / float(start)], atol=0.03)
+    assert [item["run"] for item in launch["runs"]] == ["base", "student"]
+    packed = explorer.launches_arrays[launch["runs"][0]["states"]]
+    path = torch.from_numpy(np.frombuffer(packed["data"], np.float32).reshape(packed["shape"]).copy())
+    noise = torch.tensor([launch["noise"]])
+    assert torch.allclose(path[0], (noise * start).float()[0], atol=1e-4)
+    assert torch.allclose(path[-1], diffusion.sample(diffusion.ring(), noise, steps=12)[0], atol=1e-4)
+    wire.page.wait_for_timeout(100)
+    ink = wire.page.evaluate(
+        """([x, y]) => {
+            const over = document.querySelector("[data-testid=dots-0]");
+            const ratio = over.width / over.clientWidth;
+            const { data } = over.getContext("2d").getImageData((x - 6) * ratio, (y - 6) * ratio, 12, 12);
+            return Math.max(...data.filter((_, i) => i % 4 === 3));
+        }""",
+        [where[0] - box["x"], where[1] - box["y"]],
+    )
+    assert ink > 100  # the path begins where the click was

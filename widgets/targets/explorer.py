@@ -172,14 +172,19 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
             self.curves_arrays, self.curves = arrays, plain
             self.measurable = measures.measurable(self._runs, self.models, self.known)
 
-    def _measure(self, job: Job) -> None:
-        """Follow the exact flow beside every run that can be compared with it and was not."""
+    def measure(self, watch: Callable[[float, str], None] = lambda _share, _name: None) -> pd.DataFrame:
+        """Follow the exact flow beside every run that has a model and one path; returns `table` with their errors.
+
+        Each step is compared with the flow from its own beginning (``error``) and from that of the run (``drift``),
+        for the first 64 seeds. `watch` is told how much is done and which run is next; what it raises ends the work.
+        """
         wanted = list(self.measurable)
         for k, name in enumerate(wanted):
-            job.progress(k / len(wanted), name)
+            watch(k / len(wanted), name)
             self.known[name] = self.known[name] | measures.errors(self._runs[name], self.models[name])
-        job.progress(1.0)
+        watch(1.0, "")
         self._publish_curves()
+        return self.table()
 
     # Checks ---------------------------------------------------------------------------------------------------------
 
@@ -237,7 +242,8 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
 
     def _perform(self, name: str, job: Job) -> Any:
         if name == "step error":
-            return self._measure(job)
+            self.measure(job.progress)
+            return None
         if name in ACTIONS:
             return ACTIONS[name](self, job)
         return super()._perform(name, job)
