@@ -116,6 +116,17 @@ def test_a_planted_collapse_is_repaired_by_the_base_at_that_step_and_no_other(j)
     assert all(value <= alone + 0.03 for value in switches[:j])
 
 
+def test_a_collapse_planted_in_images_is_found_by_their_classes():
+    digits = teacher("digits")
+    shared = planted_collapse(digits, TIMES, 1, digits.noise(80, seed=0))
+    entropy, classes = shared.measures["entropy"], shared.measures["modes"]["switches"]
+    assert float(entropy["switches"][0]) < 0.75
+    assert float(entropy["positions"][0]) > 0.9
+    assert float(entropy["positions"][1:].max()) < 0.75
+    assert float(classes[1]) > float(classes[0])
+    assert shared.mean is not None
+
+
 def test_guidance_is_the_bases_and_the_record_keeps_what_was_asked(tmp_path):
     classed, noise = ring(classes=2), normal(40).float()
     wanted = torch.arange(40) % 2

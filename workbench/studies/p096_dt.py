@@ -65,7 +65,7 @@ def run(
     teacher, small, exact = started.data, started.budget == "small", started.data.exact
     if exact is None:
         raise ValueError(f"data {teacher.name!r} is a trained network; a collapse is planted in an exact teacher")
-    n = (2_000 if small else 4_000) if teacher.modes is not None else (200 if small else 1_000)
+    n = (1_500 if small else 4_000) if teacher.modes is not None else (200 if small else 1_000)
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
     swept: dict[tuple[int, int], HandOver] = {}
@@ -84,7 +84,7 @@ def run(
         committed["base", seed] = target_trajectories(
             exact, noise, steps=50, name="base", role="teacher", **teacher.described()
         )
-        start, students = _trained(teacher, seed, started.device, steps=250 if small else 1_500)
+        start, students = _trained(teacher, seed, started.device, steps=200 if small else 1_500)
         control = _Control(teacher, start, seed)
         moved["base", seed] = control.response(start, noise[:500])
         for name, student in students.items():
@@ -192,7 +192,7 @@ def _trained(teacher: Teacher, seed: int, device: str, steps: int) -> tuple[Diff
     start = regress(teacher.model, steps=2 * steps, batch=256, **options)
     early = (0.99, 0.75, 0.5, 0.25, 0.0)
     methods: dict[str, Any] = {
-        CONSISTENT: Consistency(steps=2 * steps, batch=256, grid=20),
+        CONSISTENT: Consistency(steps=5 * steps // 2, batch=256, grid=20),
         EXIT: DMD(rollout="exit", steps=steps, batch=64, fake_steps=1, times=early),
         WHOLE: DMD(rollout="ode", steps=steps, batch=64, fake_steps=1, times=early),
     }
@@ -270,15 +270,19 @@ def _commitment_claims(runs: dict[tuple[str, int], TargetTrajectories], seeds: l
         return [float(runs[name, seed].spread[0] / runs[name, seed].samples.flatten(1).var(0).sum()) for seed in seeds]
 
     gap = [a - b for a, b in zip(share(EXIT), share(WHOLE), strict=True)]
+    earlier = [a - b for a, b in zip(first(EXIT), first(WHOLE), strict=True)]
+    free = "What full back-propagation passes through on its way is not trained: it depends on how long both are."
     return [
         asserted("the base, in 50 steps, is undecided at its first: commitment", estimate(first("base")), "<=", 0.55),
         asserted(
             "a consistency student is decided at its first step: commitment", estimate(first(CONSISTENT)), ">=", 0.9
         ),
-        asserted(
-            "first-step targets vary more after random exit than after full back-propagation", estimate(gap), ">", 0
+        reported(
+            "random exit, which trains every step as an output, commits earlier than full back-propagation",
+            estimate(earlier), ">", 0, free,
         ),
-    ]
+        reported("… and its first targets vary more, relative to the samples", estimate(gap), ">", 0, free),
+    ]  # fmt: skip
 
 
 def _decision_claims(teacher: Teacher, early: dict[tuple[float, int], float], seeds: list[int]) -> list[Claim]:
