@@ -154,3 +154,9 @@ def test_verdicts():
     assert not study(claims=(claim(True, -1),)).passed
     with pytest.raises(ValueError, match="relation"):
         records.Claim(statement="s", left=0, relation="≈", right=0, interval=(0, 0), seeds=1, asserted=False)
+
+
+def test_a_notebook_shows_the_summary_and_no_tensors():
+    shown = records.SimilarityMap(values=torch.eye(3), layers_a=tuple("abc"), layers_b=tuple("abc"), measure="cka", n=5)
+    assert shown._repr_mimebundle_() == {"text/plain": shown.summary()}  # noqa: SLF001 - what IPython asks for
+    assert "tensor" not in shown.summary()

@@ -102,6 +102,10 @@ class Record:
         """One or two lines of plain text that say what this record holds."""
         return type(self).__name__
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """What a notebook shows of a record left on the last line of a cell: the summary, not the tensors."""
+        return {"text/plain": self.summary()}
+
     def to_frame(self) -> pd.DataFrame:
         """The record's numbers as a tidy table: one row per observation."""
         raise TypeError(f"{type(self).__name__} has no tabular form")
