@@ -24,6 +24,10 @@ NETWORK, OPTIONS = "mlp", {"width": 64, "depth": 1}
 METHODS = ("BPTT", "DC", "DM", "MTT")
 IPC = 5
 ADDED = 50
+LONGER: dict[str, float] = {"small": 1, "full": 5}
+"""What iterations and the number of networks trained on subsets are multiplied with."""
+EXAMPLES = 2000
+"""Training examples of the small budget, at most."""
 EVERY = 2  # steps of real training between kept moments
 CURVES = (0, 10, 20, 40, 80, 140, 200, 300)  # steps at which curvature is measured
 
@@ -42,8 +46,9 @@ def run(
     `workbench.studies.run`.
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=6, seeds_full=20)
+    setting = setting.at_most(EXAMPLES if budget == "small" else None)
     dataset, numbers = setting.data, setting.seeds
-    longer = 1 if budget == "small" else 5
+    longer = LONGER[budget]
     sets = distilled_sets(dataset, numbers[0], longer, device)
     learned = {
         added: taught_by(sets, dataset, NETWORK, numbers, real=added, options=OPTIONS, device=device)
@@ -60,7 +65,9 @@ def run(
     early = torch.cat([predictions_along(record, dataset.test.inputs).cpu() for record in real])
     sizes = [classes * len(dataset.classes) for classes in (2, 3, 4, 6, 8, 12, 16, 24)]
     sizes = [size for size in sizes if size <= len(dataset.train)]
-    subsets = trained_on_subsets(dataset, NETWORK, sizes, 8 * longer, seed=numbers[0], options=OPTIONS, device=device)
+    subsets = trained_on_subsets(
+        dataset, NETWORK, sizes, max(1, round(8 * longer)), seed=numbers[0], options=OPTIONS, device=device
+    )
     rows: list[probes.Row] = [
         {"probe": "accuracy", "set": name, "seed": seed, "real images added": added, "value": float(value)}
         for (name, added), values in accuracy.items()
@@ -96,7 +103,7 @@ def run(
     )
 
 
-def distilled_sets(data: Dataset, seed: int, longer: int = 1, device: str = "auto") -> dict[str, DistilledSet]:
+def distilled_sets(data: Dataset, seed: int, longer: float = 1, device: str = "auto") -> dict[str, DistilledSet]:
     """The four methods' sets and a random real one, of equal size.
 
     Parameters
@@ -126,7 +133,7 @@ def distilled_sets(data: Dataset, seed: int, longer: int = 1, device: str = "aut
         name: condense(
             data,
             method,
-            iterations=None if iterations is None else longer * iterations,
+            iterations=None if iterations is None else max(1, round(longer * iterations)),
             snapshots=0 if iterations is None else 10,
             seed=seed,
             device=device,

@@ -85,9 +85,7 @@ def run(
         default="digit-scenes",
     )
     scale = SMALL if budget == "small" else FULL
-    dataset = setting.data
-    if scale.examples is not None and len(dataset.train) > scale.examples:
-        dataset = dataset.subset(scale.examples)
+    dataset = setting.at_most(scale.examples).data
     teacher = taught(dataset, scale, scale.teacher_epochs, factor=2, device=device)
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}

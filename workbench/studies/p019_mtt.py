@@ -21,6 +21,7 @@ from workbench.condensation import (
 from workbench.data import Dataset
 from workbench.records import DistilledSet, Record, StudyResult
 from workbench.studies.claims import asserted, estimate, reported
+from workbench.studies.pools import by_seed
 from workbench.studies.setting import Setting
 
 BASELINES = {"random real": "real", "class means": "mean", "cluster centres": "kmeans"}
@@ -86,21 +87,21 @@ def run(
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     scale = SMALL if budget == "small" else FULL
-    dataset = setting.data
-    if scale.examples is not None and len(dataset.train) > scale.examples:
-        dataset = dataset.subset(scale.examples)
-    pools = scale.experts.train_each(dataset, setting.seeds, device=device, progress=False)
+    dataset = setting.at_most(scale.examples).data
     rows: list[dict[str, Any]] = []
+    full: list[float] = []
+    plane: dict[str, Any] = {}
     records: dict[str, Record] = {}
-    for seed, experts in pools.items():
+    for seed, experts in by_seed(scale.experts, dataset, setting.seeds, device=device):
+        assert experts.accuracy is not None
+        full.append(float(experts.accuracy[:, -1].mean()))
         for ipc in scale.sizes:
             sets = made(dataset, MTT(ipc=ipc, experts=experts, **scale.method), seed, device)
             for name, one in sets.items():
                 rows.append({"method": name, "ipc": ipc, "seed": seed} | judged(one, dataset, scale, seed, device))
                 records[name if ipc == scale.sizes[0] else f"{name}, ipc {ipc}"] = one
-    seed = setting.seeds[-1]
-    shown = records["MTT"]
-    assert isinstance(shown, DistilledSet)
+            if ipc == scale.sizes[0]:
+                plane = in_plane(experts, sets["MTT"], scale)
 
     def differences(over: str, column: str = "accuracy") -> list[float]:
         at = {(row["method"], row["seed"]): row[column] for row in rows if row["ipc"] == scale.sizes[0]}
@@ -109,7 +110,6 @@ def run(
     def values(column: str) -> list[float]:
         return [row[column] for row in rows if row["method"] == "MTT" and row["ipc"] == scale.sizes[0]]
 
-    full = [float(experts.accuracy[:, -1].mean()) for experts in pools.values() if experts.accuracy is not None]
     return setting.result(
         paper=19,
         title="Do images that lead a student along experts' trajectories teach more than real ones?",
@@ -137,7 +137,7 @@ def run(
             "experts": scale.experts.settings,
             "accuracy of experts": full,
             **{name: value for name, value in scale.method.items() if name != "augment"},
-            "plane": in_plane(pools[seed], shown, scale),
+            "plane": plane,
         },
         notes="The paper trains 200 experts and a ConvNet on ZCA-whitened CIFAR with augmentation, ipc 1 to 50; the "
         "small budget has an MLP, no augmentation and ipc 1. All sets are judged by the same training: SGD at 0.01 "

@@ -36,6 +36,8 @@ class Scale:
     schedules: tuple[tuple[int, int], ...]
     experts: int
     epochs: int
+    examples: int | None = None
+    """Training examples, at most; None: all."""
 
 
 SMALL = Scale(
@@ -46,6 +48,7 @@ SMALL = Scale(
     schedules=((1, 1), (1, 3)),
     experts=8,
     epochs=10,
+    examples=2000,
 )
 FULL = Scale(
     network={"network": "convnet", "options": {}},
@@ -72,7 +75,8 @@ def run(
     Arguments as for `workbench.studies.run`.
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    dataset, scale = setting.data, SMALL if budget == "small" else FULL
+    scale = SMALL if budget == "small" else FULL
+    dataset = setting.at_most(scale.examples).data
     poison = (3, 8) if len(dataset.classes) > 8 else (0, 1)
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}

@@ -27,6 +27,7 @@ from workbench.data import Split
 from workbench.records import DistilledSet, Record, StudyResult
 from workbench.studies import p019_mtt
 from workbench.studies.claims import asserted, estimate, reported
+from workbench.studies.pools import by_seed
 from workbench.studies.setting import Setting
 
 RADIUS = 0.1
@@ -71,23 +72,21 @@ def run(
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     scale = SMALL if budget == "small" else FULL
-    dataset, base = setting.data, scale.base
-    if base.examples is not None and len(dataset.train) > base.examples:
-        dataset = dataset.subset(base.examples)
+    base = scale.base
+    dataset = setting.at_most(base.examples).data
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
     drift: dict[str, Any] = {}
     for name, rule in {"MTT": None, **scale.rules}.items():
         wanted = replace(base.experts, rule=rule, epochs=scale.epochs)
-        pools = wanted.train_each(dataset, setting.seeds, device=device, progress=False)
-        for seed, experts in pools.items():
+        for seed, experts in by_seed(wanted, dataset, setting.seeds, device=device):
             kind = MTT if rule is None else FTD
             method = kind(ipc=base.sizes[0], experts=experts, decay=scale.decay, **base.method)
             one = condense(dataset, method, seed=seed, device=device, snapshots=20, progress=False, name=name)
             row = {"method": name, "seed": seed} | p019_mtt.judged(one, dataset, base, seed, device)
             rows.append(row | sharpness(experts, dataset.train, base.method["latest"]) | beside(experts, one, base))
             records[name] = one
-        drift[name] = followed(experts, one, base)
+            drift[name] = followed(experts, one, base)
     flat = next(iter(scale.rules))
 
     def differences(column: str) -> list[float]:

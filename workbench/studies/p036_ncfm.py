@@ -24,6 +24,9 @@ from workbench.studies.distilling import Key, distil, first_of_each, judge, pair
 from workbench.studies.setting import Setting
 
 TOYS = 20
+ITERATIONS = {"small": 150, "full": 20_000}
+EXAMPLES = 2000
+"""Training examples of the small budget, at most."""
 
 
 def run(
@@ -41,6 +44,7 @@ def run(
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     small = budget == "small"
+    setting = setting.at_most(EXAMPLES if small else None)
     first = setting.seeds[0]
     toys = [ring_and_blob(seed) for seed in range(TOYS * first, TOYS * (first + 1))]
     options: dict[str, Any] = {"width": 16, "depth": 2} if small else {}
@@ -171,7 +175,7 @@ def _ratio(found: Sequence[dict[str, float]], above: str, below: str) -> Estimat
 
 
 def _arms(ipc: int, options: dict[str, Any], trained: Any, *, small: bool) -> dict[str, Any]:
-    common: dict[str, Any] = {"ipc": ipc, "iterations": 150 if small else 20_000}
+    common: dict[str, Any] = {"ipc": ipc, "iterations": ITERATIONS["small" if small else "full"]}
     ours: dict[str, Any] = {
         **common,
         "real_batch": 32 if small else 1024,

@@ -3,23 +3,28 @@
 Paper 040, DataDAM, against distribution matching (its features alone), attention alone, and random real images.
 """
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from workbench import models
 from workbench.condensation import DataDAM, DistributionMatching, Random
 from workbench.condensation.datadam import attended, attention
+from workbench.condensation.networks import in_parts
 from workbench.data import Dataset
 from workbench.models import observe
 from workbench.records import DistilledSet, StudyResult
 from workbench.studies.claims import asserted, estimate, reported
 from workbench.studies.distilling import Key, distil, first_of_each, judge, paired, rows
 from workbench.studies.setting import Setting
+from workbench.training import distributed
 
 OURS, FEATURES = "DataDAM", "features alone (DM)"
+ITERATIONS = {"small": 150, "full": 5000}
+EXAMPLES = 2000
+"""Training examples of the small budget, at most."""
 
 
 def run(
@@ -36,9 +41,10 @@ def run(
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     small = budget == "small"
+    setting = setting.at_most(EXAMPLES if small else None)
     options: dict[str, Any] = {"width": 16, "depth": 2} if small else {}
     common: dict[str, Any] = {
-        "iterations": 150 if small else 5000,
+        "iterations": ITERATIONS[budget],
         "real_batch": 32 if small else 64,
         "options": options,
     }
@@ -54,7 +60,7 @@ def run(
             methods["DataDAM, p = 4"] = DataDAM(ipc=ipc, power=4.0, **common)
         sets |= distil(methods, setting.data, setting.seeds, snapshots=11, device=device)
     accuracy = judge(sets, setting.data, options=options, networks=2 if small else 5, device=device)
-    distance = {key: attention_distance(one, setting.data, options) for key, one in sets.items()}
+    distance = attention_distance(sets, setting.data, options, device=device)
     table = [
         row | {"attention distance": distance[key]} for key, row in zip(accuracy, rows(accuracy, sets), strict=True)
     ]
@@ -100,19 +106,34 @@ def run(
     )  # fmt: skip
 
 
-def attention_distance(distilled: DistilledSet, data: Dataset, options: dict[str, Any], networks: int = 5) -> float:
+def attention_distance(
+    sets: Mapping[Key, DistilledSet],
+    data: Dataset,
+    options: dict[str, Any],
+    networks: int = 5,
+    device: str = "auto",
+) -> dict[Key, float]:
     """Squared distance between the mean attention to a class's images and to its test images, in fresh networks.
 
     Mean over networks and classes, at the layers that DataDAM looks at.
     """
-    total, C = 0.0, len(data.classes)
+    place = distributed.pick(device)
+    inputs, labels, C = data.test.inputs.to(place), data.test.labels.to(place), len(data.classes)
+    total = dict.fromkeys(sets, 0.0)
     for seed in range(networks):
-        network = models.build("convnet", data, seed=10_000 + seed, **options).requires_grad_(False)
+        network = models.build("convnet", data, seed=10_000 + seed, **options).to(place).requires_grad_(False)
         layers = attended(network)
         look = observe(network, layers)
+
+        def mean_attention(images: Tensor, classes: Tensor) -> Tensor:
+            """Of each class at all layers, (C, pixels of the maps)."""
+            seen = [look(part).features for part in in_parts(network, images)]  # noqa: B023 - called in this pass
+            maps = torch.cat([torch.cat([attention(one[layer]) for layer in layers], 1) for one in seen])  # noqa: B023
+            return torch.stack([maps[classes == c].mean(0) for c in range(C)])
+
         with torch.no_grad():
-            real, ours = look(data.test.inputs).features, look(distilled.images.to(data.test.inputs)).features
-        for layer, c in itertools.product(layers, range(C)):
-            r, s = attention(real[layer][data.test.labels == c]), attention(ours[layer][distilled.labels == c])
-            total += (r.mean(0) - s.mean(0)).square().sum().item()
-    return total / (networks * C)
+            real = mean_attention(inputs, labels)
+            for key, one in sets.items():
+                ours = mean_attention(one.images.to(inputs), one.hard_labels.to(place))
+                total[key] += (real - ours).square().sum().item()
+    return {key: value / (networks * C) for key, value in total.items()}

@@ -24,6 +24,9 @@ from workbench.studies.setting import Setting
 from workbench.training import fit
 
 BATCH = 16
+ITERATIONS = {"small": 100, "full": 2000}
+EXAMPLES = 2000
+"""Training examples of the small budget, at most."""
 RANDOM, STARTED, OURS = "random batches", "random batches, k-means start", "DREAM"
 
 
@@ -42,7 +45,8 @@ def run(
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=6, seeds_full=5)
     small = budget == "small"
-    last = 100 if small else 2000
+    setting = setting.at_most(EXAMPLES if small else None)
+    last = ITERATIONS[budget]
     network, options = ("mlp", {"width": 64, "depth": 1}) if small else ("convnet", {})
     table: list[dict[str, Any]] = []
     accuracy: dict[int, dict[Key, float]] = {at: {} for at in (last // 2, last)}

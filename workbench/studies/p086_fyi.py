@@ -26,6 +26,7 @@ from workbench.condensation.method import Matching
 from workbench.data import Dataset, Split, mirrored
 from workbench.records import DistilledSet, Record, StudyResult
 from workbench.studies.claims import Estimate, asserted, estimate, reported
+from workbench.studies.pools import by_seed
 from workbench.studies.setting import Setting
 
 TESTS = ("copies", "plain", "random flip")
@@ -93,16 +94,13 @@ def run(
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=5, seeds_full=5)
     scale = SMALL if budget == "small" else FULL
-    dataset = setting.data
-    if scale.examples is not None and len(dataset.train) > scale.examples:
-        dataset = dataset.subset(scale.examples)
+    dataset = setting.at_most(scale.examples).data
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
     each = kinds(dataset)
     numbers = {kind: setting.seeds if kind == "mirrored" else setting.seeds[:CONTROLS] for kind in each}
     for kind, these in each.items():
-        pools = scale.experts.train_each(these, numbers[kind], device=device, progress=False)
-        for seed, experts in pools.items():
+        for seed, experts in by_seed(scale.experts, these, numbers[kind], device=device):
             for ipc in scale.sizes:
                 for name, host in hosts(scale, ipc, experts).items():
                     for method in (host, FYI(host)):

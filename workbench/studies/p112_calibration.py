@@ -20,6 +20,7 @@ from workbench.data import Dataset
 from workbench.models import Outputs
 from workbench.records import DistilledSet, Record, StudyResult, TemperatureScaling
 from workbench.studies.claims import Estimate, asserted, estimate, reported
+from workbench.studies.pools import by_seed
 from workbench.studies.setting import Setting
 from workbench.training import Ensemble
 from workbench.training.evaluating import logits_of
@@ -84,12 +85,10 @@ def run(
     """
     setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     scale = SMALL if budget == "small" else FULL
-    dataset = setting.data
-    if scale.examples is not None and len(dataset.train) > scale.examples:
-        dataset = dataset.subset(scale.examples)
+    dataset = setting.at_most(scale.examples).data
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
-    for seed, experts in scale.experts.train_each(dataset, setting.seeds, device=device, progress=False).items():
+    for seed, experts in by_seed(scale.experts, dataset, setting.seeds, device=device):
         for ipc in scale.sizes:
             host = MTT(ipc=ipc, experts=experts, **scale.method)
             for name, method in (("MTT", host), ("MDT", MDT(host, scale.hidden))):

@@ -71,6 +71,13 @@ class Setting(Generic[Data]):
         other = (data.name if isinstance(data, Dataset) else data) not in (None, default)
         return Setting(resolved, chosen, budget, device, started, default if other else None)
 
+    def at_most(self, examples: int | None) -> "Setting[Data]":
+        """The same with no more than so many training examples; None: all."""
+        data: Any = self.data
+        if examples is None or len(data.train) <= examples:
+            return self
+        return replace(self, data=data.subset(examples))
+
     @classmethod
     def around(
         cls,
