@@ -26,6 +26,7 @@ from workbench.diffusion.metrics import (
     sliced_wasserstein,
 )
 from workbench.diffusion.mixture import GaussianMixture, grid, mixture, moons, ring
+from workbench.diffusion.pipelines import from_diffusers
 from workbench.diffusion.predictions import Prediction
 from workbench.diffusion.reference import FlowError, FlowMap, curvature, flow, step_errors, trajectory
 from workbench.diffusion.regress import Denoising, Regression, denoise, regress
@@ -37,6 +38,7 @@ from workbench.diffusion.signal import SignalDenoiser
 from workbench.diffusion.singlestep import DPMSolver2
 from workbench.diffusion.sliders import response, slider
 from workbench.diffusion.starting import denoiser, fresh
+from workbench.diffusion.tabulated import Tabulated
 from workbench.diffusion.target_rules import TargetRule
 from workbench.diffusion.targets import Tape, target_trajectories
 from workbench.diffusion.tdd import TDD
@@ -86,6 +88,7 @@ __all__ = [
     "Schedule",
     "SiD",
     "SignalDenoiser",
+    "Tabulated",
     "Tape",
     "TargetRule",
     "Trig",
@@ -104,6 +107,7 @@ __all__ = [
     "flow",
     "frechet",
     "fresh",
+    "from_diffusers",
     "grid",
     "hand_over",
     "hybrid",
