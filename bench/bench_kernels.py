@@ -1,9 +1,8 @@
 """The kernels against the expressions they stand for: on this machine's processor, and on its GPU where it has one.
 
     python bench/bench_kernels.py [--quick]       both, as a table
-    python bench/bench_kernels.py --gpu           the GPU alone: builds, checks and times every fused kernel
+    python bench/kernels_gpu.py                   the GPU alone: builds, checks and times every fused kernel
 
-The second takes at most eight minutes, needs torch and triton but no network, and fails if a kernel is wrong.
 Contenders take turns, so that a busy machine slows all alike; memory is that of a process of its own.
 """
 
@@ -13,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,13 +67,15 @@ def processor(quick: bool) -> list[dict]:
     """On the CPU: the plain versions against eager expressions, time and memory."""
     found = []
     for name, case in CASES.items():
-        mine, eager, inputs = case(1 if quick else 4)
-        ours, theirs = in_turn(partial(mine, *inputs), partial(eager, *inputs), 3 if quick else 7)
+        made = case(1 if quick else 4)
+        ours, theirs = in_turn(partial(made.mine, *made.inputs), partial(made.eager, *made.inputs), 3 if quick else 7)
         what = f"{name} ({THREADS} threads)"
         share, limit = ours / theirs, TIME.get(name)
         met = None if limit is None or quick else share <= limit
         found.append(row(f"{what}: time over that of {EAGER[name]}", share, "×", f"≤ {limit}" if limit else "", met))
         found.append(row(what, 1e3 * ours, "ms"))
+        if made.compiles:
+            found.append(compiled(what, made, quick))
         if not sys.platform.startswith("linux"):
             found.append(row(f"{what}: memory over inputs, measured on Linux only", "not measured", ""))
             continue
@@ -82,7 +84,6 @@ def processor(quick: bool) -> list[dict]:
         met = None if limit is None or quick else share <= limit
         more = f"{peaks[0]:.0f} of {peaks[1]:.0f} MiB"
         found.append(row(f"{what}: memory over inputs, {more}", share, "×", f"≤ {limit}" if limit else "", met))
-    found.append(compiled(quick))
     found.append(keops(quick))
     return found
 
@@ -102,7 +103,18 @@ def textbook_jensen(student: Tensor, teacher: Tensor, T: float) -> Tensor:
     return 0.5 * (kl[0] + kl[1])
 
 
-Case = tuple[Callable, Callable, tuple]
+@dataclass(frozen=True)
+class Case:
+    """Ours, the expression it stands for, and what both are given; `compiles` says that the gradient is wanted too."""
+
+    mine: Callable
+    expression: Callable
+    inputs: tuple
+    compiles: bool = True
+
+    @property
+    def eager(self) -> Callable:
+        return backward(self.expression) if self.compiles else self.expression
 
 
 def backward(value: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -118,18 +130,16 @@ def backward(value: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def forward_kl(size: float, classes: int = 32_000) -> Case:
     n = round(128 * size * 32_000 / classes)
-    inputs = normal(n, classes), normal(n, classes, seed=1)
     told = {"student_temperature": 4.0, "teacher_temperature": 4.0}
-    return (
+    return Case(
         backward(lambda s, t: divergence.forward_kl(s, t, **told)),
-        backward(lambda s, t: textbook(s, t, 4.0)),
-        inputs,
+        lambda s, t: textbook(s, t, 4.0),
+        (normal(n, classes), normal(n, classes, seed=1)),
     )
 
 
 def jensen(size: float) -> Case:
-    *_, inputs = forward_kl(size)
-    return backward(divergence.jensen_shannon), backward(lambda s, t: textbook_jensen(s, t, 1.0)), inputs
+    return Case(backward(divergence.jensen_shannon), lambda s, t: textbook_jensen(s, t, 1.0), forward_kl(size).inputs)
 
 
 def linear(size: float) -> Case:
@@ -139,8 +149,11 @@ def linear(size: float) -> Case:
         normal(round(256 * size), 64, seed=2),
         normal(16_000, 64),
     )
-    eager = backward(lambda h: textbook(h @ W.mT, ht @ Wt.mT, 1.0))
-    return backward(lambda h: linear_divergence.linear_divergence(h, W, ht, Wt)), eager, (h,)
+    return Case(
+        backward(lambda h: linear_divergence.linear_divergence(h, W, ht, Wt)),
+        lambda h: textbook(h @ W.mT, ht @ Wt.mT, 1.0),
+        (h,),
+    )
 
 
 def pairs(size: float) -> Case:
@@ -152,33 +165,29 @@ def pairs(size: float) -> Case:
             [torch.stack([hsic.hsic(hsic.center(k[None]), hsic.center(m[None]))[0, 0] for m in b]) for k in a]
         )
 
-    return lambda a, b: hsic.hsic(hsic.center(a), hsic.center(b)), one_by_one, (grams, grams)
+    return Case(lambda a, b: hsic.hsic(hsic.center(a), hsic.center(b)), one_by_one, (grams, grams), compiles=False)
 
 
 def sums(size: float) -> Case:
     x, y = normal(round(2500 * size), 3), normal(round(2500 * size), 3, seed=1)
-    eager = backward(lambda x, y: (-torch.cdist(x, y).square() / 2).exp().sum(1))
-    return backward(kernel_sums.kernel_sums), eager, (x, y)
+    return Case(backward(kernel_sums.kernel_sums), lambda x, y: (-torch.cdist(x, y).square() / 2).exp().sum(1), (x, y))
 
 
 def characteristics(size: float) -> Case:
-    x, t = normal(round(512 * size), 128), normal(4096, 128, seed=1)
-
-    def eager(x: Tensor, t: Tensor) -> Tensor:
-        real, imaginary = characteristic.by_definition(x, t)
-        return real + imaginary
-
-    return backward(lambda x, t: sum(characteristic.characteristic_function(x, t))), backward(eager), (x, t)
+    return Case(
+        backward(lambda x, t: sum(characteristic.characteristic_function(x, t))),
+        lambda x, t: sum(characteristic.by_definition(x, t)),
+        (normal(round(512 * size), 128), normal(4096, 128, seed=1)),
+    )
 
 
 def teacher(size: float) -> Case:
-    x, data = normal(round(128 * size), 64), normal(10_000, 64, seed=1)
-
-    def eager(x: Tensor, data: Tensor) -> Tensor:
+    def single(x: Tensor, data: Tensor) -> Tensor:
         distances = x.square().sum(1, keepdim=True) - 2 * x @ data.mT + data.square().sum(1)
         return (-distances / (2 * 0.25)).softmax(1) @ data
 
-    return backward(lambda x, data: mixture.mixture_score(x, data, sigma=0.5).x0), backward(eager), (x, data)
+    inputs = normal(round(128 * size), 64), normal(10_000, 64, seed=1)
+    return Case(backward(lambda x, data: mixture.mixture_score(x, data, sigma=0.5).x0), single, inputs)
 
 
 CASES: dict[str, Callable[[float], Case]] = {
@@ -213,11 +222,9 @@ def peak(name: str, which: str, size: float) -> float:
 
 def _peak(name: str, which: str, size: float) -> float:
     torch.set_num_threads(THREADS)
-    case = CASES[name]
-    *small, few = case(1 / 64)
-    small[which == "eager"](*few)  # libraries load, threads start
-    *both, inputs = case(size)
-    run = both[which == "eager"]
+    few, case = CASES[name](1 / 64), CASES[name](size)
+    getattr(few, which)(*few.inputs)  # libraries load, threads start
+    run, inputs = getattr(case, which), case.inputs
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts at what is held now
     held = resident("VmRSS")
     run(*inputs)
@@ -230,15 +237,15 @@ def resident(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def compiled(quick: bool) -> dict:
-    """Against torch.compile of the textbook expression, where there is a compiler."""
-    what = f"divergence: forward KL, 32,000 classes ({THREADS} threads): time over that of torch.compile"
+def compiled(what: str, case: Case, quick: bool) -> dict:
+    """Against torch.compile of the eager expression, where there is a compiler."""
+    what = f"{what}: time over that of torch.compile"
     if quick:
         return row(what, "not measured", "")
-    mine, _, inputs = forward_kl(4)
     try:
-        theirs = backward(torch.compile(lambda s, t: textbook(s, t, 4.0)))
-        ours, other = in_turn(lambda: mine(*inputs), lambda: theirs(*inputs), 5)
+        torch._dynamo.reset()
+        theirs = backward(torch.compile(case.expression))
+        ours, other = in_turn(partial(case.mine, *case.inputs), partial(theirs, *case.inputs), 5)
     except Exception as error:  # noqa: BLE001 - whatever this machine's compiler lacks
         return row(f"{what}: {type(error).__name__}", "not measured", "")
     return row(what, ours / other, "×")
@@ -253,7 +260,7 @@ def keops(quick: bool) -> dict:
         x, y = normal(2500 if quick else 10_000, 3), normal(2500 if quick else 10_000, 3, seed=1)
 
         def theirs() -> Tensor:
-            apart = LazyTensor(x[:, None]) - LazyTensor(y[None])
+            apart = LazyTensor(x[:, None].contiguous()) - LazyTensor(y[None].contiguous())
             return (-(apart**2).sum(-1) / 2).exp().sum(1)
 
         ours, other = in_turn(lambda: kernel_sums.kernel_sums(x, y), theirs, 5)
@@ -265,7 +272,6 @@ def keops(quick: bool) -> dict:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller sizes")
-    parser.add_argument("--gpu", action="store_true", help="the GPU alone, after checking every fused kernel on it")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
@@ -273,10 +279,4 @@ if __name__ == "__main__":
         sys.exit()
     import run as bench
 
-    if options.gpu:
-        import kernels_gpu
-
-        kernels_gpu.check()
-        print(bench.table({"kernels": kernels_gpu.rows(options.quick)}, {}))
-    else:
-        print(bench.table({"kernels": rows(options.quick)}, {}))
+    print(bench.table({"kernels": rows(options.quick)}, {}))

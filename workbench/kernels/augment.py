@@ -15,7 +15,7 @@ Cost, for n images of E elements and b bytes: forward 2 b n E, and backward as m
 there is colour; the plain version, which runs on a CPU, makes two passes for each part and six for an affine map. The
 fused backward pass is a gather: every pixel asks which points of the map lie within a pixel of it, instead of every
 point adding to four pixels, so that equal inputs give equal bits, which `grid_sample`'s atomic additions do not. Share
-of a GPU's bandwidth: not measured; ``bench/bench_kernels.py --gpu`` measures it.
+of a GPU's bandwidth: not measured; ``bench/kernels_gpu.py`` measures it.
 """
 
 from typing import Any, NamedTuple

@@ -5,7 +5,7 @@ than the GPU to run. A graph is sent whole. What it reads and writes stays where
 call copies its batch there and the results out of there. The first calls are steps of the training like any other: they
 compile, allocate, and make the optimizer's state.
 
-How much it saves on a GPU: not measured; ``bench/bench_kernels.py --gpu`` measures it.
+How much it saves on a GPU: not measured; ``bench/kernels_gpu.py`` measures it.
 """
 
 import logging
