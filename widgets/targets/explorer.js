@@ -91,6 +91,7 @@ function render({ model, el: host }) {
   });
 
   function caption() {
+    if (inHandOver()) return views["hand-over"].caption();
     const { count, kind, shape } = content();
     const what = kind === "images" ? `images ${shape[2]}×${shape[1]}` : `${shape.join("×")}-dimensional points`;
     const pinned = scene.seeds().length;

@@ -120,6 +120,10 @@ export function createHandOver(frame, scene) {
   return {
     node,
     available: () => known() !== null || can(),
+    caption() {
+      const found = /** @type {HandOver} */ (known());
+      return `${found.base} hands over to ${found.student}, which has ${found.steps} ${found.steps === 1 ? "step" : "steps"}. ${found.count.toLocaleString("en")} seeds for each way of sharing them`;
+    },
     /** What is seen, as numbers; the same columns as `.data()` in Python. @returns {import("../parts/frame.js").Table} */
     table() {
       const found = /** @type {HandOver} */ (known());

@@ -11,6 +11,7 @@ from torch import Tensor
 from widgets.colours import OTHERS, QUIET, STUDENT, TEACHER
 from widgets.targets.content import is_images, pictures
 from widgets.targets.handing import MOST_PICTURES, MOST_POINTS, Way, calls, whole
+from widgets.targets.picture import SHADE
 from widgets.targets.plane import Plane
 from workbench.records import HandOver
 
@@ -120,6 +121,11 @@ def _points(axes: Axes, explorer: "TargetTrajectoryExplorer", handed: HandOver, 
     plane = Plane.of(list(explorer.runs.values()))
     x0, x1, y0, y1 = explorer.content["plane"]["close"]
     places = plane.project(samples[None, :MOST_POINTS])[0].numpy()
+    known = explorer.content["ground"]["density"]
+    if explorer.density and known is not None:
+        packed = explorer.arrays[known["close"]]
+        under = np.frombuffer(packed["data"], np.uint8).reshape(packed["shape"])[-1]
+        axes.imshow(under, extent=(x0, x1, y0, y1), origin="lower", cmap=SHADE, vmin=0, vmax=255)
     axes.scatter(places[:, 0], places[:, 1], s=6, c=OTHERS[0], alpha=0.8, linewidths=0)
     axes.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", xlabel=plane.axes[0], ylabel=plane.axes[1])
     axes.set_title(f"{len(places):,} of {len(handed):,} samples", fontsize=10)

@@ -9,7 +9,7 @@ from torch import Tensor
 from widgets.arrays import Arrays
 from widgets.targets.content import is_images, pictures
 from widgets.targets.plane import Plane
-from widgets.targets.resampling import Choice, plain, rule_of, sampled, times_of
+from widgets.targets.resampling import Choice, device_of, plain, rule_of, sampled, times_of
 from workbench.diffusion import Denoiser, GaussianMixture, Rescheduled
 from workbench.diffusion.metrics import Measure, diversity, precision_recall
 from workbench.records import HandOver, TargetTrajectories
@@ -68,11 +68,11 @@ def swept(
     found = hand_over(
         plain(model),
         plain(models[student]),
-        run.noise[some],
+        run.noise[some].to(device_of(model)),
         times=times_of(run, choice.steps),
         student_sampler=sampler,
         measures=measures,
-        condition=None if run.condition is None else run.condition[some],
+        condition=None if run.condition is None else run.condition[some].to(device_of(model)),
         guidance=choices[base].guidance if guided else 1.0,
         seed=int(run.settings.get("seed", 0)),
         name=f"{base} → {student}",

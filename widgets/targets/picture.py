@@ -23,6 +23,9 @@ MOST_POINTS = 2000
 MOST_COLUMNS = 14
 """Steps in a row of the strip."""
 
+SHADE = LinearSegmentedColormap.from_list("density", ["#ffffff", "#b9bcc2"])
+"""Of a density under points."""
+
 LABELS = {
     "commitment": "commitment",
     "spread": "spread of x̂₀ over seeds",
@@ -65,8 +68,7 @@ def _plane(axes: Axes, explorer: "TargetTrajectoryExplorer", plane: Plane, name:
     near = explorer.show == "targets"
     x0, x1, y0, y1 = explorer.content["plane"]["close" if near else "span"]
     if explorer.density and (under := density_at(explorer, run, index)) is not None:
-        grey = LinearSegmentedColormap.from_list("density", ["#ffffff", "#b9bcc2"])
-        axes.imshow(under, extent=(x0, x1, y0, y1), origin="lower", cmap=grey, vmin=0, vmax=255, zorder=0)
+        axes.imshow(under, extent=(x0, x1, y0, y1), origin="lower", cmap=SHADE, vmin=0, vmax=255, zorder=0)
     state, target = view.now(run, index)
     factor = float(shrink(run)[index])
     places = plane.project((target if explorer.show == "targets" else state * factor)[None])[0, :MOST_POINTS].numpy()

@@ -111,7 +111,7 @@ def sampled(
     whole = noise is None
     start = run.noise if noise is None else noise
     asked = run.condition if whole else condition
-    where = next(bare.parameters(), start).device if isinstance(bare, nn.Module) else start.device
+    where = device_of(bare)
     again = target_trajectories(
         bare,
         start.to(where),
@@ -165,6 +165,14 @@ def rule_of(text: str) -> Rule | None:
 def plain(model: Denoiser) -> Denoiser:
     """A model without its guidance."""
     return model.model if isinstance(model, Guided) else model
+
+
+def device_of(model: Denoiser) -> torch.device:
+    """Where a model computes."""
+    while isinstance(model, Guided | Rescheduled):
+        model = model.model
+    at = next(model.parameters(), None) if isinstance(model, nn.Module) else getattr(model, "means", None)
+    return torch.device("cpu") if at is None else at.device
 
 
 def samplers(given: str) -> list[str]:
