@@ -158,5 +158,5 @@ def test_verdicts():
 
 def test_a_notebook_shows_the_summary_and_no_tensors():
     shown = records.SimilarityMap(values=torch.eye(3), layers_a=tuple("abc"), layers_b=tuple("abc"), measure="cka", n=5)
-    assert shown._repr_mimebundle_() == {"text/plain": shown.summary()}  # noqa: SLF001 - what IPython asks for
+    assert shown._repr_mimebundle_() == {"text/plain": shown.summary()}
     assert "tensor" not in shown.summary()
