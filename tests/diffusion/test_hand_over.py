@@ -118,12 +118,13 @@ def test_a_planted_collapse_is_repaired_by_the_base_at_that_step_and_no_other(j)
 
 def test_a_collapse_planted_in_images_is_found_by_their_classes():
     digits = teacher("digits")
-    shared = planted_collapse(digits, TIMES, 1, digits.noise(80, seed=0))
-    entropy, classes = shared.measures["entropy"], shared.measures["modes"]["switches"]
-    assert float(entropy["switches"][0]) < 0.75
-    assert float(entropy["positions"][0]) > 0.9
-    assert float(entropy["positions"][1:].max()) < 0.75
-    assert float(classes[1]) > float(classes[0])
+    shared = planted_collapse(digits, TIMES, 2, digits.noise(80, seed=0))
+    entropy, classes = shared.measures["entropy"], shared.measures["modes"]["positions"]
+    alone = float(entropy["switches"][0])
+    assert alone < 0.75
+    assert float(entropy["positions"][1]) > 0.9
+    assert float(entropy["positions"][[0, 2, 3]].max()) < alone + 0.03
+    assert classes.tolist() == [5, 10, 5, 5]
     assert shared.mean is not None
 
 
