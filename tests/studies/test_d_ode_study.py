@@ -1,0 +1,31 @@
+"""The study of paper 093 on other data, with few noises: it runs, asserts nothing there, and survives a file."""
+
+from dataclasses import replace
+
+import pytest
+
+import workbench as wb
+from workbench import records, studies
+from workbench.studies import p093_d_ode
+
+
+@pytest.mark.parametrize("data", ["moons", wb.data.load("digits").subset(100)], ids=["points", "images"])
+def test_it_runs_on_other_data(data, monkeypatch, tmp_path):
+    small = replace(p093_d_ode.SMALL, points=40, images=8, reference=6, steps=(4, 5, 10, 20), batches=(3,))
+    monkeypatch.setattr(p093_d_ode, "SMALL", small)
+    monkeypatch.setattr(p093_d_ode, "BATCH", 6)
+    monkeypatch.setattr(p093_d_ode, "CASES", tuple(replace(case, steps=(5,)) for case in p093_d_ode.CASES))
+    result = studies.run(93, data=data, seeds=[7], device="cpu")
+    assert result.settings["data"] == getattr(data, "name", data)
+    assert not any(claim.asserted for claim in result.claims)
+    assert "margins were set on ring8" in result.notes
+    frame = result.to_frame()
+    assert set(frame["case"][frame["solver"] == "distilled"]) == {case.name for case in p093_d_ode.CASES}
+    heun = frame[(frame["case"] == "Heun (EDM)") & (frame["solver"] == "plain")]
+    assert set(heun["calls"]) == {9}, "2n − 1"
+    coarse, fine, distilled = (result.records[name] for name in ("DDIM, 5 steps", "DDIM, 100 steps", "D-DDIM, 5 steps"))
+    assert bool((coarse.noise == distilled.noise).all())
+    assert fine.role == "teacher"
+    assert isinstance(result.records["D-DDIM"], records.DistilledSolver)
+    again = records.open(result.save(tmp_path / "study.safetensors"))
+    assert again.summary() == result.summary()
