@@ -292,7 +292,7 @@ def test_a_click_in_the_strip_goes_there_and_selects(show, pictured):
     seed, _, index, x, y = next(cell for cell in strip.cells("strip") if cell[:3] == [1, 0, 6])
     view.page.mouse.move(box["x"] + x + size / 2, box["y"] + y + size / 2)
     view.settle()
-    assert "seed 1 · dog · base" in view.part("tooltip").inner_text()
+    assert "seed 1, class dog · base" in view.part("tooltip").inner_text()
     assert "step 7 of 8" in view.part("tooltip").inner_text()
     view.page.mouse.down()
     view.settle()

@@ -59,7 +59,7 @@ function channels(colour) {
  * @param {HTMLCanvasElement} canvas
  * @param {import("../parts/theme.js").Theme} theme
  * @param {import("../parts/plot.js").Scales} scales straight ones
- * @param {Dots[]} groups drawn in this order
+ * @param {Dots[]} groups
  * @param {number} width
  * @param {number} height
  * @returns {CanvasRenderingContext2D} for what lies over the points
@@ -76,29 +76,35 @@ export function drawDots(canvas, theme, scales, groups, width, height) {
   const paper = channels(theme.paper);
   const [ox, oy] = [scales.x(0) * ratio - x0, scales.y(0) * ratio - y0];
   const [sx, sy] = [(scales.x(1) - scales.x(0)) * ratio, (scales.y(1) - scales.y(0)) * ratio];
-  for (const { x, y, colour, width: size, hollow = false } of groups) {
-    const rgb = channels(colour);
-    const shapes = masksOf((size / 2) * ratio, hollow, ratio);
-    const { reach } = shapes[0];
-    for (let i = 0; i < x.length; i++) {
-      const [px, py] = [ox + x[i] * sx, oy + y[i] * sy];
-      if (!(px >= 0 && py >= 0 && px < wide && py < tall)) continue;
-      const [ix, iy] = [Math.floor(px), Math.floor(py)];
-      const { ink, paper: rim } = shapes[Math.floor((px - ix) * PARTS) + PARTS * Math.floor((py - iy) * PARTS)];
-      let k = 0;
-      for (let v = iy - reach; v <= iy + reach; v++) {
-        for (let u = ix - reach; u <= ix + reach; u++, k++) {
-          const cover = ink[k] + rim[k];
-          if (cover === 0 || u < 0 || v < 0 || u >= wide || v >= tall) continue;
-          const at = 4 * (v * wide + u);
-          const under = (data[at + 3] / 255) * (1 - cover);
-          const alpha = cover + under;
-          for (let c = 0; c < 3; c++) data[at + c] = (ink[k] * rgb[c] + rim[k] * paper[c] + under * data[at + c]) / alpha;
-          data[at + 3] = 255 * alpha;
-        }
-      }
-    }
+  const looks = groups.map(({ x, y, colour, width: size, hollow = false }) => ({ x, y, rgb: channels(colour), shapes: masksOf((size / 2) * ratio, hollow, ratio) }));
+  const most = Math.max(0, ...groups.map(({ x }) => x.length));
+  // Point by point through all groups: none of them hides the others.
+  for (let i = 0; i < most; i++) {
+    for (const look of looks) if (i < look.x.length) put(look, ox + look.x[i] * sx, oy + look.y[i] * sy);
   }
   context.putImageData(image, x0, y0);
   return context;
+
+  /**
+   * @param {{ rgb: [number, number, number], shapes: Mask[] }} look
+   * @param {number} px
+   * @param {number} py
+   */
+  function put({ rgb, shapes }, px, py) {
+    if (!(px >= 0 && py >= 0 && px < wide && py < tall)) return;
+    const [ix, iy] = [Math.floor(px), Math.floor(py)];
+    const { reach, ink, paper: rim } = shapes[Math.floor((px - ix) * PARTS) + PARTS * Math.floor((py - iy) * PARTS)];
+    let k = 0;
+    for (let v = iy - reach; v <= iy + reach; v++) {
+      for (let u = ix - reach; u <= ix + reach; u++, k++) {
+        const cover = ink[k] + rim[k];
+        if (cover === 0 || u < 0 || v < 0 || u >= wide || v >= tall) continue;
+        const at = 4 * (v * wide + u);
+        const under = (data[at + 3] / 255) * (1 - cover);
+        const alpha = cover + under;
+        for (let c = 0; c < 3; c++) data[at + c] = (ink[k] * rgb[c] + rim[k] * paper[c] + under * data[at + c]) / alpha;
+        data[at + 3] = 255 * alpha;
+      }
+    }
+  }
 }

@@ -42,7 +42,7 @@ def draw(explorer: "TargetTrajectoryExplorer") -> Figure:
     runs = explorer.runs
     count = 1 if strip else len(runs)
     shown = view.shown_seeds(explorer)
-    tall = 0.62 * len(runs) * len(shown) + 0.5 if strip else 4.0 if count < 3 else 3.2
+    tall = 0.4 * len(runs) * len(shown) + 0.1 * len(shown) + 0.3 if strip else 4.0 if count < 3 else 3.2
     figure = Figure(figsize=(max(7.0, 3.5 * count), tall + 2.1), layout="constrained")
     figure.suptitle(_plain(explorer.title), fontsize=13, fontweight="bold", x=0.01, ha="left")
     grid = figure.add_gridspec(2, count, height_ratios=[tall, 1.4])

@@ -178,7 +178,7 @@ function createPanel(frame, scene, order, start) {
     });
     const label = scene.className(seed);
     return [
-      el("b", {}, `seed ${seed}${label ? ` · ${label}` : ""} · ${one.name}`),
+      el("b", {}, `seed ${seed}${label ? `, class ${label}` : ""} · ${one.name}`),
       pictures.some(Boolean) && el("div", { class: "dw-cards" }, ...pictures),
       facts([["x̂₀ believed", at("targets")], ["x_t", at("states")], ["x̂₀ to sample", short(scene.apart(one, index)[seed])]]),
     ];

@@ -125,7 +125,7 @@ export function createStrip(frame, scene) {
       copy.getContext("2d")?.drawImage(source, 0, 0);
       return copy;
     });
-    return [el("b", {}, `seed ${seed}${label ? ` · ${label}` : ""} · ${run.name}`), el("p", { class: "dw-quiet" }, when), el("div", { class: "dw-cards" }, ...pictures), facts([["x̂₀ to sample", short(scene.apart(run, index)[seed])]])];
+    return [el("b", {}, `seed ${seed}${label ? `, class ${label}` : ""} · ${run.name}`), el("p", { class: "dw-quiet" }, when), el("div", { class: "dw-cards" }, ...pictures), facts([["x̂₀ to sample", short(scene.apart(run, index)[seed])]])];
   }
 
   return {
