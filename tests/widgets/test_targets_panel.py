@@ -387,6 +387,10 @@ def test_a_sweep_is_that_of_the_public_function():
     assert (explorer.handed.base, explorer.handed.student) == ("base", "student")
     assert explorer.selection["switch"] == 1
     assert said[-1]["fraction"] == 1
+    (run_1, run_2), teacher, students = pair(), ring(), explorer.models["student"]  # noqa: F841 - the code's names
+    again = eval(explorer.spec())
+    assert again.handed is explorer.handed
+    assert again.selection == explorer.selection
 
 
 def test_a_sweep_follows_the_sliders():

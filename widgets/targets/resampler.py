@@ -1,5 +1,6 @@
 """What is computed when a slider moves or a place is clicked: runs made again, launches, hand-overs."""
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from widgets.checks import require_known
+from widgets.explorer import name_in_notebook
 from widgets.jobs import Job
 from widgets.targets.handing import handed_content, swept
 from widgets.targets.launching import checked_launches, flown, launches_content
@@ -218,6 +220,9 @@ class Resampler:
         with self._turn:
             job.progress(1.0)
             explorer.handed = found
+            # The code view has the hand-over from here: the notebook has no other name for it.
+            bare = re.sub(r", hand_over=[\w.]+", "", explorer.source)
+            explorer.source = f"{bare}, hand_over={name_in_notebook(explorer, 'explorer')}.handed"
             with explorer.hold_sync():
                 self.publish_hand_over(explorer, {"sampling": sampling, "adapter_scale": scale})
                 explorer.selection = {"switch": min(explorer.selection["switch"] or 1, found.steps)}
