@@ -123,6 +123,9 @@ def test_bad_input_is_refused(digits):
         kernel_density(digits.train.take(torch.zeros(0, dtype=torch.long)))
     with pytest.raises(ValueError, match="without noise"):
         kernel_density(digits, bandwidth=0)(torch.zeros(1, 1, 8, 8), torch.tensor(0.0))
+    moved = kernel_density(digits).to(dtype=DOUBLE).only(torch.arange(5))
+    assert moved.variances.dtype == DOUBLE
+    assert moved.variances.stride(1) == 0  # one number for each image, not one for each pixel
     plain = kernel_density(digits, conditional=False)
     assert plain.classes == 0
     assert math.isclose(

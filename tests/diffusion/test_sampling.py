@@ -162,6 +162,10 @@ def test_bad_input_is_refused():
         sample(teacher, noise, steps=torch.tensor([1.5, 0.5, 0.0]))
     with pytest.raises(SamplingError, match=r"the model takes \(n, 2\)"):
         sample(teacher, torch.zeros(4, 3), steps=3)
+    with pytest.raises(SamplingError, match=r"condition has shape \(3,\); one class for each of 4 examples"):
+        sample(ring(classes=2), noise, steps=3, condition=torch.zeros(3, dtype=torch.long))
+    with pytest.raises(ValueError, match="no classes"):
+        target_trajectories(teacher, noise, steps=3, guidance=2.0)
     with pytest.raises(SamplingError, match="dpm-solver"):
         sample(teacher, noise, sampler="plms")
     with pytest.raises(ValueError, match="stride is 0"):

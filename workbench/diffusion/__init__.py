@@ -9,13 +9,16 @@ from workbench.diffusion.dp_dmd import DPDMD
 from workbench.diffusion.enhancing import Feedback, OneStep
 from workbench.diffusion.hand_over import hand_over, hybrid
 from workbench.diffusion.hyper_sd import TSCD
+from workbench.diffusion.judge import Judge, judge
 from workbench.diffusion.kde import kernel_density, picture_scale, signed
 from workbench.diffusion.levels import EDMLevels, EvenLevels, LogNormalLevels
 from workbench.diffusion.making import DistillationError, Distilling, adam
 from workbench.diffusion.metrics import (
+    Measure,
     Measured,
     ModeCoverage,
     PrecisionRecall,
+    class_measures,
     coverage_measures,
     diversity,
     frechet,
@@ -72,7 +75,9 @@ __all__ = [
     "GaussianMixture",
     "Guided",
     "Heun",
+    "Judge",
     "LogNormalLevels",
+    "Measure",
     "Measured",
     "ModeCoverage",
     "NetworkDenoiser",
@@ -96,6 +101,7 @@ __all__ = [
     "VPLinear",
     "adam",
     "adams_bashforth",
+    "class_measures",
     "coverage_measures",
     "curvature",
     "denoise",
@@ -111,6 +117,7 @@ __all__ = [
     "grid",
     "hand_over",
     "hybrid",
+    "judge",
     "kernel_density",
     "mixture",
     "mmd",

@@ -254,7 +254,7 @@ class _Pair(NamedTuple):
                 f"base makes examples of shape {tuple(base.shape)}, the student of {tuple(student.shape)}; a state "
                 "cannot be handed over"
             )
-        check(student, noise, at)
+        check(student, noise, at, condition)
         own = None if own_schedule is None else base.schedule.grid(own_schedule, latest=float(at[0]))
         asked = Guided(base, guidance) if guidance != 1 else base
         rules = rule(base_sampler), rule("consistency" if student_sampler is None else student_sampler)

@@ -198,27 +198,38 @@ class GaussianMixture:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "GaussianMixture":
         """The same on another device or in another floating point type."""
-        moved = {
-            name: None if value is None else value.to(device=device, dtype=dtype)
-            for name, value in (
-                ("means", self.means), ("variances", self.variances), ("weights", self.weights), ("axes", self.axes)
-            )
-        }  # fmt: skip
-        labels = None if self.labels is None else self.labels.to(device)
-        return GaussianMixture(**moved, labels=labels, schedule=self.schedule, shape=self.shape)  # type: ignore[arg-type]
+
+        def moved(value: Tensor) -> Tensor:
+            return value.to(device=device, dtype=dtype)
+
+        return GaussianMixture(
+            moved(self.means),
+            self._alike(moved),
+            moved(self.weights),
+            None if self.axes is None else moved(self.axes),
+            None if self.labels is None else self.labels.to(device),
+            self.schedule,
+            self.shape,
+        )
 
     def only(self, components: Tensor) -> "GaussianMixture":
         """The mixture of some of the components, reweighted."""
         weights = self.weights[components]
         return GaussianMixture(
             self.means[components],
-            self.variances[components],
+            self._alike(lambda value: value[components]),
             weights / weights.sum(),
             None if self.axes is None else self.axes[components],
             None if self.labels is None else self.labels[components],
             self.schedule,
             self.shape,
         )
+
+    def _alike(self, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """The variances after a change; isotropic ones, which may be one column seen many times, stay that."""
+        if self.spread is None:
+            return change(self.variances)
+        return change(self.variances[:, :1]).expand(-1, self.variances.shape[1])
 
     @staticmethod
     def _at(value: Tensor, x: Tensor) -> Tensor:

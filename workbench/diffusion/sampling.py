@@ -241,7 +241,7 @@ def sample(
     True
     """
     times = model.schedule.grid(steps, spacing) if isinstance(steps, int) else steps.to(torch.float64).cpu()
-    check(model, noise, times)
+    check(model, noise, times, condition)
     source = redraws(0, noise.device) if generator is None else generator
 
     def draw(number: int) -> Tensor:  # noqa: ARG001 - one after the other
@@ -314,13 +314,14 @@ def redraws(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return randomness.generator(seed, randomness.SAMPLING, device=device)
 
 
-def check(model: Denoiser, noise: Tensor, times: Tensor) -> None:
-    """Refuse noise and times that a model cannot be sampled with.
+def check(model: Denoiser, noise: Tensor, times: Tensor, condition: Tensor | None = None) -> None:
+    """Refuse noise, times and classes that a model cannot be sampled with.
 
     Raises
     ------
     SamplingError
-        Times do not fall or are outside the schedule; the noise has another shape than the model's examples.
+        Times do not fall or are outside the schedule; the noise has another shape than the model's examples; there are
+        not as many classes as examples.
     """
     if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
         raise SamplingError(f"steps holds times {times.tolist()[:6]}; at least two, each smaller than the one before")
@@ -331,4 +332,9 @@ def check(model: Denoiser, noise: Tensor, times: Tensor) -> None:
     if tuple(noise.shape[1:]) != tuple(model.shape):
         raise SamplingError(
             f"noise has shape {tuple(noise.shape)}; the model takes (n, {', '.join(map(str, model.shape))})"
+        )
+    if condition is not None and tuple(condition.shape) not in ((), (1,), (len(noise),)):
+        raise SamplingError(
+            f"condition has shape {tuple(condition.shape)}; one class for each of {len(noise)} examples is needed, or "
+            "one for all"
         )

@@ -1,4 +1,4 @@
-"""The teachers that studies of diffusion share: exact mixtures, and the kernel density of images."""
+"""The teachers that studies of diffusion share: exact mixtures, the kernel density of images, networks on digits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ MIXTURES: dict[str, Callable[[], GaussianMixture]] = {
     "grid25": diffusion.grid,
     "moons": diffusion.moons,
 }
+NETWORKS = {"digits-unet": "unet", "digits-dit": "dit"}
 TIMES = (0.99, 0.25, 0.15, 0.08, 0.0)
 """A four-step grid by when structure is decided: on a ring most of the mode's entropy goes between 0.5 and 0.1."""
 
@@ -88,8 +89,9 @@ def teacher(data: Any = None, budget: str = "small", *, default: str = "ring8", 
     ----------
     data
         A mixture, ``"ring8"``, ``"cond-ring"``, ``"grid25"`` or ``"moons"``, or a `GaussianMixture`; or images (a
-        `Dataset`, a name or path that `workbench.data.load` takes): the exact teacher of their kernel density. None:
-        `default`.
+        `Dataset`, a name or path that `workbench.data.load` takes): the exact teacher of their kernel density; or a
+        network on the digits, ``"digits-unet"`` or ``"digits-dit"``, trained once and then kept in the cache folder.
+        None: `default`.
     budget
         ``"small"`` or ``"full"``: how many images a density keeps, 2,000 or all.
     root
@@ -113,6 +115,10 @@ def teacher(data: Any = None, budget: str = "small", *, default: str = "ring8", 
     if isinstance(chosen, str) and chosen in MIXTURES:
         mixture = MIXTURES[chosen]()
         return Teacher(chosen, mixture, mixture, classes=_numbers(mixture))
+    if isinstance(chosen, str) and chosen in NETWORKS:
+        images, (mean, std) = load("digits"), picture_scale()
+        trained = diffusion.denoiser(diffusion.digits_teacher(NETWORKS[chosen], progress=False))
+        return Teacher(chosen, trained, None, images, images.classes, mean, std)
     images = chosen if isinstance(chosen, Dataset) else load(chosen, root)
     kept = images.train.subset(2_000) if budget == "small" and len(images.train) > 2_000 else images.train
     density = kernel_density(kept)

@@ -17,7 +17,9 @@ from workbench.diffusion import (
     Consistency,
     FlowMap,
     GaussianMixture,
+    Measure,
     Prediction,
+    class_measures,
     coverage_measures,
     denoiser,
     distill,
@@ -28,7 +30,6 @@ from workbench.diffusion import (
     target_trajectories,
     usage,
 )
-from workbench.diffusion.metrics import Measure, class_measures
 from workbench.diffusion.schedules import Schedule
 from workbench.diffusion.sliders import response, slider
 from workbench.records import Claim, DiffusionModel, HandOver, Record, StudyResult, TargetTrajectories
@@ -192,7 +193,7 @@ def _trained(teacher: Teacher, seed: int, device: str, steps: int) -> tuple[Diff
     start = regress(teacher.model, steps=2 * steps, batch=256, **options)
     early = (0.99, 0.75, 0.5, 0.25, 0.0)
     methods: dict[str, Any] = {
-        CONSISTENT: Consistency(steps=5 * steps // 2, batch=256, grid=20),
+        CONSISTENT: Consistency(steps=3 * steps, batch=256, grid=20),
         EXIT: DMD(rollout="exit", steps=steps, batch=64, fake_steps=1, times=early),
         WHOLE: DMD(rollout="ode", steps=steps, batch=64, fake_steps=1, times=early),
     }
