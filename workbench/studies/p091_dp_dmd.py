@@ -16,9 +16,10 @@ from workbench.diffusion import DMD, DPDMD, denoiser, hand_over, sample, target_
 from workbench.diffusion.dp_dmd import anchor, anchor_loss
 from workbench.diffusion.making import Distilling
 from workbench.records import Claim, DiffusionModel, Record, StudyResult
+from workbench.studies import few_step
 from workbench.studies.claims import Estimate, asserted, estimate, reported
 from workbench.studies.diffusing import Teacher, setting
-from workbench.studies.few_step import Judge, Scale, scale, side_by_side, starts, students
+from workbench.studies.few_step import Judge, Scale, side_by_side, starts, students
 
 Row = dict[str, Any]
 TENDED, LAGGING = "tended", "lagging"
@@ -26,6 +27,7 @@ FAKES: dict[str, dict[str, Any]] = {
     TENDED: {"fake_steps": 2, "lr": 5e-4, "fake_lr": 1e-3},
     LAGGING: {"fake_steps": 1, "lr": 1e-3, "fake_lr": 3e-5},
 }
+UPDATES = {"small": 400, "full": 1_500}
 TIMES = (0.99, 0.15, 0.1, 0.05, 0.0)
 """The first step ends where the mode of a ring is decided, as the paper's ends where an image's layout is."""
 ANCHOR, OF = 5, 6
@@ -48,7 +50,7 @@ def run(
     """
     chosen = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     teacher = chosen.data
-    size, updates = _scale(teacher, budget), 300 if budget == "small" else 1_500
+    size, updates = _scale(teacher, budget), UPDATES[budget]
     methods = _methods(size, updates, budget)
     begun = starts(teacher, size, chosen.seeds, device)
     made = students(teacher, methods, begun, device)
@@ -155,7 +157,7 @@ def _claims(rows: Sequence[Row], teacher: Teacher, seeds: Sequence[int]) -> list
 
 
 def _scale(teacher: Teacher, budget: str) -> Scale:
-    size = scale(teacher, budget)
+    size = few_step.scale(teacher, budget)
     if budget != "small" or teacher.data is not None:
         return size
     return replace(size, options={"width": 64}, batch=128, samples=4_000)

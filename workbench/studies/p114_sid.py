@@ -15,13 +15,16 @@ from workbench.diffusion import DMD, SiD, denoiser, distill, target_trajectories
 from workbench.diffusion.making import Distilling
 from workbench.diffusion.sid import SiDTerms
 from workbench.records import DiffusionModel, Record, StudyResult
+from workbench.studies import few_step
 from workbench.studies.claims import Estimate, asserted, estimate, reported
 from workbench.studies.diffusing import Teacher, setting
-from workbench.studies.few_step import Judge, Scale, scale, side_by_side, starts
+from workbench.studies.few_step import Judge, Scale, side_by_side, starts
 
 Row = dict[str, Any]
 ALPHAS = (0.0, 0.5, 1.0, 1.2, 1.5)
 CLAIMED = (0.5, 1.0, 1.2)
+MARKS = {"small": (50, 100, 200, 400), "full": (50, 100, 200, 400, 800, 1_500)}
+"""Updates after which samples are judged."""
 USUAL = 1.2
 """The paper's better α_SiD, whose progress is followed."""
 RIVAL, ALONE, START = "DMD, one step", "L⁽¹⁾ alone", "start"
@@ -50,7 +53,7 @@ def run(
     chosen = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     teacher = chosen.data
     size = _scale(teacher, budget)
-    marks = (50, 100, 200, 400) if budget == "small" else (50, 100, 200, 400, 800, 1_500)
+    marks = MARKS[budget]
     common: dict[str, Any] = {"batch": size.batch, "steps": marks[-1]}
     methods: dict[str, Distilling] = {_named(alpha): SiD(alpha=alpha, **common) for alpha in ALPHAS}
     methods[ALONE] = SquaredDifference(**common)
@@ -151,7 +154,7 @@ def _claims(rows: Sequence[Row], teacher: Teacher, seeds: Sequence[int], marks: 
 
 
 def _scale(teacher: Teacher, budget: str) -> Scale:
-    size = scale(teacher, budget)
+    size = few_step.scale(teacher, budget)
     if budget != "small" or teacher.data is not None:
         return size
     return replace(size, options={"width": 64}, batch=256, samples=4_000)
