@@ -22,7 +22,7 @@ from workbench.diffusion import (
 from workbench.diffusion.sampling import redraws
 from workbench.records import open as open_record
 from workbench.studies.diffusing import teacher
-from workbench.studies.p096_dt import Planted, planted_collapse
+from workbench.studies.planting import Planted, planted_collapse
 
 DOUBLE = torch.float64
 TIMES = torch.tensor([0.99, 0.4, 0.25, 0.12, 0.0], dtype=DOUBLE)

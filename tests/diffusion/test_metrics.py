@@ -8,6 +8,7 @@ import torch
 from workbench.data import load
 from workbench.diffusion import (
     GaussianMixture,
+    class_measures,
     coverage_measures,
     diversity,
     frechet,
@@ -21,7 +22,6 @@ from workbench.diffusion import (
     ring,
     sliced_wasserstein,
 )
-from workbench.diffusion.metrics import class_measures
 
 DOUBLE = torch.float64
 

@@ -16,19 +16,15 @@ from workbench.diffusion.making import DistillationError, Distilling, adam
 from workbench.diffusion.metrics import (
     Measure,
     Measured,
-    ModeCoverage,
     PrecisionRecall,
-    class_measures,
-    coverage_measures,
     diversity,
     frechet,
     mmd,
-    mode_coverage,
-    mode_uncertainty,
     precision_recall,
     sliced_wasserstein,
 )
 from workbench.diffusion.mixture import GaussianMixture, grid, mixture, moons, ring
+from workbench.diffusion.modes import ModeCoverage, class_measures, coverage_measures, mode_coverage, mode_uncertainty
 from workbench.diffusion.pipelines import from_diffusers
 from workbench.diffusion.predictions import Prediction
 from workbench.diffusion.reference import FlowError, FlowMap, curvature, flow, step_errors, trajectory

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from workbench.diffusion.denoiser import Denoiser, Guided, Rescheduled
-from workbench.diffusion.metrics import Measure, coverage_measures, diversity
+from workbench.diffusion.metrics import Measure, diversity
 from workbench.diffusion.mixture import GaussianMixture
+from workbench.diffusion.modes import coverage_measures
 from workbench.diffusion.reference import FlowMap
 from workbench.diffusion.sampling import Rule, SamplingError, Stage, check, redraws, rule, walk
 from workbench.diffusion.schedules import along
