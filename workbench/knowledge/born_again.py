@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.data import Dataset
@@ -41,7 +42,7 @@ class BornAgain(Signal):
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:  # noqa: ARG002
         """Per-example loss, shape (n,); logits (n, classes)."""
-        return _soft_cross_entropy(teacher.logits.softmax(1), student)
+        return F.cross_entropy(student.logits, teacher.logits.softmax(1), reduction="none")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class DKPP(Signal):
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:  # noqa: ARG002
         """Per-example loss, shape (n,); logits (n, classes)."""
         p = teacher.logits.softmax(1)
-        return _soft_cross_entropy(permuted(p, teacher.logits, self.seed), student)
+        return F.cross_entropy(student.logits, permuted(p, teacher.logits, self.seed), reduction="none")
 
 
 def confidences(teacher: Tensor) -> Tensor:
@@ -163,10 +164,6 @@ def generations(
         its_seed = seed + 1000 * k
         chain.append(distill(teacher, make(its_seed), data, told, seed=its_seed, name=f"{name} {k}", **options))
     return chain
-
-
-def _soft_cross_entropy(target: Tensor, student: Outputs) -> Tensor:
-    return -(target * student.logits.log_softmax(1)).sum(1)
 
 
 def _hash(key: Tensor, seed: int) -> Tensor:

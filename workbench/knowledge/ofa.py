@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.knowledge.features import Layers, as_tuple, named
@@ -89,7 +90,7 @@ def adaptive_target_loss(
     3.0
     """
     weights = target_weights((teacher / temperature).softmax(1), labels, exponent)
-    return -(weights * (student / temperature).log_softmax(1)).sum(1)
+    return F.cross_entropy(student / temperature, weights, reduction="none")
 
 
 @dataclass(frozen=True)
