@@ -132,8 +132,8 @@ def by_blocks(student: Tensor, teacher: Tensor, kind: Kind, *, wanted: bool) -> 
             loss = _forward(lp, lq, p, q, zt, zs, kind, out)
         else:
             for total, log_each, each in ((zs, lq, q), (zt, lp, p)):
-                each /= total
-                log_each -= total.log()
+                each.div_(total)
+                log_each.sub_(total.log())
             loss = _FAST[kind.name](lp, lq, p, q, kind, out)
             if out is not None and kind.student_temperature != 1:
                 out /= kind.student_temperature
