@@ -64,7 +64,7 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
     >>> explorer = TargetTrajectoryExplorer(base, teacher=diffusion.ring())
     >>> explorer.selection = {"step": 1, "seeds": [3]}
     >>> explorer.summary()
-    'Diffusion targets of 64 seeds; base: step 1 of 20, t = 0.999, 49% committed; 1 selected'
+    'Diffusion targets of 64 seeds; base: step 1 of 20, t = 0.999, 50% committed; 1 selected'
     >>> explorer.data().columns.tolist()
     ['run', 'step', 'time', 'seed', 'selected', 'x', 'y', 'target_x', 'target_y', 'distance']
     """
