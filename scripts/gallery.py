@@ -55,6 +55,7 @@ def explorers() -> dict[str, widgets.Explorer]:
     return (
         posteriors(data)
         | distilled(data)
+        | targets(data)
         | {
             "features": widgets.explore(other, selection=pinned),
             "features-empty": widgets.explore(other),
@@ -126,6 +127,39 @@ def distilled(data: wb.data.Dataset) -> dict[str, widgets.Explorer]:
     }
 
 
+def targets(data: wb.data.Dataset) -> dict[str, widgets.Explorer]:
+    """A ring and digits by class, as an exact teacher, a student that knows half, and few steps believe them to be."""
+    diffusion = wb.diffusion
+    ring, half = diffusion.ring(), diffusion.ring().only(torch.arange(4))
+    noise = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    times = torch.tensor([0.99, 0.25, 0.15, 0.08, 0.0], dtype=torch.float64)
+    runs = [
+        diffusion.target_trajectories(ring, noise, steps=40, name="base", role="teacher"),
+        diffusion.target_trajectories(half, noise, steps=times, name="student", role="student"),
+        diffusion.target_trajectories(half, noise, steps=8, sampler="consistency", name="renoised", role="student"),
+    ]
+    shared = diffusion.hand_over(ring, half, noise, times=times, names=("base", "student"))
+    models = {"teacher": ring, "students": {"student": half, "renoised": half}, "hand_over": shared}
+    density, (mean, std) = diffusion.kernel_density(data), diffusion.picture_scale()
+    start = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    asked = {"condition": torch.arange(10).repeat(2), "classes": data.classes, "mean": mean, "std": std}
+    pictures = [
+        diffusion.target_trajectories(density, start, steps=50, name="50 steps", role="teacher", **asked),
+        diffusion.target_trajectories(density, start, steps=4, name="4 steps", role="other", **asked),
+    ]
+    broken = widgets.explore(runs)
+    broken.error = "Traceback (most recent call last):\n  …\nValueError: what an observer raised is shown here"
+    pinned = {"step": 24, "seeds": [3, 8]}
+    return {
+        "targets": widgets.explore(runs, **models),
+        "targets-selected": widgets.explore(runs, **models, selection=pinned, field="velocity"),
+        "targets-together": widgets.explore(runs, **models, selection=pinned, show="states", arrange="together"),
+        "targets-hand-over": widgets.explore(runs, **models, view="hand-over", selection={"switch": 1}),
+        "targets-strip": widgets.explore(pictures, teacher=density, selection={"step": 12, "seeds": [3, 8]}),
+        "targets-error": broken,
+    }
+
+
 @dataclass(frozen=True)
 class Shot:
     """One picture: which explorer, how wide, in which theme, and the key that opens a panel first."""
@@ -173,6 +207,18 @@ SHOTS = [
     Shot("distilled-compared", "distilled-compared"),
     Shot("distilled-data", "distilled", key="d"),
     Shot("distilled-error", "distilled-error"),
+    Shot("targets", "targets"),
+    Shot("targets-selected", "targets-selected"),
+    Shot("targets-selected-dark", "targets-selected", dark=True),
+    Shot("targets-narrow", "targets-selected", width=560),
+    Shot("targets-together", "targets-together"),
+    Shot("targets-hand-over", "targets-hand-over"),
+    Shot("targets-hand-over-dark", "targets-hand-over", dark=True),
+    Shot("targets-strip", "targets-strip"),
+    Shot("targets-strip-dark", "targets-strip", dark=True),
+    Shot("targets-strip-narrow", "targets-strip", width=560),
+    Shot("targets-data", "targets-selected", key="d"),
+    Shot("targets-error", "targets-error"),
 ]
 
 
