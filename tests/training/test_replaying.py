@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from workbench.knowledge import KL
+from workbench.knowledge.signal import Bound
 from workbench.models import Outputs
 from workbench.training import Ensemble, Guide, TrainingError, ensemble, fit, grouping
 from workbench.training.replaying import WARM, Replayed
@@ -121,6 +123,11 @@ def test_only_what_is_the_same_every_time_is_recorded(make, tiny):
     gpu = torch.device("cuda")
     assert grouping.recording([dropping], None, example, gpu) is None
     assert grouping.recording([model], lambda outputs, guide, labels: None, example, gpu) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grouping, "CudaGraphs", lambda device: device)
+        assert grouping.recording([model], None, example, gpu) == gpu
+        assert grouping.recording([model], Bound(KL()), example, gpu) == gpu
+        assert grouping.recording([model], KL(), example, gpu) == gpu
 
 
 @pytest.mark.gpu

@@ -53,7 +53,10 @@ def recording(modules: Sequence[nn.Module], loss: Any, example: Tensor, device: 
     or takes a number out of a tensor, would be recorded with what it found at the time.
     """
     static = loss is None or (getattr(loss, "static", False) and not hasattr(loss, "logged"))
-    return CudaGraphs(device) if static and device.type == "cuda" and not _draws(modules[0], example) else None
+    if not static or device.type != "cuda":
+        return None
+    own = next(modules[0].parameters()).device  # only the stack of them has been moved
+    return None if _draws(modules[0], example.to(own)) else CudaGraphs(device)
 
 
 def _draws(model: nn.Module, example: Tensor) -> bool:
