@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from workbench.diffusion import BOOT, Consistency, Direct, SignalDenoiser, denoiser, sample
 from workbench.diffusion.making import Distilling
@@ -84,15 +85,20 @@ def along(teacher: Teacher, student: DiffusionModel, judge: few_step.Judge) -> l
     model = denoiser(student)
     assert isinstance(model, SignalDenoiser)
     schedule, noise = teacher.model.schedule, judge.noise[:1000]
+    condition = None if judge.condition is None else judge.condition[:1000]
     grid = schedule.grid(200).tolist()
     wanted = torch.tensor([*sorted({*grid[:-1], *TIMES}, reverse=True), 0.0], dtype=torch.float64)
     seen: dict[float, Any] = {}
-    sample(teacher.model, noise, steps=wanted, record=lambda i, t, x, x0, e: seen.update({float(t): x}))  # noqa: ARG005 - a `Recorder`
+
+    def keep(number: int, t: Tensor, x: Tensor, x0: Tensor, noise: Tensor) -> None:  # noqa: ARG001 - a `Recorder`
+        seen[float(t)] = x
+
+    sample(teacher.model, noise, steps=wanted, condition=condition, record=keep)
     rows = []
     for time in TIMES:
         t = torch.tensor(time)
         exact = (seen[time] - schedule.sigma(t) * noise) / schedule.alpha(t)
-        gap = (model.signal(noise, t) - exact).square().flatten(1).sum(1).mean().sqrt()
+        gap = (model.signal(noise, t, condition) - exact).square().flatten(1).sum(1).mean().sqrt()
         rows.append({"time": time, "signal error": float(gap)})
     return rows
 

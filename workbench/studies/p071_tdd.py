@@ -44,6 +44,8 @@ def run(
     """
     started = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
     exact, scale = started.data, few_step.scale(started.data, budget)
+    if budget == "small":
+        scale = replace(scale, steps=min(scale.steps, 800))
     common: dict[str, Any] = {"grid": GRID, "steps": scale.steps, "batch": scale.batch}
     methods: dict[str, Distilling] = {
         "TDD": TDD(clip=None, **common),
