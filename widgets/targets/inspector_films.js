@@ -122,11 +122,12 @@ export function createFilms(frame, scene) {
       });
       fill(films, ...strips.map(({ title, row }) => el("div", {}, title, row)));
     }
+    const widest = Math.max(5, ...runs.map((one) => frames(one).length)); // frames of all films are alike
     strips.forEach((strip, k) => {
       const one = runs[k];
       const here = scene.indexOf(one);
       const kept = frames(one);
-      const size = Math.floor(width / Math.min(MOST, Math.max(kept.length, 5))) - 6; // and what is around it
+      const size = Math.floor(width / widest) - 6; // and what is around it
       strip.title.style.setProperty("--dw-run", scene.colour(one, theme.dark));
       const nearest = kept.reduce((best, index) => (Math.abs(index - here) < Math.abs(best - here) ? index : best), kept[0]);
       strip.cells.forEach((cell, i) => {
