@@ -52,7 +52,7 @@ def leave(
     """The student's x̂₀ at step `number` of consistency sampling; only this step keeps its gradient.
 
     The steps before are made as they will be when the student is used: believe x̂₀, add fresh noise (Yin et al. 2024,
-    “Improved Distribution Matching Distillation”, Section 4.4).
+    “Improved Distribution Matching Distillation”).
 
     Parameters
     ----------

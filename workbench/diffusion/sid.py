@@ -6,7 +6,7 @@ divergence of the diffused distributions, E ‖φ − E[x_g | x_t]‖², has two
     L⁽¹⁾ = E ‖φ − ψ‖²,     L⁽²⁾ = E (φ − ψ)ᵀ(φ − x_g),      L = L⁽²⁾ − α_SiD L⁽¹⁾,
 
 and mixing them cancels most of what the fake's error adds. Gradients reach the generator through x_g *and* through x_t
-into both networks. Zhou et al., “Score identity Distillation”, ICML 2024, Eqs. 20–23 and Algorithm 1; paper 114.
+into both networks. Zhou et al., “Score identity Distillation”, ICML 2024; paper 114.
 
 The value of the loss is (1 − α_SiD) times the divergence where ψ is exact: zero at 1, negative above. It tells nothing.
 """

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from workbench.diffusion import DMD, SiD, denoiser, distill, target_trajectories, usage
@@ -182,8 +183,10 @@ def _slope(values: Sequence[float], marks: Sequence[int]) -> float:
 
 def _records(teacher: Teacher, students: dict[str, DiffusionModel]) -> dict[str, Record]:
     """The students, and the teacher's paths beside theirs from the same noises."""
-    noise = teacher.noise(256, 0)
-    told = {"noise": noise, "condition": None, **teacher.described()}
+    noise, condition = teacher.noise(256, 0), None
+    if getattr(teacher.model, "classes", 0):
+        condition = torch.arange(len(noise)) % len(teacher.classes)
+    told = {"noise": noise, "condition": condition, **teacher.described()}
     paths: dict[str, Record] = {
         "paths of the teacher": target_trajectories(teacher.model, steps=50, role="teacher", name="teacher", **told)
     }
