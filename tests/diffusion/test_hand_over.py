@@ -14,8 +14,10 @@ from workbench.diffusion import (
     Rescheduled,
     SamplingError,
     Trig,
+    denoiser,
     hand_over,
     hybrid,
+    regress,
     ring,
     sample,
 )
@@ -146,6 +148,22 @@ def test_guidance_is_the_bases_and_the_record_keeps_what_was_asked(tmp_path):
     low, value, high = (frame[column] for column in ("low", "value", "high"))
     assert bool(((low <= value) & (value <= high)).all())
     assert "same handed over to by ring" in again.summary()
+
+
+def test_records_bring_their_own_rule_and_times():
+    base = regress(ring(), steps=1, batch=8, progress=False)
+    student = base.replace(times=TIMES, sampler="consistency", sampling={"gamma": 0.5})
+    noise = normal(6).float()
+    shared = hand_over(base, student, noise, seed=2)
+    alone = sample(
+        denoiser(student), noise, sampler=Renoise(gamma=0.5), steps=TIMES, generator=redraws(2, noise.device)
+    )
+    assert torch.equal(shared.switches[0], alone)
+    assert set(shared.measures) == {"diversity"}  # a network's modes are not known
+    same = hand_over(student, student, noise, base_sampler=Renoise(gamma=0.5))
+    assert torch.equal(same.switches[-1], same.switches[0])
+    with pytest.raises(SamplingError, match="pass them"):
+        hand_over(base, base, noise)
 
 
 def test_a_measure_of_ones_own_and_the_progress():

@@ -120,8 +120,9 @@ def hand_over(
     asked = _measures(pair.base) if measures is None else measures
     switch, position = list(range(K + 1)), [1, *range(K + 1, 2 * K)]
     values, intervals = {}, {}
-    for what, measure in asked.items():
-        told = torch.tensor([measure(each, condition) for each in samples], dtype=torch.float64)
+    measured = [[measure(each, condition) for measure in asked.values()] for each in samples]
+    for what, of_each in zip(asked, zip(*measured, strict=True), strict=True):
+        told = torch.tensor(of_each, dtype=torch.float64)
         values[what] = {"switches": told[switch, 0], "positions": told[position, 0]}
         intervals[what] = {"switches": told[switch, 1:], "positions": told[position, 1:]}
     count, made = torch.tensor(calls), torch.stack(samples).cpu()

@@ -129,9 +129,10 @@ def mode_uncertainty(
 
 def coverage_measures(mixture: GaussianMixture) -> dict[str, Measure]:
     """What `hand_over` measures of points: `entropy`, `modes`, `quality` (see `ModeCoverage`) and `diversity`."""
+    look = _once(lambda samples, condition: mode_coverage(samples, mixture, condition))
 
     def of(what: str) -> Measure:
-        return lambda samples, condition: getattr(mode_coverage(samples, mixture, condition), what)
+        return lambda samples, condition: getattr(look(samples, condition), what)
 
     return {what: of(what) for what in ("entropy", "modes", "quality")} | {"diversity": diversity}
 
@@ -146,8 +147,10 @@ def class_measures(images: GaussianMixture) -> dict[str, Measure]:
         raise ValueError("the mixture has no classes to count by: pass a kernel density with conditional=True")
     labels = images.labels
 
+    look = _once(lambda samples, _: mode_coverage(samples, images, groups=labels))
+
     def of(what: str) -> Measure:
-        return lambda samples, _: getattr(mode_coverage(samples, images, groups=labels), what)
+        return lambda samples, condition: getattr(look(samples, condition), what)
 
     def quality(samples: Tensor, condition: Tensor | None) -> Measured:
         distance, nearest = images.distances(samples).min(1)
@@ -155,6 +158,21 @@ def class_measures(images: GaussianMixture) -> dict[str, Measure]:
         return share_of(near if condition is None else near & ((labels[nearest] == condition) | (condition < 0)))
 
     return {"entropy": of("entropy"), "modes": of("modes"), "quality": quality, "diversity": diversity}
+
+
+Look = Callable[[Tensor, Tensor | None], ModeCoverage]
+
+
+def _once(look: Look) -> Look:
+    """Several measures of the same samples, asked for one after the other, look once."""
+    last: list[tuple[Tensor, Tensor | None, ModeCoverage]] = []
+
+    def told(samples: Tensor, condition: Tensor | None) -> ModeCoverage:
+        if not last or last[0][0] is not samples or last[0][1] is not condition:
+            last[:] = [(samples, condition, look(samples, condition))]
+        return last[0][2]
+
+    return told
 
 
 def _reach(mixture: GaussianMixture) -> float:
