@@ -3,6 +3,8 @@
 The launches are recorded instead of run; what Triton would have been given is compiled ahead of time.
 """
 
+import re
+
 import pytest
 import torch
 
@@ -62,6 +64,10 @@ def check(launches):
     for launch in launches:
         made = compiled(launch)
         assert made.asm["cubin"], launch[0].__name__
+        # Rows are counted in 64 bits: times their length they pass 2³¹ where a tensor has so many elements.
+        first = re.search(r"(%\S+) = tt.get_program_id x : i32", made.asm["ttir"])
+        assert first, launch[0].__name__
+        assert not re.search(rf"arith.muli ({re.escape(first[1])}, |%\S+, {re.escape(first[1])} )", made.asm["ttir"])
 
 
 @pytest.mark.parametrize("classes", [10, 30_000])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.cases import CASES
@@ -16,6 +16,7 @@ LOGGED = {"sparse": {"divergence", "buckets"}, "discrepancy": {"characteristic"}
 
 
 @every
+@settings(max_examples=3 if dispatch.INTERPRETED else 50)
 @given(n=st.sampled_from([1, 2, 9]), k=st.sampled_from([1, 3, 17, 33]), seed=st.integers(0, 99), strided=st.booleans())
 def test_single_precision_and_strides_at_any_size(name, device, n, k, seed, strided):
     case = CASES[name]
