@@ -16,6 +16,7 @@ from workbench.diffusion import (
     RectifiedFlow,
     SamplingError,
     VPLinear,
+    hand_over,
     mixture,
     ring,
     sample,
@@ -177,7 +178,6 @@ ON_THEIR_SCHEDULE = [
     ("dpm-solver-2", VPLinear()),
     ("euler", VE()),
     ("euler", RectifiedFlow()),
-    ("heun", VE()),
 ]
 
 
@@ -198,9 +198,17 @@ def test_on_a_gaussian_the_coarse_solver_becomes_the_fine_one(mean, std, steps, 
     model = mixture(torch.tensor([mean], dtype=DOUBLE), std, schedule=schedule)
     fitted = distill_solver(model, normal(5, len(mean)), solver=name, steps=steps, spacing=spacing, refine=10)
     fresh = normal(30, len(mean), seed=7)
-    teacher = "euler" if name == "heun" else SOLVERS[name]
-    fine = sample(model, fresh, sampler=teacher, steps=_fine(schedule, fitted.times, name))
+    fine = sample(model, fresh, sampler=SOLVERS[name], steps=_fine(schedule, fitted.times, name))
     torch.testing.assert_close(used(fitted, model, fresh), fine, atol=1e-8, rtol=1e-8)
+
+
+def test_so_does_heun_as_far_as_rounding_lets_it():
+    """Its first stage compares outputs at two states that are both on the teacher's path: next to nothing is left."""
+    model, fresh = mixture(torch.tensor([[0.5, -1.0]], dtype=DOUBLE), 0.4, schedule=VE()), normal(30, seed=7)
+    fitted = distill_solver(model, normal(5), solver="heun", steps=4, spacing="karras")
+    fine = sample(model, fresh, sampler="euler", steps=_fine(VE(), fitted.times, "heun"))
+    plain = sample(model, fresh, sampler="heun", steps=fitted.times)
+    assert float((used(fitted, model, fresh) - fine).norm()) < 1e-4 * float((plain - fine).norm())
 
 
 def _fine(schedule, coarse, name):
@@ -267,6 +275,18 @@ def test_classes_and_networks_are_sampled_alike():
     torch.testing.assert_close(
         distill_solver(network, normal(40), steps=5, condition=condition).weights, fitted.weights, atol=1e-7, rtol=1e-7
     )
+
+
+def test_a_distilled_solver_can_be_handed_over_to():
+    """After the base's steps there is no output before it: its first call is then left as it is."""
+    model, noise = vp(), normal(12)
+    fitted = distill_solver(model, noise, steps=4)
+    base = sample(model, noise, sampler=DDIM(), steps=4)
+    shared = hand_over(model, model, noise, times=fitted.times, student_sampler=DODE(fitted))
+    assert bool((shared.switches[0] == used(fitted, model, noise)).all())
+    assert bool((shared.switches[-1] == base).all())
+    assert bool((shared.switches[3] == base).all()), "one step alone has nothing before it"
+    assert not bool((shared.switches[2] == base).all())
 
 
 def test_dpm_solver_2_is_of_second_order_and_agrees_with_its_algorithm():

@@ -34,6 +34,11 @@ SOLVERS: dict[str, Rule] = {
 KINDS = {"ddim": "noise", "euler": "x0", "heun": "x0", "dpm-solver++": "x0", "dpm-solver-2": "noise"}
 """The output that is mixed unless another is asked for."""
 
+TITLES = {
+    "ddim": "D-DDIM", "euler": "D-Euler", "heun": "D-EDM", "dpm-solver++": "D-DPM-Solver++(2M)",
+    "dpm-solver-2": "D-DPM-Solver-2",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class DODE:
@@ -46,7 +51,7 @@ class DODE:
         return SOLVERS[self.solver.base].calls
 
     def __repr__(self) -> str:
-        return self.solver.name or f"D-{self.solver.base}"
+        return self.solver.name or TITLES[self.solver.base]
 
     def __call__(self, step: Step) -> Tensor:
         solver, number = self.solver, step.number
@@ -142,7 +147,7 @@ def distill_solver(
     sample(model, noise, sampler=fit, steps=times, condition=condition)
     weights, moments = fit.found(len(times) - 1)
     return DistilledSolver(
-        name=name or f"D-{solver}",
+        name=name or TITLES[solver],
         base=solver,
         kind=mixed,
         first=first,

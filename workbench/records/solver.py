@@ -89,7 +89,7 @@ class DistilledSolver(Record):
         before, after = (float(self.error(w)[last, 0]) ** 0.5 for w in (torch.zeros_like(self.weights), self.weights))
         least, most = float(self.weights.min()), float(self.weights.max())
         return (
-            f"{self.name or 'D-' + self.base}: {self.steps} steps, λ̃ from {least:.3g} to {most:.3g}; "
+            f"{self.name or 'solver on ' + self.base}: {self.steps} steps, λ̃ from {least:.3g} to {most:.3g}; "
             f"the last step misses its teacher by {after:.3g}, without λ̃ by {before:.3g}"
         )
 
