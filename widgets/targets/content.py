@@ -88,6 +88,12 @@ def with_samples(values: Tensor, samples: Tensor) -> Tensor:
     return torch.cat([values, samples[None].to(values)])
 
 
+def apart(run: TargetTrajectories) -> Tensor:
+    """Distance of each seed's x̂₀ to its sample, float32, (steps + 1, n); 0 at the sample itself."""
+    found = [(step - run.samples).flatten(1).double().norm(dim=1).float() for step in run.targets]
+    return torch.stack([*found, torch.zeros(len(run))])
+
+
 def _run(
     name: str, run: TargetTrajectories, plane: Plane, pictured: int, arrays: Arrays, other: int, *, live: bool
 ) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def _run(
         "start": float(shrink(run)[0] * scales(run)[0, 1]),
         "states_at": arrays.add(plane.project(shrunk), "float32"),
         "targets_at": arrays.add(plane.project(targets), "float32"),
-        "apart": arrays.add((targets - run.samples).flatten(2).double().norm(dim=2), "float32"),
+        "apart": arrays.add(apart(run), "float32"),
         "states": arrays.add(pictures(run, states_pictured(run, some)), "uint8") if pictured else None,
         "targets": arrays.add(pictures(run, targets[:, some]), "uint8") if pictured else None,
         "sampler": run.sampler,

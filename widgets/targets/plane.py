@@ -66,7 +66,8 @@ class Plane:
 
     def project(self, examples: Tensor) -> Tensor:
         """Places of examples (..., n, *shape), float32, (..., n, 2); leading axes of two: steps and seeds."""
-        return ((examples.flatten(2).double() - self.origin) @ self.directions).float()
+        # Step by step: in double precision all of them together may not fit.
+        return torch.stack([((step.flatten(1).double() - self.origin) @ self.directions).float() for step in examples])
 
     def span(self, runs: Mapping[str, TargetTrajectories]) -> Span:
         """The part of the plane that holds all states but the outermost few in a thousand."""
