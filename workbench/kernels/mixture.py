@@ -227,15 +227,14 @@ class _Mixture(torch.autograd.Function):
             joint, b, v = _block(at, wide, alpha[rows], sigma[rows], variance, logs)
             r = joint.softmax(1)
             log_density[rows] = joint.amax(1) - r.amax(1).log()
+            # What lies along the means is σ² Σ r μ / v of x̂₀ (as 1 − α b = σ² / v) and α Σ r μ / v of the score.
             if b.shape[1] == 1:
-                mean = r @ means
-                x0[rows] = (1 - a * b) * mean + b * at
-                score[rows] = (a * mean - at) / v
+                kept, total, along = b, 1 / v, (r @ means) / v
             else:
-                moved = r * b
-                x0[rows] = (r - a * moved) @ means + moved.sum(1, keepdim=True) * at
-                scaled = r.div_(v)
-                score[rows] = a * (scaled @ means) - scaled.sum(1, keepdim=True) * at
+                kept, scaled = (r * b).sum(1, keepdim=True), r / v
+                total, along = scaled.sum(1, keepdim=True), scaled @ means
+            x0[rows] = sigma[rows, None].square() * along + kept * at
+            score[rows] = a * along - total * at
         return log_density, x0, score
 
     @staticmethod
