@@ -19,14 +19,18 @@ MEASURES = ("commitment", "spread", "distance", "curvature", "error", "drift")
 MOST_FOLLOWED = 64
 """Seeds whose exact path is followed."""
 
+MOST_CURVED = 256
+"""Seeds that the curvature is a mean over."""
+
 
 def measured(run: TargetTrajectories) -> dict[str, Tensor]:
     """By name one value per step, float64 (steps,): what the run alone says."""
+    commitment = run.commitment
     return {
-        "commitment": run.commitment.where(run.commitment.isfinite(), torch.nan),  # one seed has no variance
+        "commitment": commitment.where(commitment.isfinite(), torch.nan),  # one seed has no variance
         "spread": run.spread,
         "distance": run.distance,
-        "curvature": curvature(run),
+        "curvature": curvature(run.seeds(range(min(len(run), MOST_CURVED)))),
     }
 
 

@@ -1,5 +1,6 @@
 """The record of a sampling run: where the state was at each step, and what the model believed the final image to be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,18 +90,23 @@ class TargetTrajectories(Record):
     def commitment(self) -> Tensor:
         """How much of the sample is decided, shape (steps,): 1 − E‖x̂₀ − sample‖² / (2 tr Var sample) (paper 096)."""
         samples = self.samples.flatten(1).double()
-        gap = (self.targets.flatten(2).double() - samples).square().sum(2).mean(1)
+        gap = self._by_step(lambda target: (target - samples).square().sum(1).mean())
         return 1 - gap / (2 * samples.var(0, correction=0).sum())
 
     @property
     def spread(self) -> Tensor:
         """Trace of the variance over seeds of x̂₀ at each step, shape (steps,)."""
-        return self.targets.flatten(2).double().var(1, correction=0).sum(1)
+        return self._by_step(lambda target: target.var(0, correction=0).sum())
 
     @property
     def distance(self) -> Tensor:
         """Mean distance of x̂₀ to the final sample at each step, shape (steps,)."""
-        return (self.targets - self.samples).flatten(2).double().norm(dim=2).mean(1)
+        samples = self.samples.flatten(1).double()
+        return self._by_step(lambda target: (target - samples).norm(dim=1).mean())
+
+    def _by_step(self, measure: Callable[[Tensor], Tensor]) -> Tensor:
+        """A number for the targets of each step, (n, d) in double precision: all steps at once may not fit."""
+        return torch.stack([measure(target.flatten(1).double()) for target in self.targets])
 
     def summary(self) -> str:
         shape = "×".join(map(str, self.samples.shape[1:]))
