@@ -48,7 +48,7 @@ class LowRank(nn.Module):
 class Attached:
     """An adapter on a network; made by `attach` or `apply`.
 
-    As a context manager it is taken off at the end. Several can be on one network: their changes add up.
+    As a context manager it is taken off at the end, unless it was before (`remove` with `merge`, say). Several can be on one network: their changes add up.
 
     Attributes
     ----------
@@ -63,6 +63,7 @@ class Attached:
         self.parts = parts
         self.rank = rank
         self.alpha = alpha
+        self._on = True
         self._frozen = [p for p in network.parameters() if p.requires_grad] if freeze else []
         for parameter in self._frozen:
             parameter.requires_grad_(False)
@@ -120,6 +121,7 @@ class Attached:
                 del stack[next(i for i, one in enumerate(stack) if one is part)]
         for parameter in self._frozen:
             parameter.requires_grad_(True)
+        self._on = False
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +129,8 @@ class Attached:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.remove()
+        if self._on:
+            self.remove()
 
 
 def layers(network: nn.Module, only: str | Sequence[str] = "*", without: str | Sequence[str] = ()) -> tuple[str, ...]:
