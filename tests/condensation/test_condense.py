@@ -186,6 +186,19 @@ def test_resume_refuses_another_run(tiny):
     )
 
 
+def test_resume_refuses_another_method_and_a_damaged_checkpoint(tiny):
+    made = condense(tiny, dm(), iterations=2, progress=False)
+    with pytest.raises(CondensationError, match="resume was made by DM, now it is pulled"):
+        condense(tiny, Pulled(), iterations=4, resume=made, progress=False)
+    for part in made.checkpoint:
+        damaged = made.replace(checkpoint={key: value for key, value in made.checkpoint.items() if key != part})
+        with pytest.raises(CondensationError, match=f"lacks {part}: it is damaged"):
+            condense(tiny, dm(), iterations=4, resume=damaged, progress=False)
+    fewer = made.replace(checkpoint=made.checkpoint | {"optimizers": []})
+    with pytest.raises(CondensationError, match="lacks optimizers"):
+        condense(tiny, dm(), iterations=4, resume=fewer, progress=False)
+
+
 def test_resume_refuses_a_checkpoint_of_another_shape(tiny):
     made = condense(tiny, dm(), iterations=1, progress=False)
     padded = [replace(s, inputs=torch.nn.functional.pad(s.inputs, (1, 1, 1, 1))) for s in (tiny.train, tiny.test)]

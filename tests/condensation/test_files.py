@@ -252,11 +252,18 @@ def test_labels_and_shapes_that_do_not_fit(tmp_path, tiny):
         (torch.tensor([[0.9, 0.2], [0.5, 0.5], [1, 0]]), r"soft label 0 of .* sums to 1\.1"),
         (torch.tensor([[3.0, -2.0]] * 3), "logits need a softmax"),
         (torch.tensor([0, 3, 1]), r"has a label 3, but there are 3 classes"),
+        (torch.tensor([0, 10**9, 1]), r"has a label 1000000000, but there are 3 classes"),
     ):
         with pytest.raises(DataError, match=says):
             open_images(saved(tmp_path, images, labels), tiny)
     with pytest.raises(DataError, match=r"images of shape \(1, 5, 5\), the data's have \(1, 6, 6\)"):
         open_images(saved(tmp_path, torch.randn(3, 1, 5, 5), torch.tensor([0, 1, 2])), tiny)
+    with pytest.raises(DataError, match=r"has a label 1,000,000,000, and no class names"):
+        open_images(saved(tmp_path, images, torch.tensor([0, 10**9, 1])), constants="MNIST")
+    with pytest.raises(DataError, match="sparse tensor"):
+        open_images(saved(tmp_path, images.to_sparse(), torch.tensor([0, 1, 2])), tiny)
+    with pytest.raises(DataError, match=r"say values='unit'"):
+        open_images(saved(tmp_path, images > 0, torch.tensor([0, 1, 2])), constants="MNIST")
     with pytest.raises(DataError, match=r"images of shape \(5,\)"):
         open_images(saved(tmp_path, torch.randn(5), torch.zeros(5)), constants="MNIST")
     made = open_images(saved(tmp_path, images, torch.tensor([[2.0], [0], [1]])), tiny)

@@ -56,6 +56,7 @@ def test_comes_back_from_its_file(tmp_path):
         ({"labels": torch.tensor([0, -1, 1, 1])}, r"whole numbers in 0\.\.1; row 1 has label -1"),
         ({"labels": torch.tensor([0.0, 0, 1, 1])}, "they are floats"),
         ({"labels": SOFT * 1.5}, "row 0 sums to 1.5"),
+        ({"labels": SOFT.index_fill(0, torch.tensor([2]), torch.nan)}, "row 2 sums to nan"),
         ({"labels": SOFT - torch.tensor([[0.0, 0], [0, 0], [0, 0], [0.1, -0.1]])}, "its least is -0.1"),
         ({"labels": torch.randn(4, 2).log_softmax(1)}, "pass logits through softmax first"),
     ],

@@ -136,7 +136,12 @@ def evaluate(
     architectures = (networks,) if isinstance(networks, str) else tuple(networks)
     if not numbers or not architectures:
         raise ValueError(f"networks is {networks!r} and seeds {seeds!r}; at least one of each is needed")
-    for what, count in (("epochs", epochs), ("full_epochs", full_epochs), ("points", points)):
+    for what, count in (
+        ("epochs", epochs),
+        ("full_epochs", full_epochs),
+        ("points", points),
+        ("batch_size", batch_size),
+    ):
         if count < 1:
             raise ValueError(f"{what} is {count}; it must be at least 1")
     fitted = fitting(distilled, data)

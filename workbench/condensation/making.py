@@ -63,6 +63,11 @@ class Making:
                 f"resume={record.name!r} has no checkpoint: only a set as condense returned it can be continued, not a "
                 "part of it, a selection, or a run that failed"
             )
+        if record.method != self.fields["method"]:
+            raise CondensationError(
+                f"resume was made by {record.method}, now it is {self.fields['method']}: continue with the same method, "
+                "data and seed"
+            )
         settings = self.fields["settings"]
         changed = sorted(key for key in settings.keys() - {"iterations"} if record.settings.get(key) != settings[key])
         if changed:
@@ -148,6 +153,13 @@ class Making:
         }
 
     def _load(self, checkpoint: Mapping[str, Any]) -> None:
+        parts = ("synthetic", "optimizers", "memory", "iteration")
+        missing = [part for part in parts if part not in checkpoint]
+        if missing or len(checkpoint["optimizers"]) != len(self.optimizers):
+            lacks = missing[0] if missing else "optimizers"
+            raise CondensationError(
+                f"resume has a checkpoint that lacks {lacks}: it is damaged, and cannot be continued"
+            )
         for name, leaf in self.synthetic.state().items():
             held = checkpoint["synthetic"].get(name)
             if held is None or held.shape != leaf.shape:

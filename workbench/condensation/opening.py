@@ -16,6 +16,9 @@ from workbench.records import DistilledSet
 
 Values = Literal["normalised", "unit", "bytes"]
 
+MOST_UNNAMED = 50_000
+"""Classes that are named by their numbers where nothing names them; a larger label is no class."""
+
 CONSTANTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "MNIST": ((0.1307,), (0.3081,)),
     "FashionMNIST": ((0.2861,), (0.3530,)),
@@ -92,6 +95,8 @@ def open_images(
     split = data.train if isinstance(data, Dataset) else data
     if path.suffix in (".pt", ".pth"):
         found = torch_file(path, None if labels is None else Path(labels).expanduser(), experiment)
+    elif path.suffix == ".safetensors":
+        raise DataError(f"{path} is no set of another's: what workbench saves is opened by workbench.records.open")
     elif path.suffix == ".npz":
         found = npz_file(path)
     else:
@@ -114,6 +119,11 @@ def _assembled(
     labels = _as_labels(found.labels, len(images), path)
     soft = labels.ndim == 2
     count = labels.shape[1] if soft else int(labels.max()) + 1
+    if found.classes is None and count > MOST_UNNAMED:
+        raise DataError(
+            f"{path} has a label {count - 1:,}, and no class names: classes count from 0; pass classes= if there are "
+            "so many"
+        )
     classes = found.classes or tuple(map(str, range(count)))
     if split is not None and split.shape != tuple(images.shape[1:]):
         raise DataError(f"{path} holds images of shape {tuple(images.shape[1:])}, the data's have {split.shape}")
@@ -168,6 +178,8 @@ def _use(path: Path, about: Mapping[str, Any], n: int) -> dict[str, Any]:
 
 def _as_images(images: Tensor, path: Path) -> Tensor:
     """As (n, channels, height, width)."""
+    if images.layout != torch.strided:
+        raise DataError(f"{path} holds images as a sparse tensor: save them by tensor.to_dense()")
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim != 4 or not images.numel() or images.is_complex():
@@ -175,6 +187,7 @@ def _as_images(images: Tensor, path: Path) -> Tensor:
             f"{path} holds images of shape {tuple(images.shape)}; (n, channels, height, width) is needed, "
             "(n, height, width, channels) or (n, height, width)"
         )
+    images = images.float() if images.dtype == torch.bool else images
     last = images.shape[1] not in (1, 3) and images.shape[3] in (1, 3)
     return (images.permute(0, 3, 1, 2) if last else images).detach().contiguous()
 

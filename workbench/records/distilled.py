@@ -118,7 +118,8 @@ class DistilledSet(Record):
                 )
                 raise ValueError(f"labels must be whole numbers in 0..{count - 1}; {shown}")
         else:
-            off = ((self.labels.double().sum(1) - 1).abs() > 1e-3) | (self.labels < 0).any(1)
+            right = ((self.labels.double().sum(1) - 1).abs() <= 1e-3) & (self.labels >= 0).all(1)
+            off = ~right  # NaN is never right
             if bool(off.any()):
                 row = int(off.nonzero()[0])
                 raise ValueError(
