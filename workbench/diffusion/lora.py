@@ -48,7 +48,8 @@ class LowRank(nn.Module):
 class Attached:
     """An adapter on a network; made by `attach` or `apply`.
 
-    As a context manager it is taken off at the end, unless it was before (`remove` with `merge`, say). Several can be on one network: their changes add up.
+    As a context manager it is taken off at the end, unless it was before. Several can be on one network: their changes
+    add up.
 
     Attributes
     ----------
