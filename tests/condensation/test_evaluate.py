@@ -343,6 +343,7 @@ def test_record_survives_a_file_and_tells_itself(data, distilled, tmp_path):
         ({}, {"seeds": 0}, "at least one"),
         ({}, {"networks": ()}, "at least one"),
         ({}, {"epochs": 0}, "epochs is 0"),
+        ({}, {"batch_size": 0}, "batch_size is 0"),
         ({}, {"temperature": 0.0}, "temperature"),
         ({}, {"networks": "transformer"}, "transformer"),
         ({}, {"schedule": "linear"}, "schedule"),

@@ -65,8 +65,8 @@ class Making:
             )
         if record.method != self.fields["method"]:
             raise CondensationError(
-                f"resume was made by {record.method}, now it is {self.fields['method']}: continue with the same method, "
-                "data and seed"
+                f"resume was made by {record.method}, now it is {self.fields['method']}: continue with the same "
+                "method, data and seed"
             )
         settings = self.fields["settings"]
         changed = sorted(key for key in settings.keys() - {"iterations"} if record.settings.get(key) != settings[key])
