@@ -87,14 +87,15 @@ def run(
 def decoupled(seeds: Sequence[int], scale: few_step.Scale, device: str) -> tuple[list[dict[str, Any]], list[Claim]]:
     """Students of the conditional ring with and without classes hidden in training, guided afterwards."""
     ring: Teacher = teacher("cond-ring")
-    fewer = replace(scale, network="denoiser-mlp", options={"width": 96}, steps=600, start=600, batch=256)
+    points = scale if scale.network == "denoiser-mlp" else few_step.scale(ring, "small")
+    fewer = replace(points, steps=min(points.steps, 600), start=min(points.start, 600))
     begun = few_step.starts(ring, fewer, list(seeds), device)
     methods: dict[str, Distilling] = {
         f"{share}": TDD(grid=GRID, steps=fewer.steps, batch=fewer.batch, unconditional=share, clip=None)
         for share in (0.0, 0.1)
     }
     made = few_step.students(ring, methods, begun, device)
-    noise = ring.noise(2000, fewer.heldout)
+    noise = ring.noise(fewer.samples, fewer.heldout)
     asked = torch.arange(len(noise)) % 2
     modes = ring.modes
     assert modes is not None
