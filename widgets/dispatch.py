@@ -8,12 +8,15 @@ from widgets.explorer import Explorer
 from widgets.features import FeatureSimilarityExplorer
 from widgets.training import TrainingExplorer
 from workbench.records import (
+    DistilledEvaluation,
+    DistilledLooks,
     DistilledSet,
     PosteriorPath,
     Record,
     SimilarityMap,
     StudyResult,
     TargetTrajectories,
+    TemperatureScaling,
     TrainingRecord,
 )
 
@@ -43,6 +46,13 @@ EXPLORERS: dict[type[Record], Callable[..., Explorer]] = {
     DistilledSet: _distilled,
     TargetTrajectories: _targets,
 }
+
+BESIDE: dict[type[Record], str] = {
+    DistilledLooks: "looks",
+    DistilledEvaluation: "evaluation",
+    TemperatureScaling: "scaling",
+}
+"""What has no explorer of its own: the argument by which it is shown beside another record."""
 
 
 def explore(record: Any, **options: Any) -> Explorer:
@@ -94,6 +104,8 @@ def explore(record: Any, **options: Any) -> Explorer:
             "a StudyResult is a table of claims; explore one of its records, as in explore(result.records[name]); "
             f"this one holds {held}"
         )
+    if beside := BESIDE.get(kind):
+        raise TypeError(f"a {kind.__name__} is shown beside its distilled set, as in explore(distilled, {beside}=…)")
     raise TypeError(f"no explorer draws a {kind.__name__}; {_can()}")
 
 

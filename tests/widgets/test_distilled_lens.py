@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lens_records import attribution, crop_choices, distilled, evaluation, looks, scaling
 from scipy import stats
 
+import widgets
 import workbench as wb
 from widgets.arrays import Arrays
 from widgets.distilled import DistilledImagesExplorer, crops
@@ -510,3 +511,10 @@ def test_temperatures_of_another_set_are_refused():
     assert "scaling=scaling" in explorer.spec()
     with pytest.raises(traitlets.TraitError, match=r"scaled 'MTS 0\.4'; did you mean 'MTS 0\.[159]'"):
         explorer.scaled = "MTS 0.4"
+
+
+def test_what_is_shown_beside_a_set_says_so():
+    of = distilled(ipc=2)
+    for record, name in ((looks(of), "looks"), (evaluation(of), "evaluation"), (scaling(of), "scaling")):
+        with pytest.raises(TypeError, match=rf"explore\(distilled, {name}=…\)"):
+            widgets.explore(record)
