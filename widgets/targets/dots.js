@@ -12,6 +12,9 @@ const OPACITY = 0.9;
 /** @type {Map<string, Mask[]>} */
 const masks = new Map();
 
+/** @type {WeakMap<HTMLCanvasElement, { key: string, image: ImageData }>} the points that each canvas shows */
+const drawn = new WeakMap();
+
 /**
  * Masks of a disc for each fraction of a pixel that its middle may lie at.
  * @param {number} radius device pixels
@@ -59,25 +62,33 @@ function channels(colour) {
  * @param {HTMLCanvasElement} canvas
  * @param {import("../parts/theme.js").Theme} theme
  * @param {import("../parts/plot.js").Scales} scales straight ones
- * @param {Dots[]} groups
+ * @param {string} key as long as it is the same, so are the points: they are not computed again while a cursor moves
+ * @param {() => Dots[]} groups
  * @param {number} width
  * @param {number} height
  * @returns {CanvasRenderingContext2D} for what lies over the points
  */
-export function drawDots(canvas, theme, scales, groups, width, height) {
+export function drawDots(canvas, theme, scales, key, groups, width, height) {
   const context = sharp(canvas, width, height);
   const ratio = canvas.width / width;
   const { left, right, top, bottom } = scales.box;
   const [x0, y0] = [Math.floor((left - 6) * ratio), Math.floor((top - 6) * ratio)];
   const [wide, tall] = [Math.ceil((right + 6) * ratio) - x0, Math.ceil((bottom + 6) * ratio) - y0];
   if (wide <= 0 || tall <= 0) return context;
+  const whole = JSON.stringify([key, wide, tall, x0, y0, ratio, theme.paper, scales.x(0), scales.x(1), scales.y(0), scales.y(1)]);
+  const known = drawn.get(canvas);
+  if (known?.key === whole) {
+    context.putImageData(known.image, x0, y0);
+    return context;
+  }
   const image = context.createImageData(wide, tall);
+  drawn.set(canvas, { key: whole, image });
   const { data } = image;
   const paper = channels(theme.paper);
   const [ox, oy] = [scales.x(0) * ratio - x0, scales.y(0) * ratio - y0];
   const [sx, sy] = [(scales.x(1) - scales.x(0)) * ratio, (scales.y(1) - scales.y(0)) * ratio];
-  const looks = groups.map(({ x, y, colour, width: size, hollow = false }) => ({ x, y, rgb: channels(colour), shapes: masksOf((size / 2) * ratio, hollow, ratio) }));
-  const most = Math.max(0, ...groups.map(({ x }) => x.length));
+  const looks = groups().map(({ x, y, colour, width: size, hollow = false }) => ({ x, y, rgb: channels(colour), shapes: masksOf((size / 2) * ratio, hollow, ratio) }));
+  const most = Math.max(0, ...looks.map(({ x }) => x.length));
   // Point by point through all groups: none of them hides the others.
   for (let i = 0; i < most; i++) {
     for (const look of looks) if (i < look.x.length) put(look, ox + look.x[i] * sx, oy + look.y[i] * sy);

@@ -216,7 +216,8 @@ function createPanel(frame, scene, order, start) {
       } else canvas.setAttribute("aria-label", chart.label);
       const scales = /** @type {import("../parts/plot.js").Scales} */ (plot.scales());
       drawGround(ground, scene, theme, scales, group, side, tall());
-      const context = drawDots(over, theme, scales, group.flatMap((one) => points(scene, theme, one, kind())), side, tall());
+      const same = JSON.stringify([group.map((one) => [one.name, scene.indexOf(one)]), kind(), model.get("colour"), theme.dark, scene.content().revision]);
+      const context = drawDots(over, theme, scales, same, () => group.flatMap((one) => points(scene, theme, one, kind())), side, tall());
       paint(context, theme, { layers: [...paths(scene, theme, group), ...marks(scene, theme, group, kind())] }, scales);
       labels(scene, theme, context, scales, group, kind());
       const [one] = group;
