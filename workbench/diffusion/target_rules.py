@@ -140,6 +140,7 @@ class TargetRule:
         for m in range(grid):
             chosen = times[targets[first[m] : first[m] + count[m]]].double()
             s = ((1 - self.pull * draws) * chosen[:, None]).flatten()
-            cell = (s / float(times[-1]) * bins).long().clamp(0, bins - 1)
+            cell = (s / float(times[-1]) * bins + 1e-9).long()  # a border belongs to the cell above it
+            cell = cell.clamp(0, bins - 1)
             table[m] = torch.bincount(cell, minlength=bins).double() / len(s)
         return table
