@@ -86,11 +86,11 @@ def run(
             "grid": GRID, "iterations per stage": course.stage, "batch": scale.batch, "start": scale.start,
             "rank": course.rank, **scale.options, "sliced W2 of two exact sets": judge.floor,
         },
-        notes="“k segments” is the student at the end of that stage; plain consistency distillation (CD) has the "
-        "same stages with the target 0 throughout. “paired error” is the root mean square distance to where the "
-        "teacher's path from the same noise ends. The reward is the first coordinate of points, the mean brightness of images: it "
-        "stands for the aesthetic scores of the paper. With one learning rate decaying over all stages the last ones "
-        "starve; here each stage has its own.",
+        notes="“k segments” is the student at the end of that stage; plain consistency distillation (CD) has the same "
+        "stages with the target 0 throughout. “paired error” is the root mean square distance to where the teacher's "
+        "path from the same noise ends. The reward is the first coordinate of points, the mean brightness of images: "
+        "it stands for the aesthetic scores of the paper. With one learning rate decaying over all stages the last "
+        "ones starve; here each stage has its own.",
     )  # fmt: skip
 
 
