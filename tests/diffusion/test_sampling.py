@@ -171,3 +171,8 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="stride is 0"):
         target_trajectories(teacher, noise, stride=0)
     assert Heun().calls == 2
+
+
+def test_a_rule_says_how_often_it_asks():
+    with pytest.raises(SamplingError, match="without `calls`"):
+        target_trajectories(ring(), torch.zeros(2, 2), sampler=lambda step: step.jump(), steps=3)

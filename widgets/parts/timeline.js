@@ -215,8 +215,13 @@ export function createTimeline(frame, course) {
 export function swatch({ colour, dash }) {
   const node = el("i", { class: "dw-swatch", "aria-hidden": "true" });
   node.style.borderTopColor = colour;
-  if (dash?.length) node.style.borderTopStyle = dash[0] <= 2 ? "dotted" : "dashed";
+  node.style.borderTopStyle = lineStyle(dash);
   return node;
+}
+
+/** How a border is drawn like a line. @param {number[]} [dash] */
+export function lineStyle(dash) {
+  return !dash?.length ? "solid" : dash[0] <= 2 ? "dotted" : "dashed";
 }
 
 /**

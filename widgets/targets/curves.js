@@ -73,8 +73,8 @@ export function createCurves(frame, scene) {
           if (least < low) low = least;
           if (most > high) high = most;
           const colour = scene.colour(one, theme.dark);
-          layers.push({ kind: "line", x, y, colour, width: 1.75, name: one.name });
-          if (one.steps <= 12) layers.push({ kind: "points", x, y, colour, width: 6 });
+          layers.push({ kind: "line", x, y, colour, width: 1.75, name: one.name, dash: scene.dash(one) });
+          if (one.steps <= 12) layers.push({ kind: "points", x, y, colour, width: 6, hollow: scene.hollow(one) });
         }
         if (!(low <= high)) [low, high] = log ? [0.1, 1] : [0, 1];
         const [bottom, top] = log ? [low / 1.3, Math.max(high * 1.3, low * 3)] : [Math.min(0, low), Math.max(1e-3, high + 0.06 * (high - Math.min(0, low)))];
@@ -138,7 +138,7 @@ export function createCourse(frame, scene) {
       const { percent } = MEASURES[name];
       return scene.runs().flatMap((one) => {
         const values = scene.curve(one, name);
-        return values ? [{ name: one.name, values, at: places(scene, one), colour: scene.colour(one, theme.dark), ...(percent ? { text: (/** @type {number} */ value) => `${number(100 * value, 0)} %` } : {}) }] : [];
+        return values ? [{ name: one.name, values, at: places(scene, one), colour: scene.colour(one, theme.dark), dash: scene.dash(one), ...(percent ? { text: (/** @type {number} */ value) => `${number(100 * value, 0)} %` } : {}) }] : [];
       });
     },
   });

@@ -2,6 +2,7 @@
 
 import { classColour, isHollow } from "../parts/colours.js";
 import { el, fill } from "../parts/dom.js";
+import { lineStyle } from "../parts/timeline.js";
 
 const TABS = /** @type {const} */ ([
   ["plane", "Plane", "Seeds as points that move"],
@@ -46,6 +47,7 @@ export function createHead(frame, scene, handsOver) {
           ...all.map((one) => {
             const line = el("i", { "aria-hidden": "true" });
             line.style.borderColor = scene.colour(one, theme.dark);
+            line.style.borderTopStyle = lineStyle(scene.dash(one));
             const chip = el("button", { class: "dw-class", "data-run": one.name, title: `Count the timeline in the steps of ${one.name}` }, line, el("span", {}, one.name), el("span", { class: "dw-quiet" }, `${one.steps} ${one.steps === 1 ? "step" : "steps"}`));
             chip.addEventListener("click", () => frame.guard(() => scene.count(one)));
             return chip;

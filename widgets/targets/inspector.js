@@ -115,8 +115,8 @@ export function createInspector(frame, scene) {
         layers: lines.flatMap(({ one, x, y }) => {
           const colour = scene.colour(one, theme.dark);
           return /** @type {import("../parts/plot.js").Layer[]} */ ([
-            { kind: "line", x, y, colour, width: 1.75, name: one.name },
-            ...(one.steps <= 12 ? [{ kind: "points", x, y, colour, width: 6 }] : []),
+            { kind: "line", x, y, colour, width: 1.75, name: one.name, dash: scene.dash(one) },
+            ...(one.steps <= 12 ? [{ kind: "points", x, y, colour, width: 6, hollow: scene.hollow(one) }] : []),
           ]);
         }),
         cursor: scene.position() + 1,

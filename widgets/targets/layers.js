@@ -20,9 +20,10 @@ export function points(scene, theme, one, kind) {
   const width = count > 1200 ? 4 : count > 300 ? 5 : count > 80 ? 6 : 8;
   const labels = scene.model.get("colour") === "class" ? scene.labels() : null;
   if (!labels) {
+    const together = scene.model.get("arrange") === "together";
     const [x, y] = [new Float32Array(count), new Float32Array(count)];
     for (let i = 0; i < count; i++) [x[i], y[i]] = [cloud[2 * i], cloud[2 * i + 1]];
-    return [{ x, y, colour: scene.colour(one, theme.dark), width }];
+    return [{ x, y, colour: scene.colour(one, theme.dark), hollow: together && scene.hollow(one), width }];
   }
   const groups = new Map();
   labels.forEach((label, i) => {

@@ -23,6 +23,9 @@ MOST_POINTS = 2000
 MOST_COLUMNS = 14
 """Steps in a row of the strip."""
 
+DASHES = ("-", (0, (5, 2)), ":")
+"""Of the first, second and further runs of one role."""
+
 SHADE = LinearSegmentedColormap.from_list("density", ["#ffffff", "#b9bcc2"])
 """Of a density under points."""
 
@@ -140,13 +143,18 @@ def _strip(axes: Axes, explorer: "TargetTrajectoryExplorer", shown: list[int]) -
 
 
 def _course(axes: Axes, explorer: "TargetTrajectoryExplorer") -> None:
+    roles: list[str] = []
     for name, run in explorer.runs.items():
+        # Runs of one role share its colour; scene.js has the other copy.
+        dash = DASHES[min(roles.count(run.role), len(DASHES) - 1)] if run.role != "other" else "-"
+        roles.append(run.role)
         values = explorer.known[name].get(explorer.curve)
         if values is None:
             continue
         colour = run_colour(explorer, name)
-        axes.plot(run.times, values, color=colour, linewidth=1.8, marker="o" if run.steps <= 8 else None, markersize=4)
-        axes.plot([], [], color=colour, label=_plain(name))
+        marker = "o" if run.steps <= 8 else None
+        axes.plot(run.times, values, color=colour, linewidth=1.8, linestyle=dash, marker=marker, markersize=4)
+        axes.plot([], [], color=colour, linestyle=dash, label=_plain(name))
     place = view.place(explorer)
     clock = explorer.run
     axes.axvline(0.0 if place >= clock.steps else float(clock.times[place]), color="#1c1d20", linewidth=1)

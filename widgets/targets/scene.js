@@ -51,6 +51,8 @@ import { short } from "../parts/plot.js";
 
 const MOST = 600; // pictures kept
 
+const DASHES = [[], [7, 3], [2, 2]];
+
 /** @param {import("../parts/frame.js").Frame} frame */
 export function createScene(frame) {
   const { model } = frame;
@@ -59,6 +61,8 @@ export function createScene(frame) {
   const runs = () => content().runs;
   /** The run whose steps the timeline counts. */
   const run = () => runs().find(({ name }) => name === selection().run) ?? runs()[0];
+  /** How many runs of this one's role come before it; others have colours of their own. @param {Run} one */
+  const twin = (one) => (one.role === "other" ? 0 : Math.min(DASHES.length - 1, runs().filter(({ role }) => role === one.role).indexOf(one)));
   /** @type {number | null} */
   let hovered = null;
   /** @type {Aim | null} */
@@ -211,6 +215,10 @@ export function createScene(frame) {
     labels: () => /** @type {Int32Array | null} */ (tensor(model, content().condition)?.data ?? null),
     /** @param {Run} one @param {boolean} dark */
     colour: (one, dark) => runColour(one.role, one.other, dark),
+    /** Runs of one role share its colour: the second and third have dashed lines and hollow points. @param {Run} one */
+    dash: (one) => DASHES[twin(one)],
+    /** @param {Run} one */
+    hollow: (one) => twin(one) > 0,
     cloud,
     /** A seed's place in the plane. @param {Run} one @param {Kind} kind @param {number} index @param {number} seed @returns {[number, number]} */
     place: (one, kind, index, seed) => {

@@ -77,7 +77,7 @@ class DDIM:
     """x_s = α_s x̂₀ + σ_s ε̂ (Song et al. 2021); first order. `churn` η > 0 redraws part of the noise: 1 is ancestral."""
 
     churn: float = 0.0
-    calls: int = field(default=1, init=False)
+    calls: int = field(default=1, init=False, repr=False)
 
     def __call__(self, step: Step) -> Tensor:
         if self.churn == 0:
@@ -94,7 +94,7 @@ class DDIM:
 class Euler:
     """x_s = x_t + (s − t) u: one step along the velocity dx/dt; first order. On rectified flow the same as `DDIM`."""
 
-    calls: int = field(default=1, init=False)
+    calls: int = field(default=1, init=False, repr=False)
 
     def __call__(self, step: Step) -> Tensor:
         velocity = write(step.now, "velocity", step.t, step.schedule)
@@ -108,7 +108,7 @@ class Heun:
     The last step, to time 0, is an Euler step where the velocity there is not defined.
     """
 
-    calls: int = field(default=2, init=False)
+    calls: int = field(default=2, init=False, repr=False)
 
     def __call__(self, step: Step) -> Tensor:
         first = write(step.now, "velocity", step.t, step.schedule)
@@ -127,7 +127,7 @@ class DPMSolver:
     The first step, and the last to σ = 0 where λ is infinite, are of first order.
     """
 
-    calls: int = field(default=1, init=False)
+    calls: int = field(default=1, init=False, repr=False)
 
     def __call__(self, step: Step) -> Tensor:
         if step.past is None or float(step.schedule.sigma(step.s)) == 0:
@@ -149,7 +149,7 @@ class Renoise:
     """
 
     gamma: float = 1.0
-    calls: int = field(default=1, init=False)
+    calls: int = field(default=1, init=False, repr=False)
 
     def __call__(self, step: Step) -> Tensor:
         between = (1 - self.gamma) * step.s
@@ -170,10 +170,26 @@ RULES: dict[str, Rule] = {
 }
 
 
+def called(chosen: Rule) -> str:
+    """A rule's name; of one without, how it is written.
+
+    >>> called(Renoise()), called(Renoise(gamma=0.3))
+    ('consistency', 'Renoise(gamma=0.3)')
+    """
+    return next((name for name, known in RULES.items() if known == chosen), repr(chosen))
+
+
 def rule(sampler: "str | Rule") -> Rule:
     """A rule by name, or as it is."""
     if callable(sampler):
+        if not hasattr(sampler, "calls"):
+            raise SamplingError(
+                f"sampler is {sampler!r}, without `calls`: a rule says how often it asks the model per step; give it "
+                "the attribute"
+            )
         return sampler
     if sampler not in RULES:
-        raise SamplingError(f"sampler is {sampler!r}; it can be {', '.join(RULES)}, or a function of a Step")
+        raise SamplingError(
+            f"sampler is {sampler!r}; it can be {', '.join(RULES)}, or a function of a Step with `calls`"
+        )
     return RULES[sampler]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from workbench.diffusion.denoiser import Denoiser, Guided
-from workbench.diffusion.sampling import Rule, redraws, rule, sample
+from workbench.diffusion.rules import Rule, called, rule
+from workbench.diffusion.sampling import redraws, sample
 from workbench.records import Provenance, TargetTrajectories
 from workbench.training.grouping import keep_memory
 
@@ -133,7 +134,7 @@ def target_trajectories(
         condition=None if condition is None else condition.expand(len(noise)).cpu(),
         classes=tuple(classes),
         schedule=model.schedule.spec,
-        sampler=sampler if isinstance(sampler, str) else repr(sampler),
+        sampler=called(chosen),
         guidance=float(guidance),
         calls=count * chosen.calls,
         mean=mean,

@@ -175,7 +175,7 @@ def usage(record: DiffusionModel, steps: int = 50) -> dict[str, Any]:
     >>> import workbench as wb
     >>> teacher = wb.diffusion.regress(wb.diffusion.ring(), steps=1, progress=False)
     >>> usage(teacher, steps=20)
-    {'sampler': DDIM(churn=0.0, calls=1), 'steps': 20}
+    {'sampler': DDIM(churn=0.0), 'steps': 20}
     """
     rule: Rule = RULES[record.sampler]
     if record.sampling:
