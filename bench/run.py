@@ -4,7 +4,8 @@
 
 A benchmark is a module ``bench_NAME.py`` with ``rows(quick)``, a list of {name, value, unit, target, met}. Each runs in
 a process of its own, so that none inherits another's threads, memory or imports. `target` is text, empty where the
-figure is only reported; `met` is then None.
+figure is only reported; `met` is then None. With names, their rows are replaced in BENCHMARKS.md and the others stay,
+if those were measured on the same machine with the same packages; else nothing is written.
 """
 
 import argparse
@@ -46,10 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
             print(done.stderr, file=sys.stderr)
         else:
             found[name] = json.loads(done.stdout.strip().rpartition("\n")[2])
-    print("\n" + table(found, failed))
-    if not options.quick and not options.only:
-        REPORT.write_text(report(found, failed), encoding="utf-8")
-        print(f"\nwritten: {REPORT.name}")
+    lines = table_lines(found, failed)
+    print("\n" + table(lines))
+    if not options.quick:
+        kept = standing() if options.only else []
+        if kept is not None:
+            lines += [line for line in kept if line[0] not in options.only]
+            REPORT.write_text(report(sorted(lines, key=lambda line: line[0])), encoding="utf-8")
+            print(f"\nwritten: {REPORT.name}")
     missed = sum(row["met"] is False for rows in found.values() for row in rows)
     print(f"\n{missed} targets missed, {len(failed)} benchmarks failed")
     return 1 if failed else 0
@@ -64,14 +69,30 @@ def measure(name: str, *, quick: bool) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, check=False)
 
 
-def table(found: dict[str, list[dict]], failed: dict[str, str]) -> str:
-    """The rows as a table in Markdown, which also reads well in a terminal."""
-    lines = [("benchmark", "figure", "measured", "target", "")]
+def table_lines(found: dict[str, list[dict]], failed: dict[str, str]) -> list[list[str]]:
+    """The rows as cells of a table."""
+    lines = []
     for name, rows in found.items():
         for row in rows:
             verdict = {True: "met", False: "**missed**", None: ""}[row["met"]]
-            lines.append((name, row["name"], figure(row["value"], row["unit"]), str(row["target"] or ""), verdict))
-    lines += [(name, f"failed: {why}", "", "", "**failed**") for name, why in failed.items()]
+            lines.append([name, row["name"], figure(row["value"], row["unit"]), str(row["target"] or ""), verdict])
+    return lines + [[name, f"failed: {why}", "", "", "**failed**"] for name, why in failed.items()]
+
+
+def standing() -> list[list[str]] | None:
+    """The cells of the table in BENCHMARKS.md; None where there is none, or one that was measured elsewhere."""
+    text = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
+    if place() not in text:
+        return None
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    if strange := [row for row in rows if len(row) != 5]:
+        raise ValueError(f"{REPORT.name} has a row of {len(strange[0])} cells: {strange[0]}")
+    return rows[1:]
+
+
+def table(lines: list[list[str]]) -> str:
+    """Cells as a table in Markdown, which also reads well in a terminal."""
+    lines = [["benchmark", "figure", "measured", "target", ""], *lines]
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     rule = "|".join("-" * (width + 2) for width in widths)
     padded = [
@@ -86,16 +107,21 @@ def figure(value: object, unit: str) -> str:
     return f"{value} {unit}".strip()
 
 
-def report(found: dict[str, list[dict]], failed: dict[str, str]) -> str:
+def place() -> str:
+    """Where it was measured: the machine and the packages."""
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "jupyterlab", "anywidget"))
+    return f"""{processor()}, {os.cpu_count()} cores, {memory():.0f} GiB of memory, \
+{platform.system()} {platform.release().split("-")[0]}, Python {platform.python_version()}, {packages}."""
+
+
+def report(lines: list[list[str]]) -> str:
     return f"""# Benchmarks
 
 Written by `make bench`; ratios are measured within one run. A target that was missed says so.
 
-Measured {datetime.now(UTC):%Y-%m-%d} on {processor()}, {os.cpu_count()} cores, {memory():.0f} GiB of memory, \
-{platform.system()} {platform.release().split("-")[0]}, Python {platform.python_version()}, {packages}.
+Measured {datetime.now(UTC):%Y-%m-%d} on {place()}
 
-{table(found, failed)}
+{table(lines)}
 """
 
 
