@@ -13,7 +13,7 @@ export function tableView({ columns, rows }) {
     el(
       "table",
       {},
-      el("thead", {}, el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, ...columns.map((name, k) => el("th", { scope: "col", class: typeof rows[0]?.[k] === "number" ? "dw-number" : "" }, name)))),
       el(
         "tbody",
         {},
