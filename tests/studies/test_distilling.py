@@ -36,9 +36,9 @@ def test_attention_distance_is_zero_for_the_test_images_themselves(data):
     made = wb.condensation.condense(data, Random(ipc=1)).replace(
         images=split.inputs.clone(), labels=split.labels.clone(), source=None
     )
-    assert attention_distance(made, data, SMALL, networks=1) < 1e-10
+    assert attention_distance({"set": made}, data, SMALL, networks=1)["set"] < 1e-10
     few = wb.condensation.condense(data, Random(ipc=1))
-    assert attention_distance(few, data, SMALL, networks=1) > 1e-3
+    assert attention_distance({"set": few}, data, SMALL, networks=1)["set"] > 1e-3
 
 
 def test_error_of_a_batch_is_variance_and_bias(data):
