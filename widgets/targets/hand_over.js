@@ -168,7 +168,7 @@ export function createHandOver(frame, scene) {
       why.hidden = found !== null;
       if (!found) return;
       old.hidden = !stale;
-      write(old, "The runs are made otherwise now than when this was computed.");
+      write(old, "Not computed from the runs as they are shown: another sampler, guidance, noise or number of steps.");
       for (const { value, one } of buttons) {
         const on = model.get("sharing") === value;
         one.setAttribute("aria-checked", String(on));
