@@ -100,6 +100,7 @@ def test_targets_live_on_without_a_kernel(lab, server, screenshot):
     view.part("slider-switch").focus()
     view.page.keyboard.press("Home")
     shared_by(view, "student makes all 4 steps")
+    expect(view.part("hand-over-stale")).to_be_hidden()  # nothing was sampled again
     view.page.keyboard.press("ArrowRight")
     shared_by(view, "base makes step 1, student steps 2")
     screenshot("targets-no-kernel", view.root)

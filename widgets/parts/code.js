@@ -45,10 +45,23 @@ export function pythonCall(model) {
     let usual = normal;
     if (value !== null && typeof value === "object" && !Array.isArray(value)) {
       // Of a selection only what differs: the rest starts out like that.
-      value = Object.fromEntries(Object.entries(value).filter(([key, item]) => JSON.stringify(item) !== JSON.stringify(normal[key])));
+      value = Object.fromEntries(Object.entries(value).filter(([key, item]) => !alike(item, normal[key])));
       usual = {};
     }
-    if (JSON.stringify(value) !== JSON.stringify(usual)) settings.push(`${name}=${pythonLiteral(value)}`);
+    if (!alike(value, usual)) settings.push(`${name}=${pythonLiteral(value)}`);
   }
   return `${call}(${[model.get("source"), ...settings].join(", ")})`;
+}
+
+/**
+ * Whether two plain values are the same, in whatever order their keys stand: a saved notebook sorts them.
+ * @param {any} a
+ * @param {any} b
+ * @returns {boolean}
+ */
+export function alike(a, b) {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || !a || !b) return false;
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => key in b && alike(a[key], b[key]));
 }

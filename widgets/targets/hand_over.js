@@ -2,6 +2,7 @@
 
 import { createHandOverMeasures } from "./hand_over_measures.js";
 import { createHandOverSamples } from "./hand_over_samples.js";
+import { alike } from "../parts/code.js";
 import { runColour } from "../parts/colours.js";
 import { el, fill, write } from "../parts/dom.js";
 import { short } from "../parts/plot.js";
@@ -27,6 +28,7 @@ import { createSlider } from "../parts/slider.js";
  * @property {string} reference what precision and recall compare with; "" where that is not known
  * @property {Record<Way, string | null>} places float32 (K + 1, n, 2) in the plane of the runs
  * @property {Record<Way, string | null>} pictures uint8 (K + 1, m, channels, height, width)
+ * @property {string[]} order of the measures
  * @property {Record<string, Record<Way, Sweep>>} measures
  * @property {Record<Way, [number[], number[]] | null>} calls of the base and of the student, per seed
  * @property {{ sampling: Record<string, any>, adapter_scale: number }} made how the runs were made when it was computed
@@ -157,7 +159,7 @@ export function createHandOver(frame, scene) {
         listed = state;
         fill(student, ...students.map((name) => el("option", { value: name }, name)));
       }
-      const stale = found !== null && JSON.stringify(found.made) !== JSON.stringify({ sampling: model.get("sampling"), adapter_scale: model.get("adapter_scale") });
+      const stale = found !== null && !alike(found.made, { sampling: model.get("sampling"), adapter_scale: model.get("adapter_scale") });
       asking.hidden = found !== null && !(can() && (stale || students.length > 1 || busy));
       student.hidden = students.length < 2;
       ask.hidden = !can();
@@ -168,7 +170,7 @@ export function createHandOver(frame, scene) {
       why.hidden = found !== null;
       if (!found) return;
       old.hidden = !stale;
-      write(old, "Not computed from the runs as they are shown: another sampler, guidance, noise or number of steps.");
+      write(old, "The runs are made otherwise now than when this was computed.");
       for (const { value, one } of buttons) {
         const on = model.get("sharing") === value;
         one.setAttribute("aria-checked", String(on));

@@ -46,7 +46,7 @@ export function createHandOverMeasures(frame, choose) {
      * @param {number} width
      */
     update(theme, found, way, at, width) {
-      const names = Object.keys(found.measures);
+      const names = found.order;
       last = found.steps;
       if (!drawn || names.join() !== blocks.map(({ name }) => name).join()) {
         blocks = names.map(block);

@@ -163,6 +163,7 @@ def handed_content(
             way: arrays.add(pictures(scaled, samples[:, :pictured]), "uint8") if pictured else None
             for way, samples in ways.items()
         },
+        "order": list(handed.measures),  # a saved notebook sorts the keys of an object
         "measures": {name: _measure(handed, name) for name in handed.measures},
         "calls": {way: calls(handed, way) for way in kinds},
     }
