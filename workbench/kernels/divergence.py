@@ -22,9 +22,9 @@ Cost, for N = rows × classes elements of b bytes: values and gradient must read
 3 b N bytes, with 2 exponentials per pair. The plain version in blocks (`divergence_rows`) moves 5 b N on a CPU, the
 last two to scale the stored gradient where it lies, and holds b N. The fused one moves 5 b N on a GPU up to 16,384
 classes (forward both logits once, backward both again and the gradient: five sums per row are all it stores), and
-beyond 5 b N for forward KL, 7 b N for the others. On two cores forward KL takes 0.3 of the time and 0.2 of the memory
-of ``softmax``, ``log_softmax`` and ``kl_div``, most of it in exponentials, and 1.3 times as long as what
-`torch.compile` makes of them, which needs a compiler (``BENCHMARKS.md``). Share of a GPU's bandwidth: not measured;
+beyond 5 b N for forward KL, 7 b N for the others. On two cores forward KL takes 0.24 of the time and 0.2 of the memory
+of ``softmax``, ``log_softmax`` and ``kl_div``, most of it in exponentials, and 0.8 of the time of what
+`torch.compile` makes of them (``BENCHMARKS.md``). Share of a GPU's bandwidth: not measured;
 ``bench/kernels_gpu.py`` measures it.
 """
 

@@ -14,8 +14,9 @@ Cost, for n × m pairs of d features and p columns of weights: n m (d + p) multi
 and sums alone need be moved; gradients to points hold m p (d + 1) numbers besides. The plain version computes blocks of
 rows of the matrix, `BLOCK` elements at a time; the fused one keeps tiles of it in registers, with the distances summed
 feature by feature, without cancellation, for up to `FEATURES` features; beyond, a GPU too runs blocks, whose products
-the BLAS does faster. On a CPU the exponentials take most of the time: RBF sums take 0.2 of the time of the whole matrix
-and less than 0.01 of its memory (10,000 × 10,000 points; ``BENCHMARKS.md``). On a GPU: not measured
+the BLAS does faster. On a CPU the exponentials take most of the time: RBF sums take 0.15 of the whole matrix's time and
+less than 0.01 of its memory (10,000 × 10,000 points; ``BENCHMARKS.md``), and 1.4 times as long as what
+`torch.compile` makes of it, which needs a compiler. On a GPU: not measured
 (``bench/kernels_gpu.py``).
 """
 
