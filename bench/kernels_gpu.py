@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # bench_kernels makes 
 
 import torch
 from bench_kernels import backward, row, textbook, textbook_jensen
-from run import table
+from run import table, table_lines
 from torch import Tensor
 
 from workbench.kernels import augment as augmenting
@@ -124,7 +124,7 @@ def apart(part: str, limits: list[float], seconds_left: float) -> Rows:
 def write(found: Rows, folder: Path) -> None:
     versions = {name: version(name) for name in ("torch", "triton", "liger-kernel", "pykeops")}
     told = ", ".join(f"{name} {number}" for name, number in versions.items())
-    lines = table({"kernels": found}, {})
+    lines = table(table_lines({"kernels": found}, {}))
     if DRY:
         heading = "# A dry run\n\nIn Triton's interpreter, at tiny sizes: nothing here is a measurement."
     else:
