@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from workbench.condensation.journal import Journal
-from workbench.condensation.making import CondensationError, Making, NotFiniteError, on
+from workbench.condensation.making import CondensationError, Making
 from workbench.condensation.method import Choosing, Matching
 from workbench.condensation.run import Run
 from workbench.data import Dataset, Split
 from workbench.records import DistilledSet, Provenance
 from workbench.training import distributed
 from workbench.training.grouping import keep_memory
-from workbench.training.interrupting import Interruptible
+from workbench.training.iterating import iterate
+from workbench.training.learner import copied
 from workbench.training.settings import plain_settings
 
 __all__ = ["CondensationError", "condense"]
@@ -94,7 +94,7 @@ def condense(
         "settings": plain_settings(method) | {"seed": seed, "data": getattr(data, "name", "")},
     }
     if isinstance(method, Choosing):
-        chosen = on(method.choose(run), torch.device("cpu"))
+        chosen = copied(method.choose(run), "cpu")
         made = Provenance.capture(seed=seed, device=place, started=started)
         return DistilledSet(**(fields | chosen | {"provenance": made}))
     last = method.iterations if iterations is None else iterations
@@ -108,41 +108,17 @@ def condense(
             raise CondensationError(f"resume has {making.done} iterations already, more than iterations={last}")
     else:
         making.journal.picture(0, making.synthetic)
-    broken = _loop(making, last, title, progress=progress, watch=watch)
-    record = making.record(interrupted=making.done < last, broken=bool(broken))
+
+    def broken_at(what: str) -> CondensationError:
+        advice = "The images before it are kept in error.record; a lower learning rate usually helps"
+        return CondensationError(f"{what}. {advice}", making.record(interrupted=True, broken=True))
+
+    broken = iterate(making, last, title, broken=broken_at, progress=progress, watch=watch)
+    record = making.record(interrupted=making.done < last, broken=broken)
     if making.done < last:
         how = "it can not be continued" if broken else "resume= continues from there"
         print(f"{title}: stopped after iteration {making.done:,} of {last:,}; {how}")
     return record
-
-
-def _loop(making: Making, last: int, title: str, *, progress: bool, watch: Callable[[int, float], None] | None) -> bool:
-    """All iterations up to `last`; True if the run was torn out of the middle of one.
-
-    Raises
-    ------
-    CondensationError
-        A loss or gradient was not finite.
-    """
-    bar = tqdm(total=last, initial=making.done, desc=title, disable=not progress, leave=False, unit="it")
-    with Interruptible() as stop, bar:
-        while making.done < last and not stop.requested:
-            try:
-                value = making.advance()
-            except NotFiniteError as broken:
-                raise CondensationError(
-                    f"{title}: the {broken} became NaN or infinite at iteration {making.done + 1:,} of {last:,}. The "
-                    "images before it are kept in error.record; a lower learning rate usually helps",
-                    making.record(interrupted=True, broken=True),
-                ) from None
-            except KeyboardInterrupt:  # a second one, or one that is no signal
-                return True
-            bar.update()
-            if progress and (making.done % 10 == 0 or making.done == last):
-                bar.set_postfix(loss=f"{value:.4g}", refresh=False)
-            if watch is not None:
-                watch(making.done, value)
-    return False
 
 
 def _checked(split: Split, ipc: int) -> Split:

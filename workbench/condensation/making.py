@@ -12,6 +12,8 @@ from workbench.condensation.journal import Journal
 from workbench.condensation.method import Finishing, Matching, Paced
 from workbench.condensation.run import Run
 from workbench.records import DistilledSet, Provenance
+from workbench.training.iterating import NotFiniteError, changed_setting
+from workbench.training.learner import copied
 
 
 class CondensationError(ValueError):
@@ -69,13 +71,8 @@ class Making:
                 "method, data and seed"
             )
         settings = self.fields["settings"]
-        changed = sorted(key for key in settings.keys() - {"iterations"} if record.settings.get(key) != settings[key])
-        if changed:
-            key = changed[0]
-            raise CondensationError(
-                f"resume was made with {key}={record.settings.get(key)!r}, now it is {settings[key]!r}: "
-                "continue with the same method, data and seed"
-            )
+        if changed := changed_setting(record.settings, settings, but="iterations"):
+            raise CondensationError(f"{changed}: continue with the same method, data and seed")
         self._load(record.checkpoint)
         self.journal.continue_from(record)
         self._before = record.provenance.wall_time
@@ -122,7 +119,7 @@ class Making:
             **self.journal.fields(),
             **more,
         }
-        return DistilledSet(**(self.fields | on(fields, torch.device("cpu"))))
+        return DistilledSet(**(self.fields | copied(fields, "cpu")))
 
     def _pace(self, factor: float) -> None:
         for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
@@ -168,25 +165,9 @@ class Making:
                     f"resume holds {name} of {found}, this run has shape {tuple(leaf.shape)}: it was made from other "
                     "data"
                 )
-        self.synthetic.load(on(checkpoint["synthetic"], self.run.device))
+        self.synthetic.load(copied(checkpoint["synthetic"], self.run.device))
         for optimizer, state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
-            numbered = {int(key): on(value, torch.device("cpu")) for key, value in state.items()}
+            numbered = {int(key): copied(value, "cpu") for key, value in state.items()}
             optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})
-        self.run.memory = on(checkpoint["memory"], self.run.device)
+        self.run.memory = copied(checkpoint["memory"], self.run.device)
         self.done = int(checkpoint["iteration"])
-
-
-class NotFiniteError(ArithmeticError):
-    """Something became NaN or infinite; says what."""
-
-
-def on(value: Any, device: torch.device) -> Any:
-    """Copies of all tensors in dicts, lists and tuples, on `device`, without gradients."""
-    match value:
-        case Tensor():
-            return value.detach().to(device, copy=True)
-        case Mapping():
-            return {key: on(item, device) for key, item in value.items()}
-        case list() | tuple():
-            return type(value)(on(item, device) for item in value)
-    return value

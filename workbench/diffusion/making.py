@@ -14,6 +14,7 @@ from workbench.diffusion import lora
 from workbench.diffusion.denoiser import NetworkDenoiser
 from workbench.diffusion.run import Run
 from workbench.records import DiffusionModel, Provenance
+from workbench.training.iterating import NotFiniteError, changed_setting
 from workbench.training.learner import copied
 
 
@@ -52,10 +53,6 @@ class DistillationError(ValueError):
     def __init__(self, message: str, record: DiffusionModel | None = None) -> None:
         super().__init__(message)
         self.record = record
-
-
-class NotFiniteError(ArithmeticError):
-    """Something became NaN or infinite; says what."""
 
 
 class Making:
@@ -106,13 +103,8 @@ class Making:
                 "one of a run that failed"
             )
         settings = self.fields["settings"]
-        changed = sorted(key for key in settings.keys() - {"steps"} if record.settings.get(key) != settings[key])
-        if changed:
-            key = changed[0]
-            raise DistillationError(
-                f"resume was made with {key}={record.settings.get(key)!r}, now it is {settings[key]!r}: continue with "
-                "the same method, teacher and seed"
-            )
+        if changed := changed_setting(record.settings, settings, but="steps"):
+            raise DistillationError(f"{changed}: continue with the same method, teacher and seed")
         kept = record.checkpoint
         for name, network in self.run.networks.items():
             try:
@@ -125,7 +117,7 @@ class Making:
         for name, optimizer in self.optimizers.items():
             numbered = {int(key): copied(value) for key, value in kept["optimizers"][name].items()}
             optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})
-        device = str(self.run.device)
+        device = self.run.device
         self.average = copied(kept["average"], device) if self.decay else None
         self.run.memory = copied(kept["memory"], device)
         self.curves = {name: curve.tolist() for name, curve in record.curves.items()}

@@ -7,19 +7,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from workbench.data import Dataset, Split
 from workbench.diffusion.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
 from workbench.diffusion.kde import picture_scale
-from workbench.diffusion.making import DistillationError, Distilling, Making, NotFiniteError
+from workbench.diffusion.making import DistillationError, Distilling, Making
 from workbench.diffusion.run import Run, examples
 from workbench.diffusion.sampling import RULES, Rule
 from workbench.diffusion.starting import Network, denoiser
 from workbench.records import DiffusionModel
 from workbench.training import distributed
 from workbench.training.grouping import keep_memory
-from workbench.training.interrupting import Interruptible
+from workbench.training.iterating import iterate
 from workbench.training.settings import plain_settings
 
 
@@ -125,41 +124,17 @@ def distill(
         making.resume(resume)
         if making.done > last:
             raise DistillationError(f"resume has {making.done} iterations already, more than steps={last}")
-    broken = _loop(making, last, title, progress=progress, watch=watch)
-    made = making.record(interrupted=making.done < last, broken=bool(broken))
+
+    def broken_at(what: str) -> DistillationError:
+        advice = "The last finite weights are kept in error.record; a lower learning rate usually helps"
+        return DistillationError(f"{what}. {advice}", making.record(interrupted=True, broken=True))
+
+    broken = iterate(making, last, title, broken=broken_at, every=20, progress=progress, watch=watch)
+    made = making.record(interrupted=making.done < last, broken=broken)
     if making.done < last:
         how = "it can not be continued" if broken else "resume= continues from there"
         print(f"{title}: stopped after iteration {making.done:,} of {last:,}; {how}")
     return made
-
-
-def _loop(making: Making, last: int, title: str, *, progress: bool, watch: Callable[[int, float], None] | None) -> bool:
-    """All iterations up to `last`; True if the run was torn out of the middle of one.
-
-    Raises
-    ------
-    DistillationError
-        A loss or gradient was not finite.
-    """
-    bar = tqdm(total=last, initial=making.done, desc=title, disable=not progress, leave=False, unit="it")
-    with Interruptible() as stop, bar:
-        while making.done < last and not stop.requested:
-            try:
-                value = making.advance()
-            except NotFiniteError as broken:
-                raise DistillationError(
-                    f"{title}: the {broken} became NaN or infinite at iteration {making.done + 1:,} of {last:,}. The "
-                    "last finite weights are kept in error.record; a lower learning rate usually helps",
-                    making.record(interrupted=True, broken=True),
-                ) from None
-            except KeyboardInterrupt:  # a second one, or one that is no signal
-                return True
-            bar.update()
-            if progress and (making.done % 20 == 0 or making.done == last):
-                bar.set_postfix(loss=f"{value:.4g}", refresh=False)
-            if watch is not None:
-                watch(making.done, value)
-    return False
 
 
 def usage(record: DiffusionModel, steps: int = 50) -> dict[str, Any]:

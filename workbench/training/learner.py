@@ -205,7 +205,7 @@ class Precision:
             self.scaler.update()
 
 
-def copied(value: Any, device: str | None = None) -> Any:
+def copied(value: Any, device: str | torch.device | None = None) -> Any:
     """A nested state with every tensor copied (to `device`, if given)."""
     if isinstance(value, Tensor):
         return value.detach().clone() if device is None else value.detach().to(device, copy=True)
