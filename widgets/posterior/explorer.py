@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from widgets.explorer import Explorer, name_in_notebook
 from widgets.jobs import Job
+from widgets.listening import Listening
 from widgets.posterior.classes import ClassificationView
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.regression import RegressionView
@@ -20,7 +21,7 @@ from workbench.gp import SelfDistilledGPC
 LIMIT = "limit"
 
 
-class PosteriorExplorer(Explorer):
+class PosteriorExplorer(Listening, Explorer):
     """Posterior of a self-distilled Gaussian process, step by step, under sliders.
 
     Steps, noise and mixing are evaluated in the browser from the eigensystem of the training Gram matrix; kernel,
@@ -114,8 +115,6 @@ class PosteriorExplorer(Explorer):
     samples = traitlets.Int(0, help="How many functions are drawn from the posterior.").tag(sync=True)
     equivalent = traitlets.Bool(False, help="Overlay the ordinary Gaussian process with the same mean.").tag(sync=True)
     resampled = traitlets.Bool(False, help="Bias² and variance over resampled noise.").tag(sync=True)
-
-    _listening = False
 
     def __init__(
         self,
@@ -212,15 +211,8 @@ class PosteriorExplorer(Explorer):
     def _asked(self, change: Any) -> None:
         if not self._listening or change.name not in self._view.asked:
             return
-        try:
+        with self.or_back(change):
             self._recompute({})
-        except Exception:
-            self._listening = False
-            try:
-                setattr(self, change.name, change.old)
-            finally:
-                self._listening = True
-            raise
 
     def _ask(self, changes: dict[str, Any]) -> dict[str, Any]:
         """The settings that only Python can answer, with `changes` checked and put in."""
@@ -241,18 +233,14 @@ class PosteriorExplorer(Explorer):
             content, arrays = self._view.look(ask, job)
             if job is not None:
                 job.progress()
-            self._listening = False
-            try:
+            with self.unheard(), self.hold_sync():
                 self._revision += 1
-                with self.hold_sync():
-                    self.arrays, self.content = arrays, content | {"revision": self._revision}
-                    for name in changes:
-                        setattr(self, name, asked[name])
-                    point = self.selection.get("point")
-                    if point is not None and point >= self._view.rows():
-                        self.selection = {"point": None}
-            finally:
-                self._listening = True
+                self.arrays, self.content = arrays, content | {"revision": self._revision}
+                for name in changes:
+                    setattr(self, name, asked[name])
+                point = self.selection.get("point")
+                if point is not None and point >= self._view.rows():
+                    self.selection = {"point": None}
 
     def _perform(self, name: str, job: Job) -> Any:
         if name == "refit":

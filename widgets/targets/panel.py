@@ -5,6 +5,7 @@ from typing import Any
 import traitlets
 
 from widgets.checks import require_known
+from widgets.listening import Listening
 from widgets.targets.resampler import Resampler
 from workbench.diffusion import Denoiser
 from workbench.records import Adapter, HandOver, TargetTrajectories
@@ -24,7 +25,7 @@ PANEL_STATE: tuple[str, ...] = (
 _COMPUTED = ("sampling", "adapter_scale", "launched")
 
 
-class PanelTraits(traitlets.HasTraits):
+class PanelTraits(Listening):
     """Traits of `TargetTrajectoryExplorer` that its panels live on."""
 
     sampling = traitlets.Dict(help="What differs from how the runs were given: run → sampler, steps, guidance.").tag(
@@ -53,7 +54,6 @@ class PanelTraits(traitlets.HasTraits):
     models: dict[str, Denoiser]
     handed: HandOver | None
     adapter: Adapter | None
-    _listening = False
 
     def __init__(self, *, adapter: Adapter | None = None, **options: Any) -> None:
         if adapter is not None and not isinstance(adapter, Adapter):
@@ -117,16 +117,9 @@ class PanelTraits(traitlets.HasTraits):
         """Set from Python, not by a request: computed at once."""
         if not self._listening:
             return
-        try:
+        with self.or_back(change):
             me: Any = self
             self.resampler.resample(me, {})
-        except Exception:
-            self._listening = False
-            try:
-                setattr(self, change.name, change.old)
-            finally:
-                self._listening = True
-            raise
 
     def checked_switch(self, switch: Any) -> int | None:
         """The switch of a selection: how many steps, or which, the base makes; None where there is no hand-over."""

@@ -189,19 +189,15 @@ class Resampler:
         launches: tuple[dict[str, Any], dict[str, Any]],
         settings: Mapping[str, Any],
     ) -> None:
-        listening, explorer._listening = explorer._listening, False  # noqa: SLF001 - both halves of one explorer
-        try:
-            with explorer.hold_sync():
-                if found:
-                    step = step_kept(explorer, found)
-                    explorer.show_runs(found)
-                    explorer.selection = {"step": step}
-                    self.publish_hand_over(explorer)
-                explorer.launches, explorer.launches_arrays = launches
-                for name, value in settings.items():
-                    setattr(explorer, name, value)
-        finally:
-            explorer._listening = listening  # noqa: SLF001
+        with explorer.unheard(), explorer.hold_sync():
+            if found:
+                step = step_kept(explorer, found)
+                explorer.show_runs(found)
+                explorer.selection = {"step": step}
+                self.publish_hand_over(explorer)
+            explorer.launches, explorer.launches_arrays = launches
+            for name, value in settings.items():
+                setattr(explorer, name, value)
 
     def sweep(self, explorer: "TargetTrajectoryExplorer", student: Any, job: Job) -> None:
         """Compute the hand-over from the base to a student, as both are made now, and show it."""
