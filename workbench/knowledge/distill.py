@@ -179,8 +179,8 @@ def bind(
     """
     examples = data.train.take(torch.arange(min(batch, len(data.train))))
     seen = examples if teacher_data is None else teacher_data.train.take(torch.arange(len(examples)))
-    of_student = _look(student, signal.student_layers, examples.inputs)
-    of_teacher = None if teacher is None else _look(teacher, signal.teacher_layers, seen.inputs)
+    of_student = look(student, signal.student_layers, examples.inputs)
+    of_teacher = None if teacher is None else look(teacher, signal.teacher_layers, seen.inputs)
     if of_teacher is not None and of_teacher.logits.shape != of_student.logits.shape:
         raise ValueError(
             f"teacher scores {of_teacher.logits.shape[1]} classes and student {of_student.logits.shape[1]}: "
@@ -191,12 +191,17 @@ def bind(
 
 
 @torch.no_grad()
-def _look(network: nn.Module, layers: tuple[str, ...], inputs: torch.Tensor) -> Outputs:
-    """The network's outputs in eval mode (batch statistics stay as they are), its mode put back afterwards."""
+def look(network: nn.Module, layers: tuple[str, ...], inputs: torch.Tensor) -> Outputs:
+    """Outputs in eval mode (batch statistics stay as they are), where the inputs lie; the mode is put back afterwards.
+
+    The two networks need not be on one device, and what is made for them is made on the CPU.
+    """
     training = network.training
     own = next(network.parameters(), inputs)
     try:
-        return observe(network.eval(), layers)(inputs.to(own))
+        seen = observe(network.eval(), layers)(inputs.to(own))
+        there = {name: each.to(inputs.device) for name, each in seen.features.items()}
+        return Outputs(seen.logits.to(inputs.device), there)
     finally:
         network.train(training)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from workbench.data import Dataset
 from workbench.knowledge import CrossEntropy, Signal
-from workbench.knowledge.distill import bind
+from workbench.knowledge.distill import bind, look
 from workbench.models import observe
 
 
@@ -42,13 +42,11 @@ def balanced(
     [1.0, 1.0]
     """
     examples = data.train.take(torch.arange(min(batch, len(data.train))))
-    bound = bind(signal, teacher, student, data)
-    of_teacher = None
-    if teacher is not None:
-        with torch.no_grad():
-            of_teacher = observe(teacher.eval(), signal.teacher_layers)(examples.inputs)
-    of_student = observe(student, signal.student_layers)(examples.inputs)
     parameters = list(student.parameters())
+    examples = examples.to(parameters[0].device)
+    bound = bind(signal, teacher, student, data).to(parameters[0].device)
+    of_teacher = None if teacher is None else look(teacher, signal.teacher_layers, examples.inputs)
+    of_student = observe(student, signal.student_layers)(examples.inputs)
     told, labels = bound(of_student, of_teacher, examples.labels), CrossEntropy()(of_student, None, examples.labels)
     length = _length(told.mean(), parameters)
     if not length > 0:

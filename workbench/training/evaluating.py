@@ -64,12 +64,15 @@ def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def logits_of(model: nn.Module, inputs: Tensor, batch_size: int = 512) -> Tensor:
-    """Logits in eval mode, shape (n, outputs); the network's mode is put back afterwards."""
+    """Logits in eval mode, shape (n, outputs), where the inputs lie; the network's mode is put back afterwards."""
+    own = next(model.parameters(), inputs)
     training = model.training
     model.eval()
     observer = observe(model)
     try:
-        return torch.cat([observer(batch).logits for batch in inputs.split(batch_size)])
+        return torch.cat([observer(batch.to(own.device)).logits for batch in inputs.split(batch_size)]).to(
+            inputs.device
+        )
     finally:
         model.train(training)
 
