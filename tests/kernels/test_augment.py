@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from workbench.condensation import siamese
+from workbench.kernels import augment as module
 from workbench.kernels.augment import Change, augment, in_pixels, reach, resample
 
 
@@ -99,6 +100,22 @@ def test_first_and_second_derivatives_and_shared_parameters():
     assert torch.autograd.gradgradcheck(lambda x: augment(x, every()).square(), x)
     each = Change(*(value.expand(2, *value.shape[1:]) for value in every()))
     torch.testing.assert_close(augment(x, every()), augment(x, each))
+
+
+@pytest.mark.parametrize("outside", ["zeros", "border"])
+def test_where_torch_does_not_differentiate_sampling_twice_it_is_done_here(monkeypatch, outside):
+    x, affine = images(2).requires_grad_(), (1.3 * every(2).affine).requires_grad_()
+    own = resample(x, affine, outside)
+    slopes = torch.autograd.grad(own.square().sum(), (x, affine))
+    monkeypatch.setattr(module, "TWICE", False)
+    other = resample(x, affine, outside)
+    torch.testing.assert_close(own, other)
+    for twice in (False, True):
+        more = torch.autograd.grad(other.square().sum(), (x, affine), create_graph=twice, retain_graph=True)
+        torch.testing.assert_close(more, slopes)
+    assert torch.autograd.gradgradcheck(lambda x: augment(x, every()).square(), x)
+    mapped = torch.vmap(lambda x: resample(x, affine, outside))(x.detach().expand(3, *x.shape))
+    torch.testing.assert_close(mapped[1], own)
 
 
 def test_nothing_to_do_and_colour_that_changes_nothing():

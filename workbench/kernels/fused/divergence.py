@@ -46,12 +46,13 @@ def _sign(x):
 
 @triton.jit
 def _log_mixture(lp, lq, share):
-    """log(share · p + (1 − share) · q), by the larger of both; any number where both are −∞."""
+    """log(share · p + (1 − share) · q), by the larger of both; any number where both are −∞, NaN where one is."""
     a = lp + tl.log(share)
     b = lq + tl.log(1 - share)
-    larger = tl.maximum(a, b)
+    # Said in so many words: a GPU's plain maximum of NaN and a number is the number.
+    larger = tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
     none = larger == -float("inf")
-    apart = tl.where(none, 0.0, tl.minimum(a, b) - larger)
+    apart = tl.where(none, 0.0, tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL) - larger)
     return tl.where(none, 0.0, larger) + tl.log(1 + tl.exp(apart))
 
 
