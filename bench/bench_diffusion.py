@@ -10,8 +10,8 @@ from torch import Tensor
 
 import workbench as wb
 from workbench.diffusion import GaussianMixture, VPLinear, ring, sample
-from workbench.diffusion.sampling import redraws
-from workbench.diffusion.targets import Tape
+from workbench.diffusion.sampling.sampling import redraws
+from workbench.diffusion.trajectories.targets import Tape
 
 THREADS = 2
 SEEDS, STEPS, DIMENSIONS = 1_000, 50, 64

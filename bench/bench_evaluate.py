@@ -6,7 +6,7 @@ import torch
 from timing import in_turn
 
 import workbench as wb
-from workbench.condensation.teaching import halfway
+from workbench.condensation.judging.teaching import halfway
 
 SEEDS = 5
 TARGET = 2.5

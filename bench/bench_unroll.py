@@ -61,7 +61,7 @@ class Problem:
     def __init__(self, width: int, dtype: torch.dtype = torch.float32) -> None:
         from workbench import models
         from workbench.condensation import Descent, FlatNetwork
-        from workbench.condensation.unroll import cross_entropy
+        from workbench.condensation.trajectories.unroll import cross_entropy
 
         network = FlatNetwork(models.build("convnet", ((3, 32, 32), CLASSES), width=width, depth=3).to(dtype))
         self.start, self.target = network.fresh([0, 1]).to(dtype)
@@ -77,7 +77,7 @@ class Problem:
 
     def gradients(self, *, recompute: bool) -> tuple[torch.Tensor, ...]:
         from workbench.condensation import unroll
-        from workbench.condensation.unroll import trajectory_match
+        from workbench.condensation.trajectories.unroll import trajectory_match
 
         leaves = [self.images, self.log_step]
         end = trajectory_match(self.start, self.target)

@@ -10,6 +10,7 @@ Needs no torch. The facts are in ``papers.toml`` beside this file; whether a stu
 """
 
 import functools
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,9 +35,10 @@ class Paper:
     source, signal, target
         What knows, how it is said, and what learns.
     method
-        The module that holds the method, as ``workbench.knowledge.pld``; empty while it is not built.
+        The module that holds the method, as ``workbench.knowledge.methods.pld``; empty while it is not built.
     study
-        The module that runs the paper's comparison, as ``workbench.studies.p092_pld``; empty while it is not built.
+        The module that runs the paper's comparison, as ``workbench.studies.knowledge.p092_pld``; empty while it is not
+        built.
     """
 
     number: int
@@ -126,10 +128,12 @@ def _document() -> dict[str, Any]:
     return tomllib.loads((resources.files("workbench") / "papers.toml").read_text(encoding="utf-8"))
 
 
+@functools.cache
 def _studies() -> dict[int, str]:
-    """Paper number → study module, by the names of the files in ``workbench/studies``."""
-    folder = resources.files("workbench") / "studies"
-    if not folder.is_dir():
-        return {}
-    names = sorted(entry.name.removesuffix(".py") for entry in folder.iterdir() if entry.name.endswith(".py"))
-    return {int(name[1:4]): f"workbench.studies.{name}" for name in names if name[0] == "p" and name[1:4].isdigit()}
+    """Paper number → study module, by the names of the files: ``studies/FAMILY/pNNN_SHORT.py``."""
+    found: dict[int, str] = {}
+    for family in sorted((resources.files("workbench") / "studies").iterdir(), key=lambda entry: entry.name):
+        for name in sorted(entry.name for entry in family.iterdir()) if family.is_dir() else []:
+            if match := re.fullmatch(r"(p(\d{3})_\w+)\.py", name):
+                found[int(match[2])] = f"workbench.studies.{family.name}.{match[1]}"
+    return dict(sorted(found.items()))

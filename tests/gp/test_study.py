@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.studies import p001_gp_self_distillation as study
+from workbench.studies.gp import p001_gp_self_distillation as study
 
 
 def test_the_papers_sine():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from workbench.condensation import siamese
+from workbench.condensation.methods import dsa as siamese
 from workbench.kernels import augment as module
 from workbench.kernels.augment import Change, augment, in_pixels, reach, resample
 

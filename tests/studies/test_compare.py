@@ -8,11 +8,11 @@ from scipy import stats
 
 import workbench as wb
 from workbench.knowledge import KL, CrossEntropy, Hint, LogitRegression, Mutual, Peers, SimilarityPreserving
-from workbench.knowledge.distill import bind
-from workbench.studies.balance import balanced
-from workbench.studies.claims import Estimate, asserted, estimate, rank_correlation, reported, resampled
-from workbench.studies.compare import Comparison, Length, Method, compare
-from workbench.studies.noise import with_label_noise
+from workbench.knowledge.making.distill import bind
+from workbench.studies.kit.balance import balanced
+from workbench.studies.kit.claims import Estimate, asserted, estimate, rank_correlation, reported, resampled
+from workbench.studies.kit.compare import Comparison, Length, Method, compare
+from workbench.studies.kit.noise import with_label_noise
 
 SHORT = Length(10, 1e-2)
 

@@ -6,7 +6,7 @@ import pytest
 
 import workbench as wb
 from workbench import records, studies
-from workbench.studies import p093_d_ode
+from workbench.studies.diffusion import p093_d_ode
 
 
 @pytest.mark.parametrize("data", ["moons", wb.data.load("digits").subset(100)], ids=["points", "images"])

@@ -5,10 +5,10 @@ import torch
 
 import workbench as wb
 from workbench.condensation import Random
-from workbench.studies import distilling
-from workbench.studies.p036_ncfm import learned_frequencies, ring_and_blob
-from workbench.studies.p040_datadam import attention_distance
-from workbench.studies.p059_dream import errors_of
+from workbench.studies.condensation.p036_ncfm import learned_frequencies, ring_and_blob
+from workbench.studies.condensation.p040_datadam import attention_distance
+from workbench.studies.condensation.p059_dream import errors_of
+from workbench.studies.kit import distilling
 
 SMALL = {"width": 8, "depth": 2}
 

@@ -8,9 +8,10 @@ import torch
 
 from workbench import records, studies
 from workbench.diffusion import TargetRule
-from workbench.diffusion.target_rules import visited
-from workbench.studies import few_step, p044_hyper_sd
-from workbench.studies.diffusing import teacher
+from workbench.diffusion.making.target_rules import visited
+from workbench.studies.diffusion import p044_hyper_sd
+from workbench.studies.kit import few_step
+from workbench.studies.kit.diffusing import teacher
 
 TINY = few_step.Scale("denoiser-mlp", {"width": 8, "depth": 2}, start=3, steps=3, batch=16, samples=60)
 IMAGES = few_step.Scale("unet", {"width": 8, "heads": 0}, start=1, steps=1, batch=4, samples=12)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from workbench import records, studies
-from workbench.studies import few_step, p091_dp_dmd, p114_sid
+from workbench.studies.diffusion import p091_dp_dmd, p114_sid
+from workbench.studies.kit import few_step
 
 TINY = few_step.Scale("denoiser-mlp", {"width": 8, "depth": 2}, start=3, steps=3, batch=16, samples=60)
 

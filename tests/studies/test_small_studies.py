@@ -10,8 +10,7 @@ from workbench import records, studies
 from workbench.condensation import Experts
 from workbench.data import Dataset, Split
 from workbench.models import Outputs
-from workbench.studies import (
-    distilling,
+from workbench.studies.condensation import (
     p009_what_dd_learns,
     p011_rded,
     p019_mtt,
@@ -21,9 +20,9 @@ from workbench.studies import (
     p040_datadam,
     p059_dream,
     p086_fyi,
-    p112_calibration,
-    pools,
 )
+from workbench.studies.condensation import p112_mts_mdt as p112_calibration
+from workbench.studies.kit import distilling, pools
 
 MLP = {"width": 8, "depth": 1}
 EXPERTS = Experts(count=2, epochs=3, lr=0.05, batch_size=64, network="mlp", options=MLP)

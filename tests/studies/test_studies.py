@@ -8,9 +8,9 @@ import pytest
 
 import workbench as wb
 from workbench import records, studies
-from workbench.studies.claims import asserted, estimate
-from workbench.studies.compare import Length
-from workbench.studies.setting import Setting
+from workbench.studies.kit.claims import asserted, estimate
+from workbench.studies.kit.compare import Length
+from workbench.studies.kit.setting import Setting
 
 TINY = Length(3, 1e-2)
 OURS = {

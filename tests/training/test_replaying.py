@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from workbench.knowledge import KL
-from workbench.knowledge.signal import Bound
 from workbench.models import Outputs
+from workbench.signals.signal import Bound
 from workbench.training import Ensemble, Guide, TrainingError, ensemble, fit, grouping
 from workbench.training.replaying import WARM, Replayed
 

@@ -8,16 +8,9 @@ from torch import nn
 
 from widgets.targets import TargetTrajectoryExplorer
 from workbench import data
-from workbench.diffusion import (
-    NetworkDenoiser,
-    RectifiedFlow,
-    kernel_density,
-    lora,
-    picture_scale,
-    ring,
-    target_trajectories,
-)
-from workbench.diffusion.hand_over import hand_over
+from workbench.diffusion import NetworkDenoiser, RectifiedFlow, kernel_density, picture_scale, ring, target_trajectories
+from workbench.diffusion.methods.dt_hand_over import hand_over
+from workbench.models import lora
 
 TIMES = torch.tensor([0.99, 0.25, 0.15, 0.08, 0.0], dtype=torch.float64)
 

@@ -15,7 +15,8 @@ from scipy import stats
 
 import widgets
 import workbench as wb
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
+from widgets.core.jobs import Job, JobStopped
 from widgets.distilled import DistilledImagesExplorer, crops
 from widgets.distilled.findings import Without
 from widgets.distilled.lens import EVALUATOR
@@ -31,7 +32,6 @@ from widgets.distilled.teaching import (
     wilson,
     without_content,
 )
-from widgets.jobs import Job, JobStopped
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ import traitlets
 from synthetic_records import similarity_map
 
 import widgets
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
+from widgets.core.jobs import Jobs
+from widgets.core.modules import ROOT, compose
 from widgets.features.content import measure_label
-from widgets.jobs import Jobs
-from widgets.modules import ROOT, compose
 from workbench.records import SimilarityMap, StudyResult
 
 
@@ -333,7 +333,7 @@ def test_modules_are_joined_once_and_whole(entry):
 
 
 def test_a_part_that_cannot_be_joined_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("widgets.modules.ROOT", tmp_path)
+    monkeypatch.setattr("widgets.core.modules.ROOT", tmp_path)
     (tmp_path / "one.js").write_text('import * as all from "./two.js";\n')
     with pytest.raises(ValueError, match="cannot be joined"):
         compose.__wrapped__("one.js")

@@ -11,12 +11,12 @@ from target_records import collapsed, noise, patterns, picture_runs, ring_runs
 
 import widgets
 import workbench as wb
-from widgets.jobs import Job
+from widgets.core.jobs import Job
 from widgets.targets import content, ground, measures
 from widgets.targets.noise import index_at, levels
 from widgets.targets.plane import Plane
 from workbench import diffusion
-from workbench.diffusion.schedules import VE, RectifiedFlow, VPLinear
+from workbench.diffusion.sampling.schedules import VE, RectifiedFlow, VPLinear
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

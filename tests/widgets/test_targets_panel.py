@@ -21,13 +21,14 @@ from target_panels import (
 )
 
 import widgets  # noqa: F401 - what a code view evaluates
-from widgets.jobs import Job
+from widgets.core.jobs import Job
 from widgets.targets import TargetTrajectoryExplorer
 from widgets.targets.actions import ACTIONS
 from widgets.targets.launching import MOST_LAUNCHES
 from widgets.targets.resampling import rule_of, times_of
-from workbench.diffusion import Guided, Renoise, SamplingError, lora, ring, target_trajectories
-from workbench.diffusion.hand_over import hand_over
+from workbench.diffusion import Guided, Renoise, SamplingError, ring, target_trajectories
+from workbench.diffusion.methods.dt_hand_over import hand_over
+from workbench.models import lora
 
 
 def run_action(explorer, name, **details):

@@ -12,6 +12,7 @@ import torch
 import traitlets
 from torch import nn
 
+from widgets.core.jobs import Job, JobStopped
 from widgets.distilled.content import images_at, moments_of
 from widgets.distilled.findings import Without
 from widgets.distilled.lens import (
@@ -24,7 +25,6 @@ from widgets.distilled.lens import (
 )
 from widgets.distilled.looks import Attributed
 from widgets.distilled.teaching import same_protocol
-from widgets.jobs import Job, JobStopped
 from workbench.data import Dataset
 from workbench.records import DistilledEvaluation, DistilledSet, TrainingRecord
 from workbench.training.interrupting import stopping_when
@@ -171,8 +171,8 @@ def evaluator(
     explorer: "DistilledImagesExplorer", name: str, iteration: int | None, job: Job, share: float = 0.5
 ) -> nn.Module:
     """A network trained on a set as `evaluate` trains them, kept while the explorer is open."""
-    from workbench.condensation.teaching import Lesson, Recipe, SoftLabels, teach  # noqa: PLC0415
-    from workbench.condensation.usable import decoded, fitting  # noqa: PLC0415
+    from workbench.condensation.judging.teaching import Lesson, Recipe, SoftLabels, teach  # noqa: PLC0415
+    from workbench.condensation.judging.usable import decoded, fitting  # noqa: PLC0415
     from workbench.models import build  # noqa: PLC0415
 
     data = _dataset(explorer)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.distilled.crops import crops_content
 from widgets.distilled.pairs import real_pairs
 from workbench.data import Dataset, Split

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from workbench.records import DistilledSet
 
 MOST_BYTES = 16 * 2**20

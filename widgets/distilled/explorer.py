@@ -8,15 +8,15 @@ import traitlets
 from matplotlib.figure import Figure
 from torch import nn
 
-from widgets.checks import require_known, require_records
+from widgets.core.checks import require_known, require_records
+from widgets.core.explorer import Explorer, name_in_notebook
+from widgets.core.jobs import Job
 from widgets.distilled import actions as computing
 from widgets.distilled import picture, view
 from widgets.distilled.content import content_of
 from widgets.distilled.findings import SCORES, Findings, scores_of
 from widgets.distilled.lens import LENS_SETTINGS, LENS_STATE, LensTraits
 from widgets.distilled.view import MOMENT, NEAREST, NOTHING, START
-from widgets.explorer import Explorer, name_in_notebook
-from widgets.jobs import Job
 from workbench.data import Dataset, Split
 from workbench.records import DistilledEvaluation, DistilledLooks, DistilledSet, TemperatureScaling, TrainingRecord
 

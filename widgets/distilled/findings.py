@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.distilled.looks import Attributed, attributions_content, check_looks
 from widgets.distilled.scaling import check_scaling, scaling_content
 from widgets.distilled.teaching import evaluation_content, without_content

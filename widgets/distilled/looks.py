@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from workbench.records import Attribution, DistilledLooks, DistilledSet
 
 METHODS = {

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from workbench.data import Dataset, Split
 from workbench.records import DistilledSet
 

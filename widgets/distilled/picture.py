@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from widgets.colours import QUIET, STUDENT, TEACHER
+from widgets.core.colours import QUIET, STUDENT, TEACHER
 from widgets.distilled import view
 from widgets.distilled.content import moments_of
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.distilled.teaching import bins_content, estimate
 from workbench.records import DistilledSet, TemperatureScaling
 

@@ -7,7 +7,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from workbench.records import Calibration, DistilledEvaluation
 from workbench.records.evaluation import t_interval
 

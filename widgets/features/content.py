@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from workbench.records import LayerViews, SimilarityMap
 
 MEASURES = {

@@ -8,11 +8,11 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure
 
-from widgets.checks import require_known, require_records
-from widgets.explorer import Explorer, name_in_notebook
+from widgets.core.checks import require_known, require_records
+from widgets.core.explorer import Explorer, name_in_notebook
+from widgets.core.jobs import Job
 from widgets.features import picture
 from widgets.features.content import content_of, measure_label, networks_of, title_of
-from widgets.jobs import Job
 from workbench.records import SimilarityMap
 
 

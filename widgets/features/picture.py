@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from widgets.colours import QUIET, STUDENT, TEACHER, class_colour
+from widgets.core.colours import QUIET, STUDENT, TEACHER, class_colour
 
 if TYPE_CHECKING:
     from widgets.features.explorer import FeatureSimilarityExplorer, Seen

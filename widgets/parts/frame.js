@@ -8,7 +8,7 @@ import { createStatus } from "./status.js";
 import { readTheme, watchTheme } from "./theme.js";
 import { createTooltip } from "./tooltip.js";
 
-/** The version that both halves must agree on; widgets/explorer.py has the other copy. */
+/** The version that both halves must agree on; widgets/core/explorer.py has the other copy. */
 export const PROTOCOL = 1;
 
 /** One row of the settings panel, bound to the trait of the same name.

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.gp.filters import harmonic_noise
-from workbench.gp.kernels import wrap
+from workbench.gp.inference.kernels import wrap
+from workbench.gp.making.filters import harmonic_noise
 from workbench.records import PosteriorPath
 
 

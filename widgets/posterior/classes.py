@@ -7,15 +7,15 @@ import torch
 import traitlets
 from matplotlib.figure import Figure
 
-from widgets.arrays import Arrays
-from widgets.checks import require_known
-from widgets.jobs import Job
+from widgets.core.arrays import Arrays
+from widgets.core.checks import require_known
+from widgets.core.jobs import Job
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.labels import LabelLook, Labels, Variant
 from widgets.posterior.maps import draw_classification
 from widgets.posterior.settings import held_values, positive, share
 from widgets.posterior.source import Ask
-from workbench.gp.kernels import NAMES
+from workbench.gp.inference.kernels import NAMES
 
 MOST_STEPS = 20
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.source import DRAW_SEED, Look, Regression
-from workbench.gp.kernels import NAMES
+from workbench.gp.inference.kernels import NAMES
 
 NEGLIGIBLE = 1e-14
 """Share of the largest eigenvalue below which a direction moves no posterior by anything that can be seen."""

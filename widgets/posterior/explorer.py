@@ -8,9 +8,9 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure
 
-from widgets.explorer import Explorer, name_in_notebook
-from widgets.jobs import Job
-from widgets.listening import Listening
+from widgets.core.explorer import Explorer, name_in_notebook
+from widgets.core.jobs import Job
+from widgets.core.listening import Listening
 from widgets.posterior.classes import ClassificationView
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.regression import RegressionView

@@ -10,7 +10,7 @@ import torch
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import Kernel as SklearnKernel
 
-from workbench.gp.kernels import NAMES
+from workbench.gp.inference.kernels import NAMES
 
 FITTED = "as fitted"
 

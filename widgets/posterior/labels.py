@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from widgets.jobs import Job
+from widgets.core.jobs import Job
 from widgets.posterior.kernels import FITTED, named, read, rescaled
 from widgets.posterior.source import MARGIN, Ask, as_fitted, features_of, matrix, opened
 from workbench.analysis import calibration

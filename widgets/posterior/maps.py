@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from widgets.colours import QUIET, class_colour
+from widgets.core.colours import QUIET, class_colour
 from widgets.posterior.picture import FOCUS, plain, step_colour
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from widgets.colours import QUIET
+from widgets.core.colours import QUIET
 
 if TYPE_CHECKING:
     from widgets.posterior.regression import RegressionView

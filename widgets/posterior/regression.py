@@ -9,8 +9,8 @@ import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from widgets.checks import require_known
-from widgets.jobs import Job
+from widgets.core.checks import require_known
+from widgets.core.jobs import Job
 from widgets.posterior.check import largest_difference
 from widgets.posterior.content import regression_content
 from widgets.posterior.kernels import FITTED
@@ -18,7 +18,7 @@ from widgets.posterior.picture import draw_regression
 from widgets.posterior.settings import held_values, positive, share
 from widgets.posterior.source import Ask, Regression, Truth
 from workbench.gp import redistill
-from workbench.gp.kernels import NAMES
+from workbench.gp.inference.kernels import NAMES
 from workbench.records import PosteriorPath
 
 MOST_STEPS = 60

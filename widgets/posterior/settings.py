@@ -6,7 +6,7 @@ from typing import Any
 
 import traitlets
 
-from widgets.checks import require_known
+from widgets.core.checks import require_known
 
 
 def positive(name: str, value: Any) -> float:

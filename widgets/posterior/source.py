@@ -12,7 +12,7 @@ from torch import Tensor
 
 from widgets.posterior.kernels import FITTED, named, read, rescaled
 from workbench.gp import SelfDistilledGPC, SelfDistilledGPR
-from workbench.gp.kernels import wrap
+from workbench.gp.inference.kernels import wrap
 from workbench.records import PosteriorPath
 
 GRID = 201

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import pandas as pd
 from matplotlib.figure import Figure
 
-from widgets.jobs import Job
+from widgets.core.jobs import Job
 from widgets.posterior.source import Ask, Feature
 from workbench.records import PosteriorPath
 

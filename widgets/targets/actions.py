@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from widgets.jobs import Job
+from widgets.core.jobs import Job
 from widgets.targets.launching import MOST_LAUNCHES
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.targets.ground import ground_of
 from widgets.targets.noise import levels, scales, shrink
 from widgets.targets.plane import Plane

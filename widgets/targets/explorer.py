@@ -7,9 +7,9 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure
 
-from widgets.checks import require_known, require_records
-from widgets.explorer import Explorer, name_in_notebook
-from widgets.jobs import Job
+from widgets.core.checks import require_known, require_records
+from widgets.core.explorer import Explorer, name_in_notebook
+from widgets.core.jobs import Job
 from widgets.targets import hand_over_view, measures, picture, view
 from widgets.targets.actions import ACTIONS
 from widgets.targets.content import content_of, is_images

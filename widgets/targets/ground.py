@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.targets.noise import scales, shrink
 from widgets.targets.plane import Plane, Span
 from workbench.diffusion import Denoiser, GaussianMixture, Guided, Rescheduled
-from workbench.diffusion.schedules import Schedule, schedule
+from workbench.diffusion.sampling.schedules import Schedule, schedule
 from workbench.records import TargetTrajectories
 
 CELLS = 96

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from widgets.colours import OTHERS, QUIET, STUDENT, TEACHER
+from widgets.core.colours import OTHERS, QUIET, STUDENT, TEACHER
 from widgets.targets.content import is_images, pictures
 from widgets.targets.handing import MOST_PICTURES, MOST_POINTS, Way, calls, whole
 from widgets.targets.picture import SHADE

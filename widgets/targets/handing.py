@@ -6,12 +6,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.targets.content import is_images, pictures
 from widgets.targets.plane import Plane
 from widgets.targets.resampling import Choice, device_of, plain, rule_of, sampled, times_of
 from workbench.diffusion import Denoiser, GaussianMixture, Rescheduled
-from workbench.diffusion.metrics import Measure, diversity, precision_recall
+from workbench.diffusion.judging.metrics import Measure, diversity, precision_recall
 from workbench.records import HandOver, TargetTrajectories
 
 Way = Literal["switches", "positions"]
@@ -54,7 +54,7 @@ def swept(
     ValueError
         The student's sampler is known by name only, or the schedules differ.
     """
-    from workbench.diffusion.hand_over import hand_over  # noqa: PLC0415 - the trainer it brings takes a while to load
+    from workbench.diffusion.methods.dt_hand_over import hand_over  # noqa: PLC0415 - the trainer it brings takes a while to load
 
     base, student = runs
     run, choice = runs[student], choices[student]
@@ -97,7 +97,7 @@ def _measures(
     Elsewhere samples are compared with those that the base makes alone, in its own steps and from other noise:
     diversity by itself does not tell variety from being off the mark.
     """
-    from workbench.diffusion.hand_over import COUNTED  # noqa: PLC0415 - as above
+    from workbench.diffusion.methods.dt_hand_over import COUNTED  # noqa: PLC0415 - as above
 
     bottom: Any = plain(model)
     while isinstance(bottom, Rescheduled):

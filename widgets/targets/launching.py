@@ -7,8 +7,8 @@ import torch
 import traitlets
 from torch import Tensor
 
-from widgets.arrays import Arrays
-from widgets.checks import require_known
+from widgets.core.arrays import Arrays
+from widgets.core.checks import require_known
 from widgets.targets.content import is_images, pictures, with_samples
 from widgets.targets.noise import shrink
 from widgets.targets.plane import Plane

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from widgets.arrays import Arrays
+from widgets.core.arrays import Arrays
 from widgets.targets.ground import on_schedule
 from workbench.diffusion import Denoiser, Guided, curvature, step_errors
-from workbench.diffusion.schedules import schedule
+from workbench.diffusion.sampling.schedules import schedule
 from workbench.records import TargetTrajectories
 
 MEASURES = ("commitment", "spread", "distance", "curvature", "error", "drift")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from workbench.diffusion.schedules import schedule
+from workbench.diffusion.sampling.schedules import schedule
 from workbench.records import TargetTrajectories
 
 CLEAN = 99.0

@@ -4,8 +4,8 @@ from typing import Any
 
 import traitlets
 
-from widgets.checks import require_known
-from widgets.listening import Listening
+from widgets.core.checks import require_known
+from widgets.core.listening import Listening
 from widgets.targets.resampler import Resampler
 from workbench.diffusion import Denoiser
 from workbench.records import Adapter, HandOver, TargetTrajectories

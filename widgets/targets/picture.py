@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from widgets.colours import OTHERS, QUIET, STUDENT, TEACHER, class_colour
+from widgets.core.colours import OTHERS, QUIET, STUDENT, TEACHER, class_colour
 from widgets.targets import view
 from widgets.targets.content import pictures, with_samples
 from widgets.targets.noise import levels, shrink

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from widgets.checks import require_known
-from widgets.explorer import name_in_notebook
-from widgets.jobs import Job
+from widgets.core.checks import require_known
+from widgets.core.explorer import name_in_notebook
+from widgets.core.jobs import Job
 from widgets.targets.handing import handed_content, swept
 from widgets.targets.launching import checked_launches, flown, launches_content
 from widgets.targets.noise import levels

@@ -10,7 +10,7 @@ import torch
 import traitlets
 from torch import Tensor, nn
 
-from widgets.checks import require_known
+from widgets.core.checks import require_known
 from workbench.diffusion import (
     DDIM,
     Denoiser,
@@ -21,11 +21,11 @@ from workbench.diffusion import (
     NetworkDenoiser,
     Renoise,
     Rescheduled,
-    lora,
     target_trajectories,
 )
-from workbench.diffusion.sampling import RULES, Rule
-from workbench.diffusion.schedules import schedule
+from workbench.diffusion.sampling.sampling import RULES, Rule
+from workbench.diffusion.sampling.schedules import schedule
+from workbench.models import lora
 from workbench.records import Adapter, TargetTrajectories
 
 MOST_STEPS = 200

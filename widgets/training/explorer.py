@@ -8,9 +8,9 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure
 
-from widgets.arrays import Arrays
-from widgets.checks import require_records
-from widgets.explorer import Explorer, name_in_notebook
+from widgets.core.arrays import Arrays
+from widgets.core.checks import require_records
+from widgets.core.explorer import Explorer, name_in_notebook
 from widgets.training import picture
 from workbench.records import TrainingRecord
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from widgets.colours import OTHERS, QUIET, STUDENT, TEACHER
+from widgets.core.colours import OTHERS, QUIET, STUDENT, TEACHER
 
 if TYPE_CHECKING:
     from widgets.training import TrainingExplorer

@@ -4,15 +4,6 @@
 is a `records.PosteriorPath`, which `redistill` moves to other steps, noises and mixing weights without a Gram matrix.
 """
 
-from workbench.gp.bernoulli import ContinuousBernoulliLikelihood, LogisticLikelihood
-from workbench.gp.classification import SelfDistilledGPC
-from workbench.gp.paths import redistill
-from workbench.gp.regression import SelfDistilledGPR
+import lazy_loader as _lazy
 
-__all__ = [
-    "ContinuousBernoulliLikelihood",
-    "LogisticLikelihood",
-    "SelfDistilledGPC",
-    "SelfDistilledGPR",
-    "redistill",
-]
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

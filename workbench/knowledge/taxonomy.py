@@ -11,24 +11,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workbench.knowledge.adversarial import Adversarial
-from workbench.knowledge.attention_transfer import AttentionTransfer
-from workbench.knowledge.born_again import CWTM, DKPP, BornAgain
-from workbench.knowledge.crd import CRD
-from workbench.knowledge.dist import DIST
-from workbench.knowledge.fsp import FSP
-from workbench.knowledge.hint import Hint
-from workbench.knowledge.kl import KL
-from workbench.knowledge.lifelong import OldClasses
-from workbench.knowledge.logit_regression import LogitRegression
-from workbench.knowledge.mutual import Mutual
-from workbench.knowledge.nst import NST
-from workbench.knowledge.own_teacher import OwnTeacher
-from workbench.knowledge.pld import PLD
-from workbench.knowledge.rkd import RKDAngle, RKDDistance
-from workbench.knowledge.signal import Signal
-from workbench.knowledge.similarity_preserving import SimilarityPreserving
+from workbench.knowledge.methods.born_again import CWTM, DKPP, BornAgain
+from workbench.knowledge.methods.lifelong import OldClasses
+from workbench.knowledge.methods.mutual import Mutual
+from workbench.knowledge.methods.own_teacher import OwnTeacher
+from workbench.knowledge.methods.pld import PLD
 from workbench.models import Outputs
+from workbench.signals.adversarial import Adversarial
+from workbench.signals.attention_transfer import AttentionTransfer
+from workbench.signals.crd import CRD
+from workbench.signals.dist import DIST
+from workbench.signals.fsp import FSP
+from workbench.signals.hint import Hint
+from workbench.signals.kl import KL
+from workbench.signals.logit_regression import LogitRegression
+from workbench.signals.nst import NST
+from workbench.signals.rkd import RKDAngle, RKDDistance
+from workbench.signals.signal import Signal
+from workbench.signals.similarity_preserving import SimilarityPreserving
 
 Knowledge = Literal["response", "feature", "relation"]
 Scheme = Literal["offline", "online", "self"]

@@ -26,7 +26,7 @@ class DiffusionModel(Record):
     state
         Its weights, a ``state_dict``: of the moving average where one was kept.
     kind
-        What the network says of a state: see `workbench.diffusion.predictions.read`; or ``"signal"`` and
+        What the network says of a state: see `workbench.diffusion.sampling.predictions.read`; or ``"signal"`` and
         ``"signal velocity"``, for a network that takes the initial noise and a time (BOOT).
     schedule
         Name and parameters of the noise schedule.
@@ -37,7 +37,7 @@ class DiffusionModel(Record):
     times
         The times it is used with, falling, float64, shape (steps + 1,); None: any, as with a teacher.
     sampler
-        The rule it is used with, a name of `workbench.diffusion.sampling.RULES`.
+        The rule it is used with, a name of `workbench.diffusion.sampling.sampling.RULES`.
     sampling
         Parameters of that rule, such as ``{"gamma": 0.3}``; empty: its own.
     mean, std

@@ -4,11 +4,10 @@
 """
 
 import importlib
-import pkgutil
-import re
 from types import ModuleType
 from typing import Any
 
+from workbench import papers
 from workbench.records import StudyResult
 
 __all__ = ["discover", "run", "study"]
@@ -20,14 +19,9 @@ def discover() -> dict[int, str]:
     Examples
     --------
     >>> discover()[92]
-    'workbench.studies.p092_pld'
+    'workbench.studies.knowledge.p092_pld'
     """
-    found = {}
-    for module in pkgutil.iter_modules(__path__):
-        match = re.fullmatch(r"p(\d{3})_\w+", module.name)
-        if match:
-            found[int(match[1])] = f"{__name__}.{module.name}"
-    return dict(sorted(found.items()))
+    return {paper.number: paper.study for paper in papers.load() if paper.study}
 
 
 def study(paper: int) -> ModuleType:

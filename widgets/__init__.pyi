@@ -1,0 +1,10 @@
+from .core.dispatch import explore as explore
+from .core.explorer import Explorer as Explorer
+from .core.explorer import versions as versions
+from .core.jobs import Job as Job
+from .distilled import DistilledImagesExplorer as DistilledImagesExplorer
+from .features import FeatureSimilarityExplorer as FeatureSimilarityExplorer
+from .posterior import PosteriorExplorer as PosteriorExplorer
+from .question import Question as Question
+from .targets import TargetTrajectoryExplorer as TargetTrajectoryExplorer
+from .training import TrainingExplorer as TrainingExplorer

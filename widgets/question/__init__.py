@@ -1,0 +1,5 @@
+"""A question with feedback for each answer."""
+
+from widgets.question.question import Question
+
+__all__ = ["Question"]

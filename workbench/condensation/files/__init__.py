@@ -1,0 +1,1 @@
+"""Distilled images as files: written for other programs, and others' read."""

@@ -1,0 +1,1 @@
+"""What distilled images teach, hold and look like."""

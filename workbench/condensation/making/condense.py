@@ -1,0 +1,140 @@
+"""`condense`: a data set distilled into a few images per class by any method, with progress, stopping and resuming."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from workbench.condensation.making.journal import Journal
+from workbench.condensation.making.making import CondensationError, Making
+from workbench.condensation.making.method import Choosing, Matching
+from workbench.condensation.making.run import Run
+from workbench.data import Dataset, Split
+from workbench.records import DistilledSet, Provenance
+from workbench.training import distributed
+from workbench.training.grouping import keep_memory
+from workbench.training.iterating import iterate
+from workbench.training.learner import copied
+from workbench.training.settings import plain_settings
+
+__all__ = ["CondensationError", "condense"]
+
+
+def condense(
+    data: Dataset | Split,
+    method: Matching | Choosing,
+    *,
+    iterations: int | None = None,
+    snapshots: int | Sequence[int] = 50,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    resume: DistilledSet | None = None,
+    progress: bool = True,
+    name: str = "",
+    watch: Callable[[int, float], None] | None = None,
+) -> DistilledSet:
+    """Distil a data set into a few images per class.
+
+    Parameters
+    ----------
+    data
+        What to distil; of a `Dataset` its training split. Images with classes.
+    method
+        How, such as ``DistributionMatching(ipc=10)``.
+    iterations
+        Steps; by default the method's own number.
+    snapshots
+        How many states of the images to keep, evenly spaced from before the first step to after the last; or at which
+        iterations; 0: none.
+    seed
+        Of everything drawn at random: the same seed on the same device gives the same images.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    resume
+        An earlier result of the same method and seed to continue from, up to `iterations` in all.
+    progress
+        Show a progress bar.
+    name
+        What the set is called in legends; by default the method's name.
+    watch
+        Called after each iteration with its number (from 1) and its loss.
+
+    Returns
+    -------
+    DistilledSet
+        Interrupting (the notebook's stop button, Ctrl-C) ends the run early and keeps what it has.
+
+    Raises
+    ------
+    CondensationError
+        The data has no images or a class has none; `ipc` is larger than a class where images are taken from it; the
+        loss or a gradient became NaN or infinite (``error.record`` holds the last finite images).
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> data = wb.data.load("digits")
+    >>> method = wb.condensation.DistributionMatching(ipc=1, real_batch=16)
+    >>> tiny = wb.condensation.condense(data, method, iterations=2, progress=False)
+    >>> tiny.images.shape, tiny.iterations
+    (torch.Size([10, 1, 8, 8]), 2)
+    """
+    started = time.perf_counter()
+    place = distributed.pick(device)
+    split = _checked(data.train if isinstance(data, Dataset) else data, method.ipc).to(place)
+    run = Run(split, seed=seed, device=place, progress=progress)
+    title = name or getattr(method, "name", type(method).__name__)
+    fields: dict[str, Any] = {
+        "name": title,
+        "method": getattr(method, "short", type(method).__name__),
+        "classes": split.classes,
+        "mean": split.mean.cpu(),
+        "std": split.std.cpu(),
+        "settings": plain_settings(method) | {"seed": seed, "data": getattr(data, "name", "")},
+    }
+    if isinstance(method, Choosing):
+        chosen = copied(method.choose(run), "cpu")
+        made = Provenance.capture(seed=seed, device=place, started=started)
+        return DistilledSet(**(fields | chosen | {"provenance": made}))
+    last = method.iterations if iterations is None else iterations
+    if last < 0:
+        raise ValueError(f"iterations is {last}; it must be at least 0")
+    keep_memory()
+    making = Making(method, run, fields, Journal(snapshots, last), started)
+    if resume is not None:
+        making.resume(resume)
+        if making.done > last:
+            raise CondensationError(f"resume has {making.done} iterations already, more than iterations={last}")
+    else:
+        making.journal.picture(0, making.synthetic)
+
+    def broken_at(what: str) -> CondensationError:
+        advice = "The images before it are kept in error.record; a lower learning rate usually helps"
+        return CondensationError(f"{what}. {advice}", making.record(interrupted=True, broken=True))
+
+    broken = iterate(making, last, title, broken=broken_at, progress=progress, watch=watch)
+    record = making.record(interrupted=making.done < last, broken=broken)
+    if making.done < last:
+        how = "it can not be continued" if broken else "resume= continues from there"
+        print(f"{title}: stopped after iteration {making.done:,} of {last:,}; {how}")
+    return record
+
+
+def _checked(split: Split, ipc: int) -> Split:
+    if not split.classes or len(split.shape) != 3:
+        raise CondensationError(
+            f"data has inputs of shape {split.shape} and {len(split.classes)} classes; images with classes are needed"
+        )
+    if ipc < 1:
+        raise CondensationError(f"ipc is {ipc}; at least one image per class is needed")
+    counts = split.counts
+    if bool((counts == 0).any()):
+        empty = split.classes[int((counts == 0).nonzero()[0])]
+        raise CondensationError(f"class {empty!r} has no training images: leave it out of the data, or add some")
+    if ipc > int(counts.min()):
+        smallest = int(counts.argmin())
+        raise CondensationError(
+            f"ipc is {ipc}, but class {split.classes[smallest]!r} has only {int(counts[smallest])} training images"
+        )
+    return split

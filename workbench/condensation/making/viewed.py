@@ -1,0 +1,60 @@
+"""A matching method whose synthetic images are seen through one more view; everything else is the method's own."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.condensation.making.method import Finishing, Matching
+from workbench.condensation.making.run import Run
+from workbench.condensation.making.synthetic import Synthetic, View
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """Base of the methods that change what a host sees of its own images: wherever the host asks for examples, in its
+    outer objective and in every inner step, the view comes last, before any augmentation.
+
+    Attributes
+    ----------
+    host
+        The method whose objective, networks, real batches, optimizers and hyperparameters are kept.
+    """
+
+    host: Matching
+
+    @property
+    def view(self) -> View:
+        raise NotImplementedError
+
+    @property
+    def short(self) -> str:
+        return f"{type(self).__name__}-{getattr(self.host, 'short', type(self.host).__name__)}"
+
+    @property
+    def name(self) -> str:
+        return f"{type(self).__name__}({getattr(self.host, 'name', type(self.host).__name__)})"
+
+    @property
+    def ipc(self) -> int:
+        return self.host.ipc
+
+    @property
+    def iterations(self) -> int:
+        return self.host.iterations
+
+    def start(self, run: Run) -> Synthetic:
+        synthetic = self.host.start(run)
+        synthetic.views = (*synthetic.views, self.view)
+        return synthetic
+
+    def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
+        return self.host.optimizers(synthetic)
+
+    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+        return self.host.losses(run, synthetic)
+
+    def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
+        return self.host.finish(run, synthetic) if isinstance(self.host, Finishing) else {}

@@ -1,0 +1,1 @@
+"""A file per method of distilling data sets, under its usual short name."""

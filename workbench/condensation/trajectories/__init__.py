@@ -1,0 +1,1 @@
+"""Expert trajectories: made, kept, followed, and drawn."""

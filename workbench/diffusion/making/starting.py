@@ -1,0 +1,77 @@
+"""What a student starts from: a network with weights that stand, or a fresh one, as a denoiser like its teacher."""
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from workbench import models
+from workbench.diffusion.making.signal import SignalDenoiser
+from workbench.diffusion.sampling import schedules
+from workbench.diffusion.sampling.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
+from workbench.records import DiffusionModel
+
+Network = str | nn.Module | DiffusionModel | None
+
+
+def denoiser(record: DiffusionModel) -> NetworkDenoiser:
+    """The model in a record, in eval mode and without gradients: a `Denoiser` to sample from.
+
+    Examples
+    --------
+    >>> import torch, workbench as wb
+    >>> student = wb.diffusion.distill(wb.diffusion.ring(), wb.diffusion.Regression(), steps=1, progress=False)
+    >>> denoiser(student)(torch.zeros(5, 2), torch.tensor(0.5)).x0.shape
+    torch.Size([5, 2])
+    """
+    schedule = schedules.schedule(record.schedule)
+    kind = SignalDenoiser if record.kind.startswith("signal") else NetworkDenoiser
+    made = kind(record.build(), schedule, record.shape, record.kind, len(record.classes))
+    return made.eval().requires_grad_(False)
+
+
+def standing(network: Network, teacher: Denoiser) -> NetworkDenoiser | None:
+    """A network whose weights stand: one chosen with its weights, or by default the teacher's own; else None.
+
+    Raises
+    ------
+    ValueError
+        It does not fit the teacher.
+    """
+    if isinstance(network, DiffusionModel):
+        return _fitting(denoiser(network), teacher)
+    if isinstance(network, NetworkDenoiser):
+        return _fitting(network, teacher)
+    bottom: Any = teacher
+    while isinstance(bottom, Guided | Rescheduled):
+        bottom = bottom.model
+    own = network is None and isinstance(bottom, NetworkDenoiser) and bottom.schedule == teacher.schedule
+    return bottom if own else None
+
+
+def fresh(like: Denoiser, network: str | nn.Module | None = None, *, kind: str = "velocity", seed: int = 0) -> Any:
+    """A network by name with fresh weights, or a module with those it has, as a `NetworkDenoiser` like another model.
+
+    By default points get ``"denoiser-mlp"`` and images ``"unet"``.
+    """
+    classes = int(getattr(like, "classes", 0))
+    if network is None:
+        network = "unet" if len(like.shape) == 3 else "denoiser-mlp"
+    built = models.build(network, (like.shape, classes), seed=seed) if isinstance(network, str) else network
+    if isinstance(network, nn.Module):
+        built = copy.deepcopy(network)
+        if (spec := getattr(network, "spec", None)) is not None:
+            built.spec = spec
+    return NetworkDenoiser(built, like.schedule, like.shape, kind, classes)
+
+
+def _fitting(start: NetworkDenoiser, teacher: Denoiser) -> NetworkDenoiser:
+    if tuple(start.shape) != tuple(teacher.shape) or start.schedule != teacher.schedule:
+        raise ValueError(
+            f"network is of examples {tuple(start.shape)} on {start.schedule}; the teacher is of "
+            f"{tuple(teacher.shape)} on {teacher.schedule}: start from one like it, or wrap the teacher in Rescheduled"
+        )
+    classes = int(getattr(teacher, "classes", 0))
+    if start.classes != classes:
+        raise ValueError(f"network knows {start.classes} classes, the teacher {classes}")
+    return start

@@ -1,0 +1,1 @@
+"""A file per method of distilling samplers, under its usual short name."""

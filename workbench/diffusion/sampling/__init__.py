@@ -1,0 +1,1 @@
+"""Schedules, predictions, denoisers, and the samplers that ask them."""

@@ -1,0 +1,195 @@
+"""The rules of samplers: how the state at one time becomes that at the next.
+
+A rule is a small frozen dataclass: called with a `Step`, it returns the state at the next time. Each asks the model
+once per step, except `Heun`, which asks twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from workbench.diffusion.sampling.predictions import Prediction, jump, write
+from workbench.diffusion.sampling.schedules import Schedule, along
+
+
+class SamplingError(ValueError):
+    """A sampling run that cannot be made or went wrong; the message says where."""
+
+
+@dataclass
+class Step:
+    """What a rule sees of one step from time t to time s.
+
+    Attributes
+    ----------
+    number
+        From 0.
+    t, s
+        The two times, scalars, float64.
+    x
+        The state at t, shape (n, ...).
+    now
+        The model's prediction at (x, t).
+    past
+        Prediction and time of the step before; None at the first.
+    ask
+        The model, for rules that ask again: a function of (x, t).
+    schedule
+        The model's.
+    draw
+        Fresh standard normal noise, shape of x; a rule draws once per step at most.
+    memory
+        What the rule wants to find again at the next step of the same run; empty at the first.
+    """
+
+    number: int
+    t: Tensor
+    s: Tensor
+    x: Tensor
+    now: Prediction
+    past: tuple[Prediction, Tensor] | None
+    ask: Callable[[Tensor, Tensor], Prediction]
+    schedule: Schedule
+    draw: Callable[[], Tensor]
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def jump(self, prediction: Prediction | None = None, to: Tensor | None = None) -> Tensor:
+        """α_s x̂₀ + σ_s ε̂: exact while the prediction stays what it is; DDIM."""
+        return jump(prediction or self.now, self.s if to is None else to, self.schedule)
+
+
+class Rule(Protocol):
+    """How one step is made."""
+
+    @property
+    def calls(self) -> int:
+        """Model evaluations per step."""
+
+    def __call__(self, step: Step) -> Tensor:
+        """The state at time s, shape of the state."""
+
+
+@dataclass(frozen=True)
+class DDIM:
+    """x_s = α_s x̂₀ + σ_s ε̂ (Song et al. 2021); first order. `churn` η > 0 redraws part of the noise: 1 is ancestral."""
+
+    churn: float = 0.0
+    calls: int = field(default=1, init=False, repr=False)
+
+    def __call__(self, step: Step) -> Tensor:
+        if self.churn == 0:
+            return step.jump()
+        a, b = (step.schedule.alpha(time) for time in (step.t, step.s))
+        p, q = (step.schedule.sigma(time) for time in (step.t, step.s))
+        fresh = self.churn * q * (1 - (a * q / (b * p)).square()).clamp_min(0).sqrt()
+        kept = (q.square() - fresh.square()).clamp_min(0).sqrt()
+        x0, noise = step.now
+        return along(b, x0) * x0 + along(kept, x0) * noise + along(fresh, x0) * step.draw()
+
+
+@dataclass(frozen=True)
+class Euler:
+    """x_s = x_t + (s − t) u: one step along the velocity dx/dt; first order. On rectified flow the same as `DDIM`."""
+
+    calls: int = field(default=1, init=False, repr=False)
+
+    def __call__(self, step: Step) -> Tensor:
+        velocity = write(step.now, "velocity", step.t, step.schedule)
+        return step.x + along(step.s - step.t, step.x) * velocity
+
+
+@dataclass(frozen=True)
+class Heun:
+    """Euler, then once more with the mean of both velocities (Karras et al. 2022, Algorithm 1); second order.
+
+    The last step, to time 0, is an Euler step where the velocity there is not defined.
+    """
+
+    calls: int = field(default=2, init=False, repr=False)
+
+    def __call__(self, step: Step) -> Tensor:
+        first = write(step.now, "velocity", step.t, step.schedule)
+        width = along(step.s - step.t, step.x)
+        ahead = step.x + width * first
+        if float(step.s) == 0:
+            return ahead
+        second = write(step.ask(ahead, step.s), "velocity", step.s, step.schedule)
+        return step.x + width * (first + second) / 2
+
+
+@dataclass(frozen=True)
+class DPMSolver:
+    """DPM-Solver++(2M) (Lu et al. 2022): multistep in λ on x̂₀; second order, one call per step.
+
+    The first step, and the last to σ = 0 where λ is infinite, are of first order.
+    """
+
+    calls: int = field(default=1, init=False, repr=False)
+
+    def __call__(self, step: Step) -> Tensor:
+        if step.past is None or float(step.schedule.sigma(step.s)) == 0:
+            return step.jump()
+        before, earlier = step.past
+        log_snr = step.schedule.log_snr
+        h, h_before = log_snr(step.s) - log_snr(step.t), log_snr(step.t) - log_snr(earlier)
+        r = along(h_before / h, step.x)
+        x0 = (1 + 1 / (2 * r)) * step.now.x0 - before.x0 / (2 * r)
+        ratio = step.schedule.sigma(step.s) / step.schedule.sigma(step.t)
+        return along(ratio, step.x) * step.x - along(step.schedule.alpha(step.s) * torch.expm1(-h), step.x) * x0
+
+
+@dataclass(frozen=True)
+class Renoise:
+    """Consistency sampling: believe x̂₀, add fresh noise (Song et al. 2023). `gamma` < 1 jumps part of the way by DDIM.
+
+    γ-sampling of TCD and TDD: DDIM to s′ = (1 − γ) s, then diffuse from s′ to s. γ = 0 is DDIM, γ = 1 all new noise.
+    """
+
+    gamma: float = 1.0
+    calls: int = field(default=1, init=False, repr=False)
+
+    def __call__(self, step: Step) -> Tensor:
+        between = (1 - self.gamma) * step.s
+        reached = step.jump(to=between)
+        if float(step.s) == 0 or self.gamma == 0:
+            return reached
+        scale, spread = step.schedule.transition(between, step.s)
+        return along(scale, reached) * reached + along(spread, reached) * step.draw()
+
+
+RULES: dict[str, Rule] = {
+    "ddim": DDIM(),
+    "euler": Euler(),
+    "heun": Heun(),
+    "dpm-solver++": DPMSolver(),
+    "ancestral": DDIM(churn=1.0),
+    "consistency": Renoise(),
+}
+
+
+def called(chosen: Rule) -> str:
+    """A rule's name; of one without, how it is written.
+
+    >>> called(Renoise()), called(Renoise(gamma=0.3))
+    ('consistency', 'Renoise(gamma=0.3)')
+    """
+    return next((name for name, known in RULES.items() if known == chosen), repr(chosen))
+
+
+def rule(sampler: "str | Rule") -> Rule:
+    """A rule by name, or as it is."""
+    if callable(sampler):
+        if not hasattr(sampler, "calls"):
+            raise SamplingError(
+                f"sampler is {sampler!r}, without `calls`: a rule says how often it asks the model per step; give it "
+                "the attribute"
+            )
+        return sampler
+    if sampler not in RULES:
+        raise SamplingError(
+            f"sampler is {sampler!r}; it can be {', '.join(RULES)}, or a function of a Step with `calls`"
+        )
+    return RULES[sampler]

@@ -1,0 +1,1 @@
+"""Models that know: exact ones, trained ones, and pipelines of others."""

@@ -1,0 +1,1 @@
+"""What a model believes the final image to be, kept at every step."""

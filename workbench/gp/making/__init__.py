@@ -1,0 +1,1 @@
+"""The chain of distillation steps on any engine, its filters and its paths."""

@@ -1,0 +1,1 @@
+"""How a student is trained on what a teacher says."""

@@ -1,0 +1,37 @@
+"""Names of this family whose code stands below all families: what a student is told, and mixing of examples."""
+
+from workbench.signals.adversarial import Adversarial
+from workbench.signals.attention_transfer import AttentionTransfer
+from workbench.signals.crd import CRD
+from workbench.signals.cross_entropy import CrossEntropy
+from workbench.signals.dist import DIST
+from workbench.signals.fsp import FSP
+from workbench.signals.hint import Hint
+from workbench.signals.kl import KL
+from workbench.signals.logit_regression import LogitRegression
+from workbench.signals.nst import NST
+from workbench.signals.rkd import RKDAngle, RKDDistance
+from workbench.signals.signal import Signal
+from workbench.signals.similarity_preserving import SimilarityPreserving
+from workbench.training.mixing import CutMix, Identity, Mixup, OneOf
+
+__all__ = [
+    "CRD",
+    "DIST",
+    "FSP",
+    "KL",
+    "NST",
+    "Adversarial",
+    "AttentionTransfer",
+    "CrossEntropy",
+    "CutMix",
+    "Hint",
+    "Identity",
+    "LogitRegression",
+    "Mixup",
+    "OneOf",
+    "RKDAngle",
+    "RKDDistance",
+    "Signal",
+    "SimilarityPreserving",
+]

@@ -1,0 +1,14 @@
+from .adversarial import Adversarial as Adversarial
+from .attention_transfer import AttentionTransfer as AttentionTransfer
+from .crd import CRD as CRD
+from .cross_entropy import CrossEntropy as CrossEntropy
+from .dist import DIST as DIST
+from .fsp import FSP as FSP
+from .hint import Hint as Hint
+from .kl import KL as KL
+from .logit_regression import LogitRegression as LogitRegression
+from .nst import NST as NST
+from .rkd import RKDAngle as RKDAngle
+from .rkd import RKDDistance as RKDDistance
+from .signal import Signal as Signal
+from .similarity_preserving import SimilarityPreserving as SimilarityPreserving

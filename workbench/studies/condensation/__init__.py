@@ -1,0 +1,1 @@
+"""Studies of distilling data sets, one per paper."""

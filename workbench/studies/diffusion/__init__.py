@@ -1,0 +1,1 @@
+"""Studies of distilling samplers, one per paper."""

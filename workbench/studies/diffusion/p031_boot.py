@@ -1,0 +1,154 @@
+"""How near does a student come to where its teacher's path ends that never saw data, only noise and its own answers?
+
+Paper 031, Gu et al., BOOT: one evaluation beside few steps of the teacher's DDIM, without the boundary term, and beside
+students of the same network that need data or the teacher's whole sampler.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.diffusion import BOOT, Consistency, Direct, SignalDenoiser, denoiser, sample
+from workbench.diffusion.making.making import Distilling
+from workbench.diffusion.making.signal import EARLIEST
+from workbench.records import Claim, DiffusionModel, Record, StudyResult
+from workbench.studies.kit import few_step
+from workbench.studies.kit.claims import asserted, estimate, reported
+from workbench.studies.kit.diffusing import Teacher, setting
+
+STEPS = (1, 2, 4, 8, 50)
+"""Of the teacher's DDIM."""
+
+TIMES = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, EARLIEST)
+"""Where the predicted path is held against the teacher's."""
+
+
+def run(
+    data: Any = None,
+    *,
+    root: Any = None,
+    seeds: int | Sequence[int] | None = None,
+    budget: str = "small",
+    device: str = "auto",
+) -> StudyResult:
+    """Each seed has one start, and a student of each method from there.
+
+    Arguments as for `workbench.studies.diffusion.p071_tdd.run`.
+    """
+    started = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
+    teacher, scale = started.data, few_step.scale(started.data, budget)
+    common: dict[str, Any] = {"steps": scale.steps, "batch": scale.batch}
+    methods: dict[str, Distilling] = {
+        "BOOT": BOOT(**common),
+        "BOOT without boundary": BOOT(boundary=0.0, **common),
+        "direct": Direct(pool=8192 if teacher.data is None else 512, **common),
+        "CD": Consistency(use=1, grid=40, **common),
+    }
+    judge = few_step.Judge(teacher, scale)
+    begun = few_step.starts(teacher, scale, started.seeds, device, kind="x0")
+    made = few_step.students(teacher, methods, begun, device)
+    rows: list[dict[str, Any]] = [
+        {"method": "teacher's DDIM", "seed": -1, "steps": steps}
+        | judge.row(teacher.model, teacher.model.schedule.grid(steps))
+        for steps in STEPS
+    ]
+    for (name, seed), student in made.items():
+        assert student.times is not None
+        rows.append({"method": name, "seed": seed, "steps": 1} | judge.row(student, student.times))
+    paths = [
+        {"method": "BOOT, along its path", "seed": seed} | row
+        for seed in started.seeds
+        for row in along(teacher, made["BOOT", seed], judge)
+    ]
+    records: dict[str, Record] = {name: made[name, started.seeds[0]].replace(checkpoint={}) for name in methods}
+    return started.result(
+        paper=31,
+        title="How near does a student come to its teacher's ends that sees only noise and its own answers?",
+        rows=[*rows, *paths],
+        claims=_claims(rows, paths, started.seeds),
+        records=records,
+        settings={
+            "iterations": scale.steps, "batch": scale.batch, "start": scale.start, **scale.options,
+            "stride": BOOT().stride, "latest": BOOT().latest, "boundary": BOOT().boundary,
+            "sliced W2 of two exact sets": judge.floor,
+        },
+        notes="“paired error” is the root mean square distance to where the teacher's path from the same noise ends. "
+        "“direct” learns the ends of as many paths as it is shown, each 50 calls of the teacher; CD needs data; BOOT "
+        "neither. “signal error” is that of the student's y(ε, t) along the path, against the teacher's.",
+    )  # fmt: skip
+
+
+def along(teacher: Teacher, student: DiffusionModel, judge: few_step.Judge) -> list[dict[str, float]]:
+    """The error of the predicted path at each of `TIMES`, in its signal part."""
+    model = denoiser(student)
+    assert isinstance(model, SignalDenoiser)
+    schedule, noise = teacher.model.schedule, judge.noise[:1000]
+    condition = None if judge.condition is None else judge.condition[:1000]
+    grid = schedule.grid(200).tolist()
+    wanted = torch.tensor([*sorted({*grid[:-1], *TIMES}, reverse=True), 0.0], dtype=torch.float64)
+    seen: dict[float, Any] = {}
+
+    def keep(number: int, t: Tensor, x: Tensor, x0: Tensor, noise: Tensor) -> None:  # noqa: ARG001 - a `Recorder`
+        seen[float(t)] = x
+
+    sample(teacher.model, noise, steps=wanted, condition=condition, record=keep)
+    rows = []
+    for time in TIMES:
+        t = torch.tensor(time)
+        exact = (seen[time] - schedule.sigma(t) * noise) / schedule.alpha(t)
+        gap = (model.signal(noise, t, condition) - exact).square().flatten(1).sum(1).mean().sqrt()
+        rows.append({"time": time, "signal error": float(gap)})
+    return rows
+
+
+def _claims(rows: list[dict[str, Any]], paths: list[dict[str, Any]], seeds: list[int]) -> list[Claim]:
+    at = {(row["method"], row["seed"], row["steps"]): row for row in rows}
+
+    def teacher(steps: int, what: str = "paired error") -> float:
+        return float(at["teacher's DDIM", -1, steps][what])
+
+    def student(seed: int, name: str = "BOOT", what: str = "paired error") -> float:
+        return float(at[name, seed, 1][what])
+
+    def path(seed: int, time: float) -> float:
+        return next(row["signal error"] for row in paths if row["seed"] == seed and row["time"] == time)
+
+    claims = [
+        asserted(
+            "One evaluation ends nearer to the teacher's ends than its own DDIM with 2 steps (ratio of errors)",
+            estimate([teacher(2) / student(seed) for seed in seeds]), ">=", 2.0,
+        ),
+        reported(
+            "… and than with 4", estimate([teacher(4) / student(seed) for seed in seeds]), ">", 1.0,
+            note="Measured on the ring with a wider network: 0.135 against 0.177.",
+        ),
+        reported("… but not than with 8", estimate([teacher(8) / student(seed) for seed in seeds]), "<", 1.0),
+        reported(
+            "Without the boundary term it ends further away (ratio)",
+            estimate([student(seed, "BOOT without boundary") / student(seed) for seed in seeds]), ">", 1.0,
+            note="The student starts as a fit of the teacher, whose first guess it knows: nothing drifts from there.",
+        ),
+        asserted(
+            "Errors gather along the path: the signal is further off at its end than at 0.7 (ratio)",
+            estimate([path(seed, EARLIEST) / path(seed, 0.7) for seed in seeds]), ">", 1.0,
+        ),
+        reported(
+            "Without data it is no worse than consistency distillation with data (ratio of errors)",
+            estimate([student(seed) / student(seed, "CD") for seed in seeds]), "<=", 1.0,
+            note="All are networks of x̂₀ here; of velocities consistency distillation does better (see paper 044).",
+        ),
+        reported(
+            "… and than learning the teacher's ends by heart",
+            estimate([student(seed) / student(seed, "direct") for seed in seeds]), "<=", 1.0,
+        ),
+    ]  # fmt: skip
+    if "quality" in rows[0]:
+        claims.append(
+            reported(
+                "More of its samples lie at a mode than of the teacher's DDIM with 4 steps (difference)",
+                estimate([student(seed, what="quality") - teacher(4, "quality") for seed in seeds]), ">", 0.0,
+            )
+        )  # fmt: skip
+    return claims

@@ -1,0 +1,1 @@
+"""Studies of distilling posteriors, one per paper."""

@@ -1,0 +1,1 @@
+"""What studies are made of: settings, comparisons, estimates, claims."""

@@ -1,0 +1,164 @@
+"""What the studies of few-step students share: what a student starts from, how it is trained, what it is judged by."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from workbench import models
+from workbench.diffusion import (
+    Denoiser,
+    denoiser,
+    distill,
+    mode_coverage,
+    regress,
+    sample,
+    sliced_wasserstein,
+)
+from workbench.diffusion.making.making import Distilling
+from workbench.records import DiffusionModel
+from workbench.studies.kit.diffusing import Teacher
+from workbench.training.grouping import Threads
+
+Part = TypeVar("Part")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a budget buys: the student's network, its training, and how many samples judge it."""
+
+    network: str
+    options: dict[str, Any]
+    start: int
+    steps: int
+    batch: int
+    samples: int
+    heldout: int = 1_000_000
+    """Seed of the noise that judges, apart from all that trains."""
+
+
+def scale(teacher: Teacher, budget: str) -> Scale:
+    """Of points an MLP, of images a U-Net."""
+    small = budget == "small"
+    if teacher.data is None:
+        return Scale(
+            "denoiser-mlp", {"width": 96 if small else 128}, 1000, 1000 if small else 3000, 256 if small else 512, 2000
+        )
+    return Scale("unet", {"width": 16 if small else 32}, 300 if small else 3000, 300 if small else 5000, 64, 200)
+
+
+def networks(teacher: Teacher, scale: Scale, seeds: Sequence[int]) -> dict[int, nn.Module]:
+    """A network with fresh weights for each seed."""
+    classes = int(getattr(teacher.model, "classes", 0))
+    return {
+        seed: models.build(scale.network, (teacher.model.shape, classes), seed=seed, **scale.options) for seed in seeds
+    }
+
+
+def side_by_side(function: Callable[[Part], Made], parts: Sequence[Part]) -> list[Made]:
+    """Every part's result, computed in as many threads as there are cores: small networks do not fill them."""
+    count = max(1, min(len(parts), torch.get_num_threads()))
+    results: dict[int, Made] = {}
+    with Threads(count) as threads:
+
+        def work(first: int) -> None:
+            for at in range(first, len(parts), count):
+                results[at] = function(parts[at])
+
+        threads.map(work, range(count))
+    return [results[at] for at in range(len(parts))]
+
+
+def starts(
+    teacher: Teacher, scale: Scale, seeds: Sequence[int], device: str, kind: str = "velocity"
+) -> dict[int, DiffusionModel]:
+    """The fit to the teacher that the students of each seed start from."""
+    blank = networks(teacher, scale, seeds)
+
+    def fit(seed: int) -> DiffusionModel:
+        return regress(
+            teacher.model, blank[seed], kind=kind, steps=scale.start, batch=scale.batch, seed=seed, device=device,
+            progress=False,
+        )  # fmt: skip
+
+    return dict(zip(seeds, side_by_side(fit, seeds), strict=True))
+
+
+def students(
+    teacher: Teacher,
+    methods: dict[str, Distilling],
+    begun: dict[int, DiffusionModel],
+    device: str,
+) -> dict[tuple[str, int], DiffusionModel]:
+    """One student for each method and seed."""
+    parts = [(name, seed) for seed in begun for name in methods]
+
+    def train(part: tuple[str, int]) -> DiffusionModel:
+        name, seed = part
+        return distill(
+            teacher.model, methods[name], network=begun[seed], seed=seed, device=device, progress=False, name=name,
+            classes=teacher.classes,
+        )  # fmt: skip
+
+    return dict(zip(parts, side_by_side(train, parts), strict=True))
+
+
+@dataclass
+class Judge:
+    """Held-out noises, where the teacher's path from each ends, and samples of the data.
+
+    Attributes
+    ----------
+    noise, ends
+        Shape (n, ...).
+    real
+        Samples of what the teacher models, as many.
+    condition
+        Their classes, which the noises are asked for; None: the teacher has none.
+    """
+
+    teacher: Teacher
+    scale: Scale
+    noise: Tensor = field(init=False)
+    ends: Tensor = field(init=False)
+    real: Tensor = field(init=False)
+    condition: Tensor | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = self.scale.samples
+        self.noise = self.teacher.noise(n, self.scale.heldout)
+        self.real, labels = self.teacher.real(n, torch.Generator().manual_seed(self.scale.heldout + 1))
+        self.condition = labels if getattr(self.teacher.model, "classes", 0) else None
+        self.ends = sample(self.teacher.model, self.noise, sampler="heun", steps=150, condition=self.condition)
+
+    @property
+    def floor(self) -> float:
+        """Sliced Wasserstein distance of two sets of exact samples: no student can be told to be better."""
+        again, _ = self.teacher.real(len(self.real), torch.Generator().manual_seed(self.scale.heldout + 2))
+        return sliced_wasserstein(again, self.real).value
+
+    def samples(self, model: Denoiser | DiffusionModel, times: Tensor, sampler: Any = "ddim") -> Tensor:
+        """What comes out of the held-out noises."""
+        asked = denoiser(model) if isinstance(model, DiffusionModel) else model
+        return sample(asked, self.noise, sampler=sampler, steps=times, condition=self.condition)
+
+    def paired(self, samples: Tensor) -> float:
+        """Root mean square distance to where the teacher's path from the same noise ends."""
+        return float((samples - self.ends).square().flatten(1).sum(1).mean().sqrt())
+
+    def row(self, model: Denoiser | DiffusionModel, times: Tensor, sampler: Any = "ddim") -> dict[str, float]:
+        """What is told of the samples that come out of the held-out noises."""
+        return self.told(self.samples(model, times, sampler))
+
+    def told(self, samples: Tensor) -> dict[str, float]:
+        """`paired error`, `sliced W2` and, of points, `quality` (the share near a mode), `entropy` and `modes`."""
+        told = {"paired error": self.paired(samples), "sliced W2": sliced_wasserstein(samples, self.real).value}
+        if self.teacher.modes is not None:
+            found = mode_coverage(samples, self.teacher.modes, self.condition)
+            told |= {
+                "quality": found.quality.value, "entropy": found.entropy.value, "modes": found.modes.value
+            }  # fmt: skip
+        return told

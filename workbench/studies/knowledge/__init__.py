@@ -1,0 +1,1 @@
+"""Studies of distilling networks into networks, one per paper."""

@@ -1,0 +1,1 @@
+"""Studies that compare what surveys lay side by side, one per paper."""
