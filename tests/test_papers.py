@@ -1,13 +1,14 @@
 """The catalogue is whole, says the same kind of thing of every paper, and knows what is built without being told."""
 
 import importlib
-from importlib import resources
+from pathlib import Path
 
 import pytest
 
-from workbench import papers
+from workbench import papers, studies
 
 ALL = papers.load()
+STUDIES = Path(studies.__file__).parent
 
 
 def test_all_119_papers_are_there_once():
@@ -54,10 +55,9 @@ def test_a_built_paper_names_its_method():
 
 
 def test_a_study_is_found_by_its_file_name():
-    files = {entry.name for entry in (resources.files("workbench") / "studies").iterdir()}
-    assert {paper.study.rpartition(".")[2] + ".py" for paper in ALL if paper.built} == {
-        name for name in files if name[0] == "p" and name[1:4].isdigit()
-    }
+    files = {(file.parent.name, file.stem) for file in STUDIES.glob("*/p[0-9][0-9][0-9]_*.py")}
+    assert {tuple(paper.study.split(".")[-2:]) for paper in ALL if paper.built} == files
+    assert all(paper.study.split(".")[-2] == paper.family for paper in ALL if paper.built)
 
 
 def test_find_combines_conditions():

@@ -99,7 +99,7 @@ def widget_halves() -> dict[str, str]:
         return {"python": "missing", "javascript": "missing"}
     folder = Path(next(iter(spec.submodule_search_locations)))
     return {
-        "python": _constant(folder.glob("*.py"), r"^PROTOCOL = (\d+)$"),
+        "python": _constant(folder.rglob("*.py"), r"^PROTOCOL = (\d+)$"),
         "javascript": _constant(folder.rglob("*.js"), r"^export const PROTOCOL = (\d+);$"),
     }
 

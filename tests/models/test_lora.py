@@ -39,7 +39,7 @@ def trained(net, rank=2, seed=3):
         generator = torch.Generator().manual_seed(seed)
         for part in on.parts.values():
             part.up.data = torch.randn(part.up.shape, generator=generator, dtype=part.up.dtype)
-        return on.adapter("test")
+        return Adapter(name="test", **on.factors())
 
 
 def test_a_new_adapter_and_scale_zero_change_nothing_bit_for_bit():

@@ -11,6 +11,7 @@ from workbench import data
 from workbench.diffusion import NetworkDenoiser, RectifiedFlow, kernel_density, picture_scale, ring, target_trajectories
 from workbench.diffusion.methods.dt_hand_over import hand_over
 from workbench.models import lora
+from workbench.records import Adapter
 
 TIMES = torch.tensor([0.99, 0.25, 0.15, 0.08, 0.0], dtype=torch.float64)
 
@@ -96,7 +97,7 @@ def adapter_for(model, name="larger radius"):
         generator = torch.Generator().manual_seed(7)
         for part in on.parts.values():
             part.up.data = torch.randn(part.up.shape, generator=generator)
-        return on.adapter(name)
+        return Adapter(name=name, **on.factors())
 
 
 class Gate:

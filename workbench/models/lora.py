@@ -10,19 +10,36 @@ import copy
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from workbench.diffusion.sampling.denoiser import NetworkDenoiser
-from workbench.records import Adapter
-
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Kinds of layers whose weights an adapter can act on."""
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+class Adapter(Protocol):
+    """A change apart from any network; the record of that name is one."""
+
+    @property
+    def down(self) -> dict[str, Tensor]:
+        """A by parameter."""
+
+    @property
+    def up(self) -> dict[str, Tensor]:
+        """B by parameter."""
+
+    @property
+    def rank(self) -> int:
+        """R."""
+
+    @property
+    def alpha(self) -> float:
+        """α."""
 
 
 class LowRank(nn.Module):
@@ -88,16 +105,14 @@ class Attached:
         for part in self.parts.values():
             part.scale = float(value)
 
-    def adapter(self, name: str = "", **fields: Any) -> Adapter:
-        """What the factors are now, apart from the network; `fields` as `Adapter` has them (curves, settings, …)."""
-        return Adapter(
-            name=name,
-            down={key: part.down.detach().cpu().clone() for key, part in self.parts.items()},
-            up={key: part.up.detach().cpu().clone() for key, part in self.parts.items()},
-            rank=self.rank,
-            alpha=self.alpha,
-            **fields,
-        )
+    def factors(self) -> dict[str, Any]:
+        """The factors as they are now, with `rank` and `alpha`: what the record `Adapter` takes."""
+        return {
+            "down": {key: part.down.detach().cpu().clone() for key, part in self.parts.items()},
+            "up": {key: part.up.detach().cpu().clone() for key, part in self.parts.items()},
+            "rank": self.rank,
+            "alpha": self.alpha,
+        }
 
     def remove(self, *, merge: bool = False) -> None:
         """Take the adapter off. With `merge` its change stays in the weights, as strong as `scale` says.
@@ -140,7 +155,7 @@ def layers(network: nn.Module, only: str | Sequence[str] = "*", without: str | S
     Parameters
     ----------
     network
-        A network, or a `NetworkDenoiser` around one.
+        A network, or a wrapper that names it in `adapts` (a `NetworkDenoiser`).
     only, without
         Patterns of layer names to take and to leave out, with ``*`` and ``?``; concept sliders leave out what sees
         the condition, such as ``without="*attn2*"``.
@@ -178,7 +193,7 @@ def attach(
     Parameters
     ----------
     network
-        A network, or a `NetworkDenoiser` around one; changed in place.
+        A network, or a wrapper that names it in `adapts` (a `NetworkDenoiser`); changed in place.
     rank, alpha
         r and α.
     only, without
@@ -218,7 +233,8 @@ def apply(network: nn.Module, adapter: Adapter, scale: float = 1.0, *, freeze: b
     Parameters
     ----------
     network
-        A network, or a `NetworkDenoiser` around one; changed in place until the adapter is removed.
+        A network, or a wrapper that names it in `adapts` (a `NetworkDenoiser`); changed in place until the adapter is
+        removed.
     adapter
         The change.
     scale
@@ -234,8 +250,9 @@ def apply(network: nn.Module, adapter: Adapter, scale: float = 1.0, *, freeze: b
     Examples
     --------
     >>> base, student = (nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 2)) for _ in range(2))
+    >>> from workbench.records import Adapter
     >>> with attach(base) as on:
-    ...     adapter = on.adapter("nothing yet")
+    ...     adapter = Adapter(name="nothing yet", **on.factors())
     >>> with apply(student, adapter, scale=-1):
     ...     moved = student(torch.ones(1, 2))
     >>> bool((moved == student(torch.ones(1, 2))).all())
@@ -265,7 +282,7 @@ def merged(network: Network, adapter: Adapter | None = None, scale: float = 1.0)
     Parameters
     ----------
     network
-        A network, or a `NetworkDenoiser` around one; not changed.
+        A network, or a wrapper that names it in `adapts` (a `NetworkDenoiser`); not changed.
     adapter
         The change; None: whatever adapters are on it, as strong as they are.
     scale
@@ -291,7 +308,9 @@ def merged(network: Network, adapter: Adapter | None = None, scale: float = 1.0)
 
 
 def _inside(network: nn.Module) -> nn.Module:
-    return network.network if isinstance(network, NetworkDenoiser) else network
+    """The network itself, where `network` is a wrapper whose class says by ``adapts`` which attribute holds it."""
+    held = getattr(type(network), "adapts", "")
+    return getattr(network, held) if held else network
 
 
 def _plain(layer: nn.Module, attribute: str, *, keep_change: bool) -> None:

@@ -128,8 +128,9 @@ def slider(
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
-        return on.adapter(
-            name,
+        return Adapter(
+            name=name,
+            **on.factors(),
             curves={"loss": torch.tensor(losses)},
             settings={
                 "strength": strength, "scales": list(scales), "steps": steps, "batch": batch, "lr": lr, "seed": seed,

@@ -1,6 +1,6 @@
 """What a sampler asks: a state and a time go in, x̂₀ and ε̂ come out. Networks, guidance and changes of schedule."""
 
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,9 @@ class NetworkDenoiser(nn.Module):
     classes
         Number of classes it knows; 0: it takes no condition.
     """
+
+    adapts: ClassVar[str] = "network"
+    """The attribute that low-rank adapters act on; see `workbench.models.lora`."""
 
     def __init__(
         self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], kind: str = "velocity", classes: int = 0
