@@ -137,9 +137,7 @@ def test_nothing_hidden_is_temperature_scaling_and_everything_hidden_knows_frequ
     frequent = made.replace(labels=torch.tensor(tilted))
     probabilities = torch.zeros(10).index_put((torch.tensor(tilted),), torch.tensor(0.05), accumulate=True)
     expected = fit_temperature(f0.expand(20, -1), torch.tensor(tilted))
-    assert masked_temperature(networks[0], frequent, 1.0).value == pytest.approx(
-        expected.value, rel=1e-5
-    )  # a flat minimum
+    assert masked_temperature(networks[0], frequent, 1.0).value == pytest.approx(expected.value, rel=1e-5)
     if not expected.bound:
         p = (f0[0].double() / expected.value).softmax(0)
         assert (p * f0[0]).sum() == pytest.approx((probabilities * f0[0]).sum().item(), abs=1e-4)
