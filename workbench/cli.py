@@ -212,6 +212,12 @@ def _print_result(result: "StudyResult") -> None:
     print(_frame(result.to_frame()))
     if result.notes:
         print(f"\n{result.notes}")
+    for place, what in enumerate(result.deviations):
+        print(f"{'differs from the paper:' if place == 0 else '                       '} {what}")
+    if result.cost:
+        print(f"\nThe full budget: {result.cost}")
+    if result.made_on:
+        print(f"\nMargins were set on {result.made_on}: on other data, as here, no claim is asserted.")
     print()
     for claim in result.claims:
         print(f"{'asserted' if claim.asserted else 'reported'}  {claim.summary()}")
@@ -228,6 +234,9 @@ def _result_as_dict(result: "StudyResult") -> dict[str, Any]:
         "claims": json.loads(result.claims_frame().to_json(orient="records")),
         "table": json.loads(result.to_frame().to_json(orient="records")),
         "settings": {name: str(value) for name, value in result.settings.items()},
+        "deviations": list(result.deviations),
+        "cost of the full budget": result.cost,
+        "margins set on": result.made_on,
         "notes": result.notes,
         "seconds": result.provenance.wall_time,
     }

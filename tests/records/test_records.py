@@ -68,7 +68,7 @@ def test_nested_records_and_claims_survive(tmp_path):
     record.save(tmp_path / "study.safetensors")
     back = records.open(tmp_path / "study.safetensors")
     assert same(back, record)
-    assert back.claims[0].holds
+    assert not back.claims[0].holds
     assert not back.claims[0].settled
 
 
@@ -140,16 +140,21 @@ def test_similarity_map_checks_its_shape_and_finds_best_matches():
 
 
 def test_verdicts():
-    def claim(asserted, left):
+    def claim(asserted, left, wide=0.0):
         return records.Claim(
-            statement="s", left=left, relation=">=", right=0.0, interval=(left, left), seeds=2, asserted=asserted
+            statement="s",
+            left=left,
+            relation=">=",
+            right=0.0,
+            interval=(left - wide, left + wide),
+            seeds=2,
+            asserted=asserted,
         )
 
-    assert [claim(True, 0).verdict, claim(True, -1).verdict, claim(False, -1).verdict] == [
-        "holds",
-        "fails",
-        "did not show here",
-    ]
+    assert [claim(True, 0).verdict, claim(True, -1).verdict, claim(True, 0.5, 1).verdict] == ["holds", "fails", "fails"]
+    assert [claim(False, 2, 1).verdict, claim(False, -2, 1).verdict] == ["shows here", "does not show here"]
+    assert [claim(False, 0.5, 1).verdict, claim(False, -0.5, 1).verdict] == ["too few seeds"] * 2
+    assert not claim(True, 0.5, 1).holds  # the mean alone does not count
     assert study(claims=(claim(False, -1),)).passed
     assert not study(claims=(claim(True, -1),)).passed
     with pytest.raises(ValueError, match="relation"):

@@ -127,12 +127,13 @@ def test_interval_is_students():
 
 def test_claims_keep_what_they_were_held_against():
     measured = Estimate(0.03, (0.01, 0.05), 8)
-    claim = asserted("better", measured, ">=", 0.02)
+    claim = asserted("better", measured, ">=", 0.01)
     assert claim.holds
     assert claim.asserted
-    assert (claim.left, claim.right, claim.interval, claim.seeds) == (0.03, 0.02, (0.01, 0.05), 8)
+    assert (claim.left, claim.right, claim.interval, claim.seeds) == (0.03, 0.01, (0.01, 0.05), 8)
     assert asserted("better", measured, ">", 0.04).verdict == "fails"
-    assert reported("better", measured, ">", 0.04, "why").verdict == "did not show here"
+    assert reported("better", measured, ">", 0.04, "why").verdict == "too few seeds"
+    assert reported("better", measured, ">", 0.06, "why").verdict == "does not show here"
 
 
 def test_rank_correlation_and_bootstrap():

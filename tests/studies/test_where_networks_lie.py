@@ -7,9 +7,9 @@ import workbench as wb
 from tests.pretend_gpu import PretendGPU
 from workbench.kernels import dispatch
 from workbench.knowledge import CRD, KL, Hint, RKDDistance
-from workbench.studies.balance import balanced
-from workbench.studies.judge import Judge
-from workbench.studies.p092_pld import kendall
+from workbench.studies.kit.balance import balanced
+from workbench.studies.kit.judge import Judge
+from workbench.studies.knowledge.p092_pld import kendall
 from workbench.training.evaluating import logits_of
 
 

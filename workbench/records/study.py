@@ -55,8 +55,8 @@ class Claim(Record):
 
     @property
     def holds(self) -> bool:
-        """The mean stands in the relation to the margin."""
-        return RELATIONS[self.relation](self.left, self.right)
+        """The whole interval stands in the relation to the margin; a mean alone says little."""
+        return all(RELATIONS[self.relation](end, self.right) for end in self.interval)
 
     @property
     def settled(self) -> bool:
@@ -66,8 +66,12 @@ class Claim(Record):
 
     @property
     def verdict(self) -> str:
-        """``"holds"``, ``"fails"`` (asserted, does not hold) or ``"did not show here"`` (reported, does not hold)."""
-        return "holds" if self.holds else "fails" if self.asserted else "did not show here"
+        """Of an asserted claim ``"holds"`` or ``"fails"``; of a reported one ``"shows here"``, ``"does not show here"``
+        or ``"too few seeds"``, where the margin lies within the interval.
+        """
+        if self.asserted:
+            return "holds" if self.holds else "fails"
+        return "shows here" if self.holds else "does not show here" if self.settled else "too few seeds"
 
     def summary(self) -> str:
         low, high = self.interval
@@ -95,8 +99,14 @@ class StudyResult(Record):
         Records worth opening in an explorer, by name.
     settings
         Data, budget, seeds and training length the study ran with.
+    deviations
+        What differs from the paper's card, a sentence each.
+    cost
+        What the full budget costs, in words; empty: unknown.
+    made_on
+        The data on which the margins were set, where these are others; empty: these.
     notes
-        What differs from the paper's own setting, in prose.
+        What else a reader must know, in prose.
     """
 
     paper: int
@@ -105,6 +115,9 @@ class StudyResult(Record):
     claims: tuple[Claim, ...] = ()
     records: dict[str, Record] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    deviations: tuple[str, ...] = ()
+    cost: str = ""
+    made_on: str = ""
     notes: str = ""
 
     @property

@@ -3,7 +3,8 @@
 Paper 040, DataDAM, against distribution matching (its features alone), attention alone, and random real images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,39 +16,46 @@ from workbench.condensation.making.networks import in_parts
 from workbench.condensation.methods.datadam import attended, attention
 from workbench.data import Dataset
 from workbench.models import observe
-from workbench.records import DistilledSet, StudyResult
+from workbench.records import DistilledSet
 from workbench.studies.kit.claims import asserted, estimate, reported
-from workbench.studies.kit.distilling import Key, distil, first_of_each, judge, paired, rows
-from workbench.studies.kit.setting import Setting
+from workbench.studies.kit.distilling import Key, at_most, distil, first_of_each, judge, paired, rows
+from workbench.studies.kit.study import Outcome, Setting, study
 from workbench.training import distributed
 
 OURS, FEATURES = "DataDAM", "features alone (DM)"
-ITERATIONS = {"small": 150, "full": 5000}
-EXAMPLES = 2000
-"""Training examples of the small budget, at most."""
+LARGER = (
+    "On 8×8 digits attention on a small map says little; the paper's gain needs CIFAR-10: "
+    "`--data cifar10 --budget full` on a GPU."
+)
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Four methods at one image per class and two at ten; in full all at both, with a ConvNet as wide as the paper's.
+@dataclass(frozen=True)
+class Scale:
+    """What a budget buys."""
 
-    Arguments as for `workbench.studies.run`.
-    """
-    setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    small = budget == "small"
-    setting = setting.at_most(EXAMPLES if small else None)
-    options: dict[str, Any] = {"width": 16, "depth": 2} if small else {}
-    common: dict[str, Any] = {
-        "iterations": ITERATIONS[budget],
-        "real_batch": 32 if small else 64,
-        "options": options,
-    }
+    iterations: int
+    real_batch: int
+    network: dict[str, Any]
+    judges: int
+    examples: int | None = None
+    ablations_at: tuple[int, ...] = (1, 10)
+
+
+@study(
+    seeds=(3, 5),
+    small=Scale(150, 32, {"width": 16, "depth": 2}, judges=2, examples=2000, ablations_at=(1,)),
+    full=Scale(5000, 64, {}, judges=5),
+    deviates=(
+        "no augmentation",
+        "small: a ConvNet of two stages, of which the first is looked at, instead of ConvNet-3 of width 128",
+        "150 iterations (small) and 5,000 (full) instead of 20,000",
+    ),
+)
+def run(s: Setting[Dataset, Scale]) -> Outcome:
+    """Five methods at one image per class, three at ten; in full all at both, with a ConvNet as wide as the paper's."""
+    data = at_most(s.data, s.scale.examples)
+    options, judges = s.scale.network, s.scale.judges
+    common: dict[str, Any] = {"iterations": s.scale.iterations, "real_batch": s.scale.real_batch, "options": options}
     sets: dict[Key, DistilledSet] = {}
     for ipc in (1, 10):
         methods: dict[str, Any] = {
@@ -55,24 +63,19 @@ def run(
             FEATURES: DistributionMatching(ipc=ipc, **common),
             OURS: DataDAM(ipc=ipc, **common),
         }
-        if ipc == 1 or not small:
+        if ipc in s.scale.ablations_at:
             methods["attention alone"] = DataDAM(ipc=ipc, task_balance=0.0, **common)
             methods["DataDAM, p = 4"] = DataDAM(ipc=ipc, power=4.0, **common)
-        sets |= distil(methods, setting.data, setting.seeds, snapshots=11, device=device)
-    accuracy = judge(sets, setting.data, options=options, networks=2 if small else 5, device=device)
-    distance = attention_distance(sets, setting.data, options, device=device)
+        s.tell(f"{len(methods)} methods at {ipc} images per class")
+        sets |= distil(methods, data, s.seeds, snapshots=11, device=s.device)
+    accuracy = judge(sets, data, options=options, networks=judges, device=s.device)
+    distance = attention_distance(sets, data, options, device=s.device)
     table = [
         row | {"attention distance": distance[key]} for key, row in zip(accuracy, rows(accuracy, sets), strict=True)
     ]
-    ratio = [distance[OURS, 1, seed] / distance[FEATURES, 1, seed] for seed in setting.seeds]
-    larger = (
-        "On 8×8 digits attention on a small map says little; the paper's gain needs CIFAR-10: "
-        "`--data cifar10 --budget full` on a GPU."
-    )
-    return setting.result(
-        paper=40,
-        title="Do synthetic images learn better when they are also looked at where real ones are?",
-        rows=table,
+    ratio = [distance[OURS, 1, seed] / distance[FEATURES, 1, seed] for seed in s.seeds]
+    return Outcome(
+        table,
         claims=[
             asserted(
                 "DataDAM beats random real images by 10 points (one image per class)",
@@ -89,10 +92,10 @@ def run(
             ),
             reported(
                 "DataDAM is at most a point below DM (one image per class)",
-                paired(accuracy, OURS, FEATURES, 1), ">=", -0.01, larger,
+                paired(accuracy, OURS, FEATURES, 1), ">=", -0.01, LARGER,
             ),
             reported(
-                "… and at ten images per class", paired(accuracy, OURS, FEATURES, 10), ">=", -0.01, larger,
+                "… and at ten images per class", paired(accuracy, OURS, FEATURES, 10), ">=", -0.01, LARGER,
             ),
             reported(
                 "The paper's power p = 4 is at least as good as its code's p = 1",
@@ -100,9 +103,7 @@ def run(
             ),
         ],
         records=first_of_each(sets),
-        settings={"iterations": common["iterations"], "real batch": common["real_batch"], "network": options},
-        notes="The paper distils CIFAR and ImageNet subsets for 20,000 iterations with ConvNet-3, width 128, and "
-        "augmentation; here no augmentation, and a ConvNet of two stages, of which the first is looked at.",
+        settings={"iterations": s.scale.iterations, "real batch": s.scale.real_batch, "network": options},
     )  # fmt: skip
 
 

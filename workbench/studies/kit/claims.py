@@ -37,6 +37,17 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, (mean - half, mean + half), len(array))
 
 
+def exact(value: float) -> Estimate:
+    """A number that no seed changes, such as a theorem's or a count: its interval is itself.
+
+    Examples
+    --------
+    >>> exact(0.5).interval
+    (0.5, 0.5)
+    """
+    return Estimate(float(value), (float(value), float(value)), 1)
+
+
 def resampled(statistic: Callable[[Sequence[int]], float], seeds: Sequence[int], draws: int = 500) -> Estimate:
     """A statistic that is no mean (a rank, a correlation) with its 95 % bootstrap interval over seeds.
 
@@ -66,7 +77,7 @@ def asserted(statement: str, measured: Estimate, relation: str, margin: float, n
 
 
 def reported(statement: str, measured: Estimate, relation: str, margin: float, note: str = "") -> Claim:
-    """A claim that is only reported: "did not show here" is a normal outcome."""
+    """A claim that is only reported: "does not show here" is a normal outcome."""
     return _claim(statement, measured, relation, margin, note, asserted=False)
 
 

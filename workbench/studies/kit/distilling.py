@@ -24,6 +24,11 @@ JUDGED = Recipe(steps=200, optimizer="adam", lr=3e-3, weight_decay=0.0, schedule
 """How the judging networks are trained here: by Adam, which needs fewer steps on so small sets than the field's SGD."""
 
 
+def at_most(data: Dataset, examples: int | None) -> Dataset:
+    """The data with no more than so many training examples, as many of each class; None: all."""
+    return data if examples is None or len(data.train) <= examples else data.subset(examples)
+
+
 def distil(
     methods: Mapping[str, Matching | Choosing],
     data: Dataset,
