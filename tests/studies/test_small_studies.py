@@ -17,6 +17,7 @@ from workbench.studies.condensation import (
     p021_dd,
     p028_ftd,
     p036_ncfm,
+    p040_datadam,
     p059_dream,
     p086_fyi,
 )
