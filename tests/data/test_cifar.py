@@ -4,7 +4,11 @@ import builtins
 import io
 import os
 import pickle
+import struct
+import subprocess
+import sys
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +126,102 @@ def test_a_strangers_file_runs_no_code(tmp_path, monkeypatch, attack, protocol):
 def test_the_few_admitted_names_cannot_be_bent(pickled):
     with pytest.raises(DataError, match=r"x is (refused|damaged)"):
         restricted_loads(pickled, "x")
+
+
+def kind(code, state):
+    """A numpy dtype as a pickle describes it."""
+    return b"cnumpy\ndtype\n(S'%s'\nI0\nI1\ntR%sb" % (code, state)
+
+
+def field(of, offset):
+    """The state of a dtype of 8 bytes with one field."""
+    return b"(I3\nS'|'\nN(S'a'\nt(dS'a'\n(%sI%d\ntsI8\nI1\nI0\nt" % (of, offset)
+
+
+def array(kind, content=b"AAAAAAAA", shape=b"(I1\nt"):
+    start = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    return start + b"(I1\n%s%sI00\nS'%s'\ntb." % (shape, kind, content)
+
+
+PLAIN = b"(I3\nS'<'\nNNNI-1\nI-1\nI0\nt"
+ATTACKS_ON_NUMPY = {
+    "an object field": array(kind(b"V8", field(kind(b"O8", PLAIN), 0))),
+    "a field beyond the item": array(kind(b"V8", field(kind(b"f8", PLAIN), 1_000_000_000))),
+    "objects": array(kind(b"O8", PLAIN)),
+    "an item size of its own": array(kind(b"f8", b"(I3\nS'<'\nNNNI1\nI-1\nI0\nt")),
+    "flags of its own": array(kind(b"f8", b"(I3\nS'<'\nNNNI-1\nI-1\nI63\nt")),
+    "more than its bytes": array(kind(b"f8", PLAIN), shape=b"(I1000000000\nt"),
+    "a negative shape": array(kind(b"f8", PLAIN), shape=b"(I-1\nt"),
+}
+
+
+@pytest.mark.parametrize("content", ATTACKS_ON_NUMPY.values(), ids=ATTACKS_ON_NUMPY)
+def test_no_numpy_object_is_built_from_a_pickles_own_state(content, tmp_path):
+    """In a process of its own: the first two end one that hands the state to numpy (segmentation fault)."""
+    (tmp_path / "batch").write_bytes(content)
+    asked = (
+        "import sys; from workbench.data.cifar import restricted_loads, DataError\n"
+        "try: restricted_loads(open(sys.argv[1], 'rb').read(), 'x')['a'][0]\n"
+        "except DataError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked, str(tmp_path / "batch")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-300:]
+    assert done.stdout.startswith("x is refused: it holds")
+
+
+BOMBS = {
+    "a place in the memo": b"N" + b"r" + struct.pack("<I", 2**31) + b".",
+    "a huge array of bytes": b"\x96" + struct.pack("<Q", 2**40) + b".",
+    "a huge text": b"X" + struct.pack("<I", 2**31) + b".",
+    "a number of many digits": b"I" + b"9" * 100_000 + b"\n.",
+    "a key that takes years to hash": b")" + b"2\x86" * 60 + b"}2N" + b".",
+    "lists upon lists": b"]" * 3_000_000 + b".",
+    "a nest": b"(" * 200_000 + b".",
+    "a nest of tuples": b")" + b"\x85" * 200_000 + b".",
+    "a list in itself": b"]q\0h\0a.",
+    "an end without a beginning": b"ttttt.",
+}
+
+
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+def test_a_small_pickle_takes_little_memory_and_time(content):
+    """Nests and loops are read, as what they are; the rest is refused or damaged."""
+    start = time.process_time()
+    hashed = b"}(" + content[:-1] + b"Nu." if content[:1] == b")" else content
+    for each in (content, hashed):
+        try:
+            restricted_loads(each, "x")
+        except DataError as error:
+            assert str(error).startswith("x is ")  # noqa: PT017 - either outcome is right
+    assert time.process_time() - start < 5
+
+
+def test_cifar100_has_fine_and_coarse_labels(tmp_path):
+    def hundred(n, seed):
+        made = batch(n, seed)
+        del made[b"labels"]
+        return made | {b"fine_labels": [99 - i for i in range(n)], b"coarse_labels": [19 - i for i in range(n)]}
+
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for name, n in (("train", 6), ("test", 3)):
+        (folder / name).write_bytes(pickle.dumps(hundred(n, n), protocol=2))
+    fine, coarse = load("cifar100", tmp_path), load("cifar100-coarse", tmp_path)
+    assert (len(fine.train), len(fine.test), len(fine.classes), len(set(fine.classes))) == (6, 3, 100, 100)
+    assert fine.train.labels.tolist() == [99, 98, 97, 96, 95, 94]
+    assert (fine.classes[99], coarse.classes[19]) == ("worm", "vehicles_2")
+    assert coarse.test.labels.tolist() == [19, 18, 17]
+    assert list(fine.classes) == sorted(fine.classes)
+    assert list(coarse.classes) == sorted(coarse.classes)
+    with tarfile.open(tmp_path / "cifar-100-python.tar.gz", "w:gz") as tar:
+        tar.add(folder, "cifar-100-python")
+    packed = load("cifar100", tmp_path / "cifar-100-python.tar.gz")
+    assert np.array_equal(packed.train.images(), fine.train.images())
+    (folder / "train").write_bytes(pickle.dumps(hundred(6, 6) | {b"fine_labels": [0, 1, 2, 3, 4, 100]}, protocol=2))
+    with pytest.raises(DataError, match=r"train: row 5 has label 100; labels are 0\.\.99"):
+        load("cifar100", tmp_path)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, 100, 3000])

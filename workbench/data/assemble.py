@@ -124,6 +124,8 @@ def assemble(
         target is constant.
     """
     for which, part in (("training ", train), ("test ", test)):
+        if not len(part):
+            raise DataError(f"{name}: there are no {which}examples")
         check_labels(part, classes, f"{name}: {which}")
         _check_finite(part, f"{name}: {which}")
     _check_variety(name, train, classes)

@@ -16,6 +16,8 @@ from workbench.data.picture_files import SUFFIXES, PictureFolder, open_pictures
 from workbench.data.sampling import DataError
 
 Colour = Literal["grey", "rgb"]
+_MOST_BYTES = 8 * 2**30
+"""Of all pixels together, as they are read; as the numbers that a network takes they need four times that."""
 _TEST_NAMES = ("test", "val", "valid", "validation")
 
 
@@ -165,6 +167,11 @@ def _read(
 ) -> np.ndarray:
     """Pixels of all files, uint8 (n, 1 or 3, height, width)."""
     first = pictures.pixels(files[0], size, grey=grey)
+    if len(files) * first.nbytes > _MOST_BYTES:
+        raise DataError(
+            f"{len(files):,} images of {first.shape[0]}×{first.shape[1]} pixels in {pictures.root} would take "
+            f"{len(files) * first.nbytes / 2**30:.0f} GiB: pass size= to make them smaller"
+        )
     pixels = np.empty((len(files), *first.shape), dtype=np.uint8)
     for i, file in enumerate(files):
         image = first if i == 0 else pictures.pixels(file, size, grey=grey)

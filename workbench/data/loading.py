@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from workbench.data import cifar, idx, openml
+from workbench.data import cifar, idx, openml, tiny_imagenet
 from workbench.data.assemble import Part, assemble
 from workbench.data.dataset import Dataset
 from workbench.data.digits import digit_pairs, digits
@@ -24,6 +24,10 @@ _GENERATED: dict[str, Callable[..., Dataset]] = {
 }
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CLASSES = {"mnist": tuple("0123456789"), "fashion-mnist": _FASHION, "cifar10": cifar.CLASSES}
+_FOLDERS = ("cifar100", "cifar100-coarse", "tiny-imagenet")
+"""Read from a folder only."""
+
+_STANDARD = (*openml.SOURCES, *_FOLDERS)
 _PLACES = {"mnist": ("MNIST/raw", "mnist"), "fashion-mnist": ("FashionMNIST/raw", "fashion-mnist", "fashion")}
 """Folders below `root` that other libraries use for the same files."""
 
@@ -34,10 +38,10 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()
-    ('digits', 'digit-pairs', 'digit-scenes', 'mnist', 'fashion-mnist', 'cifar10',
-     'breast_cancer', 'diabetes', 'iris', 'wine')
+    ('digits', 'digit-pairs', 'digit-scenes', 'mnist', 'fashion-mnist', 'cifar10', 'cifar100', 'cifar100-coarse',
+     'tiny-imagenet', 'breast_cancer', 'diabetes', 'iris', 'wine')
     """
-    return (*_GENERATED, *openml.SOURCES, *BUNDLED)
+    return (*_GENERATED, *_STANDARD, *BUNDLED)
 
 
 def load(
@@ -54,13 +58,16 @@ def load(
     ----------
     name
         ``"digits"`` (bundled, 8×8), ``"digit-pairs"`` (made of those, 8×16, 100 classes), ``"digit-scenes"`` (a digit
-        somewhere in 16×16, among distractors), ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, a bundled table
-        (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the path of a folder or zip of images (see
-        `image_folder`).
+        somewhere in 16×16, among distractors), ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (its 100
+        fine classes), ``"cifar100-coarse"`` (its 20 coarse ones), ``"tiny-imagenet"`` (64×64, 200 classes; tested on
+        the validation images), a bundled table (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the
+        path of a folder or zip of images (see `image_folder`).
     root
         Folder with the standard files of ``mnist``, ``fashion-mnist`` (idx, idx.gz) or ``cifar10`` (python batches, or
-        their tar.gz). Without it, they are downloaded once from OpenML into ``$WORKBENCH_CACHE`` or the platform's
-        cache folder.
+        their tar.gz). Without it, these three are downloaded once from OpenML into ``$WORKBENCH_CACHE`` or the
+        platform's cache folder. ``cifar100`` needs it (``cifar-100-python.tar.gz``, or its folder), and so does
+        ``tiny-imagenet`` (``tiny-imagenet-200.zip``, or its folder with ``train/WNID/images`` and
+        ``val/val_annotations.txt``). What runs code is never read.
     seed
         Seed of the split, where it is not given by the source.
     device
@@ -87,12 +94,12 @@ def load(
     >>> wb.data.load("digit-pairs", tens=range(1, 5), ones=range(6), n_train=240, n_test=48)
     Dataset('digit-pairs', 240 train + 48 test × 1×8×16, 24 classes, cpu)
     """
-    if name in openml.SOURCES:
+    if name in _STANDARD:
         _accept(name, None, options)
-        train, test = _standard(str(name), None if root is None else Path(root))
-        return assemble(str(name), train, test, _CLASSES[str(name)], device=device)
+        train, test, classes = _standard(str(name), None if root is None else Path(root))
+        return assemble(str(name), train, test, classes, device=device)
     if root is not None:
-        raise DataError(f"root is for {', '.join(openml.SOURCES)}; name={str(name)!r} does not read from it")
+        raise DataError(f"root is for {', '.join(_STANDARD)}; name={str(name)!r} does not read from it")
     if name in _GENERATED:
         _accept(name, _GENERATED[str(name)], options)
         return _GENERATED[str(name)](seed=seed, device=device, **options)
@@ -106,14 +113,26 @@ def load(
     raise DataError(f"name={str(name)!r} is neither a folder or zip file nor one of {', '.join(names())}")
 
 
-def _standard(name: str, root: Path | None) -> tuple[Part, Part]:
-    files = cifar.expected_files() if name == "cifar10" else idx.expected_files()
+def _standard(name: str, root: Path | None) -> tuple[Part, Part, tuple[str, ...]]:
+    files = _files(name)
+    if root is None and name in _FOLDERS:
+        raise DataError(f"{name} is read from a folder: pass root=, a folder with {' or '.join(files)}")
     if root is None:
-        return openml.fetch(name, files)
+        return (*openml.fetch(name, files), _CLASSES[name])
     root = root.expanduser()
     if not root.exists():
         raise DataError(f"root={str(root)!r} does not exist; {name} is read from a folder with {', '.join(files)}")
-    return cifar.read_cifar10(root) if name == "cifar10" else idx.read_idx_folder(root, _PLACES[name])
+    if name == "tiny-imagenet":
+        return tiny_imagenet.read_tiny_imagenet(root)
+    if name in cifar.LAYOUTS:
+        return (*cifar.read_cifar(name, root), cifar.LAYOUTS[name].classes)
+    return (*idx.read_idx_folder(root, _PLACES[name]), _CLASSES[name])
+
+
+def _files(name: str) -> tuple[str, ...]:
+    if name == "tiny-imagenet":
+        return tiny_imagenet.FILES
+    return cifar.LAYOUTS[name].files if name in cifar.LAYOUTS else idx.expected_files()
 
 
 def _accept(

@@ -1,6 +1,7 @@
 """Picture files in a folder or a zip: which there are, and their pixels as uint8."""
 
 import io
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from workbench.data.sampling import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
-_LARGEST_FILE = 256 * 2**20
+LARGEST_FILE = 256 * 2**20
 """Bytes; a zip entry that unpacks to more is a mistake or an attack, not a picture to train on."""
+MOST_PIXELS = 89_478_485
+"""Pixels of one picture (Pillow warns from there on): a small file can announce, and decode to, far more."""
+_TIFF_BITS, _TIFF_NUMBERS = 258, 339  # tags BitsPerSample and SampleFormat
 
 
 class PictureFolder:
@@ -43,15 +47,23 @@ class PictureFolder:
     def pixels(self, path: PurePosixPath, size: tuple[int, int] | None, *, grey: bool) -> np.ndarray:
         """uint8 of shape (height, width) if `grey`, else (height, width, 3); cropped and resized to `size` if given.
 
-        Transparency is laid on white, 16-bit grey scaled to 8 bits, a camera's rotation mark obeyed, and of an
-        animation the first frame taken.
+        Transparency is laid on white, 9 to 16 bits of grey are scaled to 8, floating point numbers must lie in 0..1, a
+        camera's rotation mark is obeyed, and of an animation the first frame is taken.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read, holds more than `MOST_PIXELS`, or its numbers have no known range.
         """
         with _readable(self.show(path)), self._image(path) as opened:
-            image: Image.Image = ImageOps.exif_transpose(opened)
-            if image.mode == "I" or image.mode.startswith("I;16"):
-                deep = np.asarray(image, dtype=np.int64).clip(0, 65535)
-                image = Image.fromarray((deep // 257).astype(np.uint8))
-            elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise DataError(
+                    f"{self.show(path)} has {opened.width}×{opened.height} pixels, more than the {MOST_PIXELS:,} that "
+                    "are read: make it smaller first"
+                )
+            deep = _scaled(opened, self.show(path))
+            image: Image.Image = ImageOps.exif_transpose(deep or opened)
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert("L" if grey else "RGB")
@@ -59,12 +71,44 @@ class PictureFolder:
                 image = ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC)
             return np.asarray(image)
 
+    def holds(self, path: PurePosixPath) -> bool:
+        """Whether there is a file of that relative path, picture or not."""
+        return (self.root / path).is_file()
+
+    def text(self, path: PurePosixPath) -> str:
+        """What a text file says.
+
+        Raises
+        ------
+        DataError
+            It is too large, cannot be read, or is no UTF-8.
+        """
+        try:
+            size = (self.root / path).stat().st_size
+            content = (self.root / path).read_bytes() if size <= LARGEST_FILE else b""
+        except OSError as error:
+            raise DataError(f"{self.show(path)} cannot be read ({error})") from None
+        return self._decoded(path, size, content)
+
+    def _decoded(self, path: PurePosixPath, size: int, content: bytes) -> str:
+        if size > LARGEST_FILE:
+            raise DataError(f"{self.show(path)} has {size / 2**20:,.0f} MiB: too large for a table of pictures")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.show(path)} is no text in UTF-8 ({error})") from None
+
     def _list(self) -> Iterator[tuple[PurePosixPath, bool]]:
         for path in self.root.rglob("*"):
-            yield PurePosixPath(path.relative_to(self.root).as_posix()), path.is_dir()
+            relative = PurePosixPath(path.relative_to(self.root).as_posix())
+            is_folder = path.is_dir()
+            if not is_folder and not path.is_file() and path.suffix.lower() in SUFFIXES and not _hidden(relative):
+                # Reading from a pipe or a device might never end; a link may lead nowhere.
+                raise DataError(f"{path} is no file: a link that leads nowhere, a pipe or a device")
+            yield relative, is_folder
 
     def _image(self, path: PurePosixPath) -> Image.Image:
-        return Image.open(self.root / path)
+        return _opened(self.root / path)
 
 
 class PictureZip(PictureFolder):
@@ -73,9 +117,13 @@ class PictureZip(PictureFolder):
     def __init__(self, root: Path) -> None:
         try:
             self._archive = zipfile.ZipFile(root)
-        except zipfile.BadZipFile as error:
+        except Exception as error:  # noqa: BLE001 - damaged archives fail in ways that cannot be listed
             raise DataError(f"{root} is not a complete zip file ({error})") from None
-        super().__init__(root)
+        try:
+            super().__init__(root)
+        except DataError:
+            self._archive.close()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._archive.close()
@@ -83,22 +131,39 @@ class PictureZip(PictureFolder):
     def show(self, path: PurePosixPath) -> str:
         return f"{self.root}:{path}"
 
+    def holds(self, path: PurePosixPath) -> bool:
+        return str(path) in self._archive.NameToInfo
+
+    def text(self, path: PurePosixPath) -> str:
+        entry = self._archive.getinfo(str(path))
+        try:
+            content = self._archive.read(entry) if entry.file_size <= LARGEST_FILE else b""
+        except Exception as error:  # noqa: BLE001 - damaged archives fail in ways that cannot be listed
+            raise DataError(f"{self.show(path)} cannot be read ({error})") from None
+        return self._decoded(path, entry.file_size, content)
+
     def _list(self) -> Iterator[tuple[PurePosixPath, bool]]:
-        folders = set()
+        folders: set[PurePosixPath] = set()
+        files: set[PurePosixPath] = set()
         for entry in self._archive.infolist():
             path = PurePosixPath(entry.filename)
+            if path.is_absolute() or ".." in path.parts:
+                raise DataError(f"{self.show(path)} lies outside the zip's own folder: it is not read")
             if entry.is_dir():
                 folders.add(path)
             else:
+                if path in files:
+                    raise DataError(f"{self.show(path)} is there twice")
+                files.add(path)
                 yield path, False
             folders.update(path.parents)  # many zips list no folders of their own
         yield from ((path, True) for path in folders - {PurePosixPath()})
 
     def _image(self, path: PurePosixPath) -> Image.Image:
         entry = self._archive.getinfo(str(path))
-        if entry.file_size > _LARGEST_FILE:
+        if entry.file_size > LARGEST_FILE:
             raise DataError(f"{self.show(path)} unpacks to {entry.file_size / 2**20:.0f} MiB: too large for an image")
-        return Image.open(io.BytesIO(self._archive.read(entry)))
+        return _opened(io.BytesIO(self._archive.read(entry)))
 
 
 def open_pictures(path: Path) -> PictureFolder:
@@ -108,6 +173,48 @@ def open_pictures(path: Path) -> PictureFolder:
     if path.is_file():
         return PictureZip(path)
     raise DataError(f"there is no folder or zip file at {path}")
+
+
+def _opened(file: Path | io.BytesIO) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `pixels` refuses those by name
+        return Image.open(file)
+
+
+def _scaled(image: Image.Image, where: str) -> Image.Image | None:
+    """A grey picture of more than 8 bits per pixel as one of 8, by the range of its format; None: it needs no scaling.
+
+    Pillow itself cuts such numbers off at 255, or shows those of a smaller range as black.
+    """
+    tags = getattr(image, "tag_v2", {})
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        bits = int(tags.get(_TIFF_BITS, (16,))[0])  # of I, Pillow has already scaled those of a PGM to 16 bits
+        if not 9 <= bits <= 16:
+            raise DataError(f"{where} holds whole numbers of {bits} bits: save it with 8 or 16")
+        deep = np.asarray(image, dtype=np.int64).clip(0, 2**bits - 1)
+        return _like(image, (deep * 255 // (2**bits - 1)).astype(np.uint8))
+    if image.mode == "F":
+        real = np.asarray(image, dtype=np.float64)
+        if not (np.isfinite(real).all() and real.min() >= 0 and real.max() <= 1):
+            raise DataError(
+                f"{where} holds floating point numbers from {real.min():.4g} to {real.max():.4g}: only brightness in "
+                "0..1 has a known meaning; divide by its range, or save it with 8 or 16 bits"
+            )
+        return _like(image, (real * 255).round().astype(np.uint8))
+    if image.mode == "I":
+        bits = int(tags.get(_TIFF_BITS, (32,))[0])
+        sign = "signed" if tags.get(_TIFF_NUMBERS, (2,))[0] == 2 else "unsigned"
+        raise DataError(
+            f"{where} holds {sign} whole numbers of {bits} bits, whose white has no known value: save it with 8 or 16 "
+            "unsigned bits"
+        )
+    return None
+
+
+def _like(image: Image.Image, pixels: np.ndarray) -> Image.Image:
+    made = Image.fromarray(pixels)
+    made.getexif().update(image.getexif())  # says how the camera was held
+    return made
 
 
 class _readable:  # noqa: N801 - reads as the statement it is: `with _readable(file):`
