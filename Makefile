@@ -14,6 +14,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # One thread per worker: pytest already fills the cores, and more threads than cores make torch several times slower.
 UNITS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+# Each worker has a Chromium and, once one of its tests needs it, a JupyterLab of its own.
+BROWSER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser tests/widgets -n auto --maxprocesses 4 --dist worksteal
 export CHROMIUM
 
 help: ## list the targets
@@ -25,14 +27,14 @@ lab: $(VENV)/.lab ## install what is missing and open JupyterLab on notebooks/st
 test: $(VENV)/.test browser ## install what is missing, a browser included, and run all tests that need no GPU
 	@status=0; \
 	$(UNITS) -m "not browser and not claims and not gpu" $(ARGS) || status=$$?; \
-	$(BIN)/python -m pytest tests/browser tests/widgets -m browser $(ARGS) || status=$$?; \
+	$(BROWSER) -m browser $(ARGS) || status=$$?; \
 	exit $$status
 
 test-units: $(VENV)/.test ## the tests without a browser
 	$(UNITS) -m "not browser and not claims and not gpu" $(ARGS)
 
 test-browser: $(VENV)/.test browser ## the tests in JupyterLab and Chromium
-	$(BIN)/python -m pytest tests/browser tests/widgets -m browser $(ARGS)
+	$(BROWSER) -m browser $(ARGS)
 
 claims: $(VENV)/.test ## run every built paper's study and check its claims
 	$(UNITS) -m claims $(ARGS)

@@ -1,25 +1,17 @@
 """What all tests share: settings of the property tests, and one Chromium."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
-from workbench.doctor import find_chromium
+# The tests run in import mode "importlib", which puts no folder on the path; `harness` is a package of this one.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Timings on a shared machine say nothing about correctness; the seed is fixed so that a run can be repeated.
 settings.register_profile("workbench", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("workbench")
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    # Names resolve to nothing: whatever the browser or a page asks for beyond this machine fails at once.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at the marks
@@ -33,10 +25,10 @@ def pytest_collection_modifyitems(items):
 def browser():
     """One Chromium for all tests of a process: Playwright's driver can be started only once in it."""
     playwright = pytest.importorskip("playwright.sync_api")
-    path = find_chromium()
-    if path is None:
-        pytest.fail("no Chromium: `make test` installs one")
+    playwright.expect.set_options(timeout=30_000)  # of use on a busy machine only: what is so already is not waited for
+    from harness.chromium import launch
+
     with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=path, args=QUIET)
+        running = launch(driver)
         yield running
         running.close()

@@ -1,20 +1,13 @@
 """Fixtures of the browser tests: one JupyterLab for all, a fresh page for each, and no network."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from harness import jupyter, quiet
 
 HERE = Path(__file__).resolve().parent
 SCREENSHOTS = HERE.parents[1] / "gallery" / "tests"
-
-# The tests run in import mode "importlib", which puts no folder on the path: the harness is loaded by its file.
-_spec = importlib.util.spec_from_file_location("tests_browser_jupyter", HERE / "jupyter.py")
-jupyter = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = jupyter
-_spec.loader.exec_module(jupyter)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +35,7 @@ def page(browser, server, foreign, request):
             foreign.append(sent.url)
 
     context.on("request", note)
+    quiet.watch(context)
     made = context.new_page()
     made.set_default_timeout(30_000)
     complaints: list[str] = []
@@ -68,6 +62,7 @@ def screenshot(page):
 
     def keep(name, element=None):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        quiet.settle(page)
         (element or page).screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return keep

@@ -21,6 +21,7 @@ def point(view, block, place):
     """The middle of an image of the atlas, in the window; blocks are classes."""
     canvas = view.part("atlas")
     canvas.scroll_into_view_if_needed()
+    view.settle()
     x, y, scale = map(float, canvas.get_attribute("data-view").split())
     columns, *rest = map(int, canvas.get_attribute("data-grid").split())
     pitch, size = rest[:2], rest[2:]
@@ -43,8 +44,10 @@ def test_images_are_scrubbed_zoomed_selected_attributed_and_left_out(lab, screen
     (view,) = lab.views(0)
     scrubbed(view, "Home", 0)
     lab.until("view.selection['iteration'] == 0")
+    lab.settle()
     scrubbed(view, "End", 20)
     lab.until("view.selection['iteration'] == 20")
+    lab.settle()
 
     # The wheel zooms around the image under it.
     before = float(view.part("atlas").get_attribute("data-view").split()[2])
@@ -52,6 +55,7 @@ def test_images_are_scrubbed_zoomed_selected_attributed_and_left_out(lab, screen
     for _ in range(4):
         view.page.mouse.wheel(0, -240)
     expect(view.part("atlas")).not_to_have_attribute("data-view", re.compile(rf" {before:g}$"))
+    lab.settle()
     assert float(view.part("atlas").get_attribute("data-view").split()[2]) > before
     view.page.mouse.click(*point(view, 3, 1))
     lab.until("view.selection['images'] == [7]")
@@ -76,6 +80,7 @@ def test_images_are_scrubbed_zoomed_selected_attributed_and_left_out(lab, screen
     screenshot("distilled-without", view.root)
     view.part("put-back").click()
     lab.until("view.left_out == {}")
+    lab.settle()
     assert lab.python("view.error") in ("", "''")
 
 

@@ -50,14 +50,14 @@ def test_one_explorer_shown_twice_and_one_disposed(lab, open_view):
     first.part("slider").focus()
     lab.page.keyboard.press("Home")
     expect(second.part("position")).to_contain_text("0 / 10")
-    second.click(3, 1)
+    second.click_cell(3, 1)
     expect(first.part("pair")).to_contain_text("deep.3")
 
     lab.page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets[2].model.outputs.clear()")
     expect(lab.page.get_by_test_id("explorer")).to_have_count(1)
     lab.python("view.selection = {'epoch': 5, 'layer_a': 'deep.1', 'layer_b': 'small.0'}")
     expect(first.part("position")).to_contain_text("5 / 10")
-    first.click(2, 2)
+    first.click_cell(2, 2)
     lab.until("view.selection['layer_a'] == 'deep.2'")
     lab.python("view.close()")  # the page fixture fails the test if what is left of it raises
 
@@ -81,10 +81,11 @@ def test_a_saved_notebook_without_a_kernel(lab, open_view, server, screenshot):
     view.part("slider").focus()
     lab.page.keyboard.press("Home")
     expect(view.part("position")).to_contain_text("0 / 10")
+    lab.settle()
     assert view.colour(2, 2) != before
-    view.hover(1, 1)
+    view.hover_cell(1, 1)
     expect(view.part("tooltip")).to_contain_text("deep.1")
-    view.click(1, 1)
+    view.click_cell(1, 1)
     expect(view.part("pair")).to_contain_text("small.1")
     question = lab.page.get_by_test_id("question")
     question.get_by_test_id("answer-1").check()
@@ -95,11 +96,12 @@ def test_a_saved_notebook_without_a_kernel(lab, open_view, server, screenshot):
 def test_dark_theme(lab, open_view, screenshot):
     open_view("dark.ipynb", "view")
     (view,) = lab.views(1)
-    view.click(2, 1)
+    view.click_cell(2, 1)
     light = view.root.evaluate("node => [getComputedStyle(node).backgroundColor, getComputedStyle(node).color]")
     lab.command("apputils:change-theme", theme="JupyterLab Dark")
     lab.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
     expect(view.root).not_to_have_css("background-color", light[0])
+    lab.settle()
     assert (
         contrast(*view.root.evaluate("node => [getComputedStyle(node).backgroundColor, getComputedStyle(node).color]"))
         > 7
@@ -130,28 +132,22 @@ def test_keyboard_alone(lab, open_view):
     open_view("keyboard.ipynb", "view")
     (view,) = lab.views(1)
     press = lab.page.keyboard.press
-    visited = []
-    for _ in range(80):
-        press("Tab")
-        visited.append(lab.page.evaluate("() => document.activeElement?.dataset?.testid ?? ''"))
-        if visited[-1] == "heatmap-0":
-            break
-    assert visited[-1] == "heatmap-0", f"Tab led only to {[name for name in visited if name]}"
+    lab.tab_to("heatmap-0")
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
         press(key)
     lab.until("view.selection['layer_a'] is not None")
+    lab.settle()
     chosen = json.loads(lab.python("import json; print(json.dumps(view.selection))"))
     expect(view.part("pair")).to_contain_text(chosen["layer_a"])
     expect(view.part("live")).to_contain_text(chosen["layer_a"])
-    while lab.page.evaluate("() => document.activeElement?.dataset?.testid") != "slider":
-        press("Tab")
-        assert lab.page.evaluate("() => document.activeElement !== document.body"), "the focus was lost"
+    lab.tab_to("slider")
     press("Home")
     lab.until("view.selection['epoch'] == 0")
     press("ArrowRight")
     lab.until("view.selection['epoch'] == 5")
     press("Space")
     lab.until("view.selection['epoch'] == 10")  # it plays to the end
+    lab.settle()
     assert lab.python("len(get_ipython().history_manager.input_hist_raw)") == "3", "a key reached the notebook's cells"
 
 
@@ -160,7 +156,7 @@ def test_a_hostile_class_name_is_text(lab, open_view):
     (view,) = lab.views(1)
     dialogs = []
     lab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    view.click(2, 1)
+    view.click_cell(2, 1)
     expect(view.part("classes")).to_contain_text(HOSTILE)
     assert view.root.locator("img[src=x]").count() == 0
     assert dialogs == []
@@ -169,6 +165,6 @@ def test_a_hostile_class_name_is_text(lab, open_view):
 def test_an_error_in_an_observer_is_seen_in_the_explorer(lab, open_view):
     open_view("error.ipynb", "view.observe(lambda change: 1 / 0, 'selection')\nview")
     (view,) = lab.views(1)
-    view.click(2, 1)
+    view.click_cell(2, 1)
     expect(view.part("error")).to_be_visible()
     expect(view.part("error")).to_contain_text("ZeroDivisionError")

@@ -26,6 +26,7 @@ def test_features_tour(lab, screenshot):
     view.part("slider").focus()
     lab.page.keyboard.press("Home")
     expect(view.part("position")).to_contain_text("0 / 60")
+    lab.settle()
     assert view.colour(9, 4) != before
     lab.until("view.selection['epoch'] == 0")
 
@@ -33,12 +34,12 @@ def test_features_tour(lab, screenshot):
     row, column = 4, 2
     layer_a, layer_b = lab.python("print(course.layers_a[4], course.layers_b[2])").split()
     value = lab.python("print(f'{course.values[0, 4, 2]:.3f}')")
-    view.hover(row, column)
+    view.hover_cell(row, column)
     expect(view.part("tooltip")).to_be_visible()
     expect(view.part("tooltip")).to_contain_text(layer_a)
     expect(view.part("tooltip")).to_contain_text(value)
     screenshot("tour-hover", view.root)
-    view.click(row, column)
+    view.click_cell(row, column)
     lab.until(f"view.selection['layer_a'] == {layer_a!r} and view.selection['layer_b'] == {layer_b!r}")
     lab.page.mouse.move(5, 5)
     expect(view.part("pair")).to_contain_text(layer_b)

@@ -24,6 +24,7 @@ def at(view, x, y, stage="posterior-0"):
     """Where a point of the plot is in the window."""
     canvas = view.part(stage)
     canvas.scroll_into_view_if_needed()
+    view.settle()
     box = canvas.bounding_box()
     left, top, width, height, x0, x1, y0, y1 = map(float, canvas.get_attribute("data-geometry").split())
     return box["x"] + left + (x - x0) / (x1 - x0) * width, box["y"] + top + (y1 - y) / (y1 - y0) * height
@@ -32,6 +33,7 @@ def at(view, x, y, stage="posterior-0"):
 def press(view, name, key, times=1):
     slider = view.part(f"slider-{name}")
     slider.scroll_into_view_if_needed()
+    view.settle()
     slider.focus()
     for _ in range(times):
         view.page.keyboard.press(key)
@@ -48,9 +50,11 @@ def test_posterior(lab, screenshot):
     for name, trait in (("noise", "noise"), ("mixing", "mixing")):
         press(view, name, "ArrowRight", 40)
         lab.until(f"view.{trait} is not None")
+    lab.settle()
     assert view.part("caption").inner_text() != before
     press(view, "steps", "ArrowRight", 2)
     lab.until("view.steps == 8")
+    lab.settle()
     view.part("slider").focus()
     view.page.keyboard.press("Home")
     lab.until("view.selection['step'] == 1")
@@ -71,6 +75,7 @@ def test_posterior(lab, screenshot):
     # A point is dragged, one is added, one is removed.
     lab.python("view.selection = {'step': 2}")
     expect(view.part("position")).to_contain_text("2 /")
+    lab.settle()
     start, end = at(view, 0.5, float(lab.python("print(y[5])"))), at(view, 0.55, 0.8)
     view.page.mouse.move(*start)
     view.page.mouse.down()
@@ -98,10 +103,12 @@ def test_posterior(lab, screenshot):
     view.part("check").click()
     expect(view.part("checked").first).to_contain_text("e−")
     screenshot("posterior-side-by-side", view.root)
+    lab.settle()
     assert value(lab, "view.data().approach.unique().tolist()") == ["data", "distribution"]
 
     # What Python refuses is said in the widget, and what was there stays.
     lab.python("import traitlets\ntry:\n    view.points = []\nexcept traitlets.TraitError as error:\n    print(error)")
+    lab.settle()
     assert value(lab, "len(view.points)") == 11
     assert lab.python("view.error") in ("", "''")
 
@@ -124,6 +131,7 @@ def test_posterior_without_a_kernel(lab, server, screenshot):
     expect(view.part("caption")).not_to_have_text(before)
     press(view, "mixing", "ArrowRight", 100)
     expect(view.part("value-mixing")).to_have_text("0.25")
+    lab.settle()
     view.part("slider").focus()
     view.page.keyboard.press("Home")
     expect(view.part("position")).to_contain_text("1 /")

@@ -20,5 +20,6 @@ def test_start_notebook(lab, screenshot):
     question.get_by_test_id("answer-1").check()
     expect(question.get_by_test_id("feedback")).to_contain_text("✓")
     screenshot("start-question", question)
+    lab.settle()
     assert lab.python("distilled.accuracy > alone.accuracy") == "True"
     screenshot("start-page")

@@ -22,6 +22,7 @@ def place(view, x, y, order=0):
     """A point of a plane, in the window."""
     plane = view.part(f"plane-{order}")
     plane.scroll_into_view_if_needed()
+    view.settle()
     left, top, width, height, x0, x1, y0, y1 = map(float, plane.get_attribute("data-geometry").split())
     box = plane.bounding_box()
     return box["x"] + left + (x - x0) / (x1 - x0) * width, box["y"] + top + (y1 - y) / (y1 - y0) * height
@@ -47,6 +48,7 @@ def test_targets_are_scrubbed_played_launched_handed_over_and_sampled_again(lab,
     lab.until("view.selection['step'] == 'sample'", SECONDS)
     expect(view.part("play")).to_have_attribute("aria-pressed", "false", timeout=PATIENCE)
     screenshot("targets-played", view.root)
+    lab.settle()
 
     # Where no seed is near, a click starts every model from there.
     pressed(view, "Home")
@@ -57,6 +59,7 @@ def test_targets_are_scrubbed_played_launched_handed_over_and_sampled_again(lab,
     lab.until("[run['run'] for run in view.launches['launches'][0]['runs']] == ['base', 'student']")
     expect(view.part("launches")).to_be_visible()
     screenshot("targets-launched", view.root)
+    lab.settle()
 
     # Sampled again, with fewer steps: the last wish is what is shown.
     view.part("slider-steps").focus()
@@ -64,17 +67,21 @@ def test_targets_are_scrubbed_played_launched_handed_over_and_sampled_again(lab,
         view.page.keyboard.press("ArrowLeft")
     lab.until("view.runs['base'].steps == 17", SECONDS)
     expect(view.part("slider")).to_have_attribute("max", "17", timeout=PATIENCE)
+    lab.settle()
     assert lab.python("view.error") in ("", "''")
 
     # From all student to all teacher.
     lab.python("view.view = 'hand-over'")
+    lab.settle()
     view.part("slider-switch").focus()
     view.page.keyboard.press("Home")
     shared_by(view, "student makes all 4 steps")
+    lab.settle()
     alone = view.part("measured-entropy").inner_text()
     view.page.keyboard.press("End")
     lab.until("view.selection['switch'] == 4")
     shared_by(view, "base makes all 4 steps")
+    lab.settle()
     assert view.part("measured-entropy").inner_text() != alone
     screenshot("targets-handed-over", view.root)
 
@@ -97,6 +104,7 @@ def test_targets_live_on_without_a_kernel(lab, server, screenshot):
     expect(view.part("caption")).to_contain_text("base: sample", timeout=PATIENCE)
     expect(view.part("seed-title")).to_contain_text("seed 3")
     view.part("tab-hand-over").click()
+    lab.settle()
     view.part("slider-switch").focus()
     view.page.keyboard.press("Home")
     shared_by(view, "student makes all 4 steps")

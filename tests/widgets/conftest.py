@@ -7,6 +7,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from harness.live import Wire, live_html
+from harness.pages import View
+from harness.quiet import settle, watch
 from synthetic_records import similarity_map, training_record
 
 
@@ -33,51 +36,6 @@ def runs():
     return [training_record(name, seed=k, best=best) for k, (name, best) in enumerate(names.items())]
 
 
-class View:
-    """A page with one explorer, and what a test wants to do with it."""
-
-    def __init__(self, page):
-        self.page = page
-
-    def part(self, name):
-        return self.page.get_by_test_id(name)
-
-    def trait(self, name):
-        return self.page.evaluate("name => globalThis.explorer.model.get(name)", name)
-
-    def settle(self):
-        """Wait until everything asked for has been painted."""
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-    def cell(self, row, column, stage="heatmap-0"):
-        left, top, width, height = map(float, self.part(stage).get_attribute("data-geometry").split())
-        box = self.part(stage).bounding_box()
-        return box["x"] + left + (column + 0.5) * width, box["y"] + top + (row + 0.5) * height
-
-    def hover(self, row, column, stage="heatmap-0"):
-        self.page.mouse.move(*self.cell(row, column, stage))
-        self.settle()
-
-    def click(self, row, column, stage="heatmap-0"):
-        self.page.mouse.click(*self.cell(row, column, stage))
-        self.settle()
-
-    def pixel(self, row, column, stage="heatmap-0"):
-        """Colour of a cell's middle as drawn, (r, g, b)."""
-        return self.page.evaluate(
-            """([name, row, column]) => {
-                const over = document.querySelector(`[data-testid="${name}"]`);
-                const [left, top, width, height] = over.dataset.geometry.split(" ").map(Number);
-                const base = over.previousElementSibling;
-                const ratio = base.width / base.clientWidth;
-                const [x, y] = [left + (column + 0.5) * width, top + (row + 0.5) * height];
-                const { data } = base.getContext("2d").getImageData(x * ratio, y * ratio, 1, 1);
-                return [...data].slice(0, 3);
-            }""",
-            [stage, row, column],
-        )
-
-
 @pytest.fixture
 def show(browser, tmp_path):
     """Open an explorer in a plain page; fails the test on any request, error or console message."""
@@ -89,6 +47,7 @@ def show(browser, tmp_path):
         explorer.to_html(path)
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
+        watch(context)
         page = context.new_page()
         own = ("file:", "data:", "blob:")
         page.on("request", lambda request: request.url.startswith(own) or told(request.url))
@@ -99,9 +58,33 @@ def show(browser, tmp_path):
             page.add_init_script(prepare)
         page.goto(path.as_uri())
         page.wait_for_selector("[data-ready]")
+        settle(page)
         return View(page)
 
     yield open_page
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.fixture
+def live(browser, tmp_path):
+    """Open an explorer in a page that talks to it in this process; fails the test on an error of the page."""
+    wires = []
+
+    def open_live(explorer, *, width=1300, height=1200):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        watch(context)
+        page = context.new_page()
+        wires.append(Wire(page, explorer))
+        path = tmp_path / f"live{len(wires)}.html"
+        path.write_text(live_html(explorer), encoding="utf-8")
+        page.goto(path.as_uri())
+        page.wait_for_selector("[data-ready]")
+        wires[-1].settle()
+        return wires[-1]
+
+    yield open_live
+    for wire in wires:
+        wire.page.context.close()
+    assert [problem for wire in wires for problem in wire.problems] == []

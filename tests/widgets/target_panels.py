@@ -109,7 +109,7 @@ class Gate:
 
     def __call__(self, x, t, condition=None):
         self.calls += 1
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         return self.model(x, t, condition)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from lens_records import attribution, crop_choices, distilled, evaluation, looks, scaling
-from live_page import Wire, live_html
 from test_pages import DARK, FAINT, HOSTILE
 
 import widgets
@@ -124,6 +123,7 @@ def test_pixels_are_read_with_the_cursor_the_keys_and_as_numbers(show):
     view.part("large").focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         view.page.keyboard.press(key)
+    view.settle()
     assert f"row 3, column 5: value {raw[3, 5]:.3f}" in text(view, "live")
     before = mixed(view, 0, 0)
     view.part("setting-pixel_values").check()
@@ -258,7 +258,8 @@ def test_confusion_and_reliability_tell_their_numbers(show):
     view = show(explorer)
     found = explorer.known.evaluations["DM"]
     view.part("confusion").scroll_into_view_if_needed()
-    view.hover(3, 4, "confusion")
+    view.settle()
+    view.hover_cell(3, 4, "confusion")
     assert "3 taken for 4" in text(view, "tooltip")
     assert str(int(found.confusion[0, 3, 4])) in text(view, "tooltip")
     said = view.part("reliability").get_attribute("aria-label")
@@ -323,6 +324,7 @@ def test_colour_images_have_three_values(show):
     view.part("large").focus()
     view.page.keyboard.press("ArrowRight")
     raw = of.pictures()[4, :, 0, 0].float() / 255
+    view.settle()
     assert f"red {raw[0]:.3f}, green {raw[1]:.3f}, blue {raw[2]:.3f}" in text(view, "live")
 
 
@@ -343,29 +345,6 @@ def digits():
     return wb.data.load("digits")
 
 
-@pytest.fixture
-def live(browser, tmp_path):
-    made = []
-
-    def open_live(explorer):
-        page = browser.new_context(viewport={"width": 1300, "height": 1100}).new_page()
-        made.append(page)
-        problems = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        path = tmp_path / "live.html"
-        path.write_text(live_html(explorer), encoding="utf-8")
-        page.goto(path.as_uri())
-        page.wait_for_selector("[data-ready]")
-        wire = Wire(page, explorer)
-        wire.problems = problems
-        wire.part = page.get_by_test_id
-        return wire
-
-    yield open_live
-    for page in made:
-        page.context.close()
-
-
 def opened(digits, **options):
     tiny = wb.condensation.condense(digits, wb.condensation.Random(ipc=2)).replace(name="two")
     training = {"networks": ["mlp"], "seeds": 3, "epochs": 20, "references": False}
@@ -382,6 +361,7 @@ def test_train_take_out_train_again_put_back(live, digits):
     wire.part("teach").click()
     wire.until(lambda: "two" in explorer.known.evaluations)
     wire.until(lambda: wire.part("cross").is_visible())
+    wire.settle()
     assert f"{100 * explorer.known.evaluations['two'].mean():.1f}" in wire.part("cross").inner_text()
     explorer.selection = {"images": [0, 3]}
     wire.until(lambda: wire.part("take-out").is_visible())
@@ -391,11 +371,13 @@ def test_train_take_out_train_again_put_back(live, digits):
     wire.part("teach-without").click()
     wire.until(lambda: "two" in explorer.known.without)
     wire.until(lambda: wire.part("change").is_visible())
+    wire.settle()
     assert "2 left out, paired over 2 seeds" in wire.part("teaching").inner_text()
     assert not wire.part("stale").is_visible()
     wire.part("put-back").click()
     wire.until(lambda: explorer.left_out == {})
     wire.until(lambda: "now none is left out" in wire.part("stale").inner_text())
+    wire.settle()
     assert wire.problems == []
     assert explorer.error == ""
 
@@ -406,10 +388,11 @@ def test_a_training_can_be_stopped(live, digits):
     wire = live(explorer)
     wire.part("teach").click()
     wire.until(lambda: explorer.live != {} and wire.part("course-accuracy").is_visible())
-    assert "training" in wire.part("teach").inner_text()
+    wire.until(lambda: "training" in wire.part("teach").inner_text())
     wire.part("stop").click()
     wire.until(lambda: not explorer._jobs._running)
     wire.until(lambda: wire.part("teach").is_enabled())
+    wire.settle()
     assert explorer.live == {}
     assert explorer.known.evaluations["two"].interrupted
     wire.until(lambda: "stopped before the end" in wire.part("teaching").inner_text())
@@ -423,10 +406,12 @@ def test_an_attribution_is_asked_for_and_appears(live, digits):
     assert "Not computed yet" in wire.part("attribution-note").inner_text()
     wire.part("attribution-method").select_option("input_x_gradient")
     wire.part("attribution-target").select_option("7")
+    wire.settle()
     assert wire.part("attribute").inner_text() == "attribute 2 images"
     wire.part("attribute").click()
     wire.until(lambda: len(explorer.known.attributions) == 1)
     held = explorer.known.attributions[0].found
+    wire.settle()
     assert held.target.tolist() == [7, 7]
     own = wb.analysis.attribute(network, explorer.record.images[[4, 9]], 7, "input_x_gradient")
     assert torch.allclose(held.values, own.values, atol=1e-6)
@@ -434,6 +419,7 @@ def test_an_attribution_is_asked_for_and_appears(live, digits):
     assert not wire.part("attribute").is_visible()
     explorer.selection = {"images": [4, 9, 11]}
     wire.until(lambda: wire.part("attribute").inner_text() == "attribute")
+    wire.settle()
     assert wire.problems == []
 
 
@@ -443,6 +429,7 @@ def test_looks_are_asked_for_and_appear(live, digits):
     wire.part("look").click()
     wire.until(lambda: "two" in explorer.known.looks)
     wire.until(lambda: wire.part("nearest").is_visible())
+    wire.settle()
     assert "the evaluator (mlp, 20 epochs)" in wire.part("image-facts").inner_text()
     assert "Influence is not known" in wire.part("no-looks").inner_text()
     assert wire.problems == []
@@ -454,6 +441,7 @@ def test_a_refusal_is_shown_and_what_was_there_stays(live, digits):
     wire.part("attribute").click()
     wire.until(lambda: "does not take images" in explorer.error)
     wire.until(lambda: "does not take images" in wire.part("error").inner_text())
+    wire.settle()
     assert wire.part("attribute").is_enabled()
     assert explorer.known.attributions == []
 
@@ -541,6 +529,7 @@ def test_a_long_inspector_scrolls_beside_the_atlas_and_leaves_no_empty_space_bel
     assert body <= max(stage, 600) + 30
     nearest = view.part("nearest")
     nearest.scroll_into_view_if_needed()
+    view.settle()
     assert view.page.evaluate("() => document.querySelector('.dw-inspector').scrollTop") > 0
     narrow = show(explorer_of(panel="images"), width=600)
     assert (

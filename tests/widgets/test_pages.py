@@ -39,19 +39,19 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 def test_hover_previews_and_click_pins(show, similar):
     view = show(widgets.explore(similar))
     assert "Hover a cell" in view.part("empty").inner_text()
-    view.hover(5, 2)
+    view.hover_cell(5, 2)
     assert similar.layers_a[5] in view.part("tooltip").inner_text()
     assert f"{similar.values[-1, 5, 2]:.3f}" in view.part("figures").inner_text()
     assert "95 % interval" in view.part("tooltip").inner_text()
     view.page.mouse.move(5, 5)
     view.settle()
     assert view.part("empty").is_visible()
-    view.click(5, 2)
+    view.click_cell(5, 2)
     view.page.mouse.move(5, 5)
     view.settle()
     assert view.part("pair").inner_text().startswith(similar.layers_a[5])
     assert view.trait("selection")["layer_b"] == similar.layers_b[2]
-    view.click(5, 2)
+    view.click_cell(5, 2)
     assert view.trait("selection")["layer_a"] is None
 
 
@@ -67,7 +67,7 @@ def test_cells_have_the_colour_of_their_value(show, similar):
 
 def test_the_slider_moves_through_the_epochs(show, similar):
     view = show(widgets.explore(similar))
-    view.click(8, 3)
+    view.click_cell(8, 3)
     before = view.pixel(8, 3)
     slider = view.part("slider")
     slider.fill("0")
@@ -81,20 +81,19 @@ def test_the_slider_moves_through_the_epochs(show, similar):
 
 def test_play_runs_to_the_end_and_stops(show):
     view = show(widgets.explore(similarity_map(6, 4, epochs=4, examples=20, grams=10)))
+    epochs = view.keep("selection", "epoch")
     view.part("play").click()
-    for epoch in (2, 3, 4):
-        view.page.get_by_text(f"epoch {epoch} / 4").wait_for()
+    view.page.wait_for_selector("[data-testid=play][aria-pressed=true]")
+    view.page.get_by_text("epoch 4 / 4").wait_for()
     view.page.wait_for_selector("[data-testid=play][aria-pressed=false]")
+    view.settle()
+    assert epochs() == [1, 2, 3, 4]
 
 
 def test_everything_can_be_done_with_the_keyboard(show, similar):
     view = show(widgets.explore(similar))
     keys = view.page.keyboard
-    reached = set()
-    for _ in range(30):
-        keys.press("Tab")
-        reached.add(view.page.evaluate("document.activeElement.dataset.testid"))
-    assert {"setting-class_name", "tool-data", "heatmap-0", "slider", "play"} <= reached
+    assert {"setting-class_name", "tool-data", "heatmap-0", "slider", "play"} <= view.tab(30)
     view.part("heatmap-0").focus()
     keys.press("ArrowDown")
     keys.press("ArrowDown")
@@ -102,27 +101,35 @@ def test_everything_can_be_done_with_the_keyboard(show, similar):
     view.settle()
     assert view.part("live").inner_text().startswith(f"{similar.layers_a[1]} × {similar.layers_b[1]}")
     keys.press("Enter")
+    view.settle()
     assert view.trait("selection")["layer_a"] == similar.layers_a[1]
     keys.press(",")
+    view.settle()
     assert view.trait("selection")["epoch"] == 19
     view.part("slider").focus()
     keys.press("Home")
+    view.settle()
     assert view.trait("selection")["epoch"] == 1
     view.part("scatter-0").focus()
     keys.press("ArrowRight")
     keys.press("ArrowRight")
     keys.press("Enter")
+    view.settle()
     assert view.trait("selection")["example"] == 1
     keys.press("d")
+    view.settle()
     assert view.part("table").is_visible()
     view.settle()
     assert view.page.evaluate("document.activeElement.closest('.dw-panel') !== null")
     keys.press("Escape")
+    view.settle()
     assert not view.part("panel").is_visible()
     assert view.page.evaluate("document.activeElement.dataset.testid") == "tool-data"
     keys.press("Escape")
+    view.settle()
     assert view.trait("selection")["layer_a"] is None
     keys.press("?")
+    view.settle()
     assert "Space" in view.part("key-list").inner_text()
 
 
@@ -133,14 +140,17 @@ def test_space_plays_unless_a_button_has_the_focus(show, similar):
     view.page.wait_for_selector("[data-testid=play][aria-pressed=true]")
     view.page.keyboard.press(" ")
     view.page.wait_for_selector("[data-testid=play][aria-pressed=false]")
+    view.settle()
     view.part("tool-code").focus()
     view.page.keyboard.press(" ")
+    view.settle()
     assert view.part("code").is_visible()
 
 
 def test_focus_is_visible(show, similar):
     view = show(widgets.explore(similar))
     view.page.keyboard.press("Tab")
+    view.settle()
     style = view.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert style == "solid"
 
@@ -200,7 +210,7 @@ def test_classes_and_measures_switch(show, similar):
 
 def test_two_students_share_cursor_timeline_and_difference(show, two_students):
     view = show(widgets.explore(two_students), width=1300)
-    view.click(10, 3, "heatmap-1")
+    view.click_cell(10, 3, "heatmap-1")
     view.page.mouse.move(5, 5)
     view.settle()
     told = view.part("figures").inner_text()
@@ -210,7 +220,7 @@ def test_two_students_share_cursor_timeline_and_difference(show, two_students):
     shift = second - first
     assert f"{'+' if shift > 0 else '−'}{abs(shift):.3f}" in told
     assert view.page.locator("[data-testid^=scatter-]").count() == 3
-    view.hover(4, 4, "heatmap-difference")
+    view.hover_cell(4, 4, "heatmap-difference")
     assert "difference" in view.part("tooltip").inner_text()
 
 
@@ -220,14 +230,14 @@ def test_layers_paired_by_position_are_found_in_both_maps(show):
         6, 4, epochs=3, examples=20, grams=10, name_b="y", masked=False, layers_b=("stem", "a", "b", "c")
     )
     view = show(widgets.explore([one, other]), width=1300)
-    view.click(2, 1, "heatmap-1")
+    view.click_cell(2, 1, "heatmap-1")
     assert view.trait("selection")["layer_b"] == one.layers_b[1]
     assert view.part("figures").inner_text().count("no such layer") == 0
 
 
 def test_masked_cells_say_why(show, similar):
     view = show(widgets.explore(similar))
-    view.hover(3, 1)
+    view.hover_cell(3, 1)
     assert "constant features" in view.part("tooltip").inner_text()
     assert "10 cells have no value" in view.part("status-facts").inner_text()
 
@@ -251,12 +261,13 @@ def test_names_are_text_whatever_they_say(show):
         values=odd.values.index_fill(1, odd.values.new_zeros(1).long(), float("nan")),
     )
     view = show(widgets.explore(odd, selection={"layer_a": HOSTILE, "layer_b": odd.layers_b[0]}))
-    view.hover(0, 0)
+    view.hover_cell(0, 0)
     assert HOSTILE in view.part("tooltip").inner_text()
     assert HOSTILE in view.part("title").inner_text()
     assert HOSTILE in view.part("classes").inner_text()
     for tool in ("data", "code"):
         view.part(f"tool-{tool}").click()
+        view.settle()
         assert HOSTILE in view.part("panel").inner_text()
     assert view.page.locator(".dw img").count() == 0
 
@@ -270,6 +281,7 @@ def test_hostile_names_are_text_in_plotly_s_charts_too(show):
     view.page.mouse.move(box["x"] + 200, box["y"] + 150)
     view.page.mouse.move(box["x"] + 230, box["y"] + 150, steps=4)
     view.page.wait_for_selector(".hoverlayer text")
+    view.settle()
     assert HOSTILE in view.part("curves").locator(".hoverlayer").text_content()
     assert view.page.locator(".dw img").count() == 0
 
@@ -278,7 +290,6 @@ def test_the_dark_theme_reaches_canvases(show, similar):
     view = show(widgets.explore(similar, selection={"layer_a": "conv1", "layer_b": "conv1"}))
     light = view.page.evaluate("document.querySelector('[data-testid=gram-0]').toDataURL()")
     view.page.evaluate("document.body.dataset.jpThemeLight = 'false'")
-    view.settle()
     view.settle()
     assert view.page.evaluate("document.querySelector('[data-testid=gram-0]').toDataURL()") != light
     assert view.page.evaluate("getComputedStyle(document.querySelector('.dw')).backgroundColor") == "rgb(17, 18, 20)"
@@ -293,6 +304,7 @@ def test_text_stands_out(request, show, scheme, records):
     options = {"selection": {"layer_a": "conv1", "layer_b": "conv1"}} if records == "similar" else {}
     view = show(widgets.explore(request.getfixturevalue(records), **options), scheme=scheme)
     view.page.get_by_test_id("tool-settings").click()
+    view.settle()
     faint = view.page.evaluate(FAINT)
     assert faint == []
 
@@ -311,6 +323,7 @@ def test_the_code_view_is_python_s_spec(show, similar):
     )
     view = show(explorer)
     view.part("tool-code").click()
+    view.settle()
     assert view.part("code").inner_text().strip().splitlines()[-1] == explorer.spec()
 
 
@@ -323,6 +336,7 @@ def test_the_data_view_is_python_s_table(request, show, records):
         view.page.get_by_text("save as CSV").click()
     rows = list(csv.reader(io.StringIO(saving.value.path().read_text())))
     frame = explorer.data()
+    view.settle()
     assert rows[0] == list(frame.columns)
     assert len(rows) == 1 + len(frame)
     column = "value" if "value" in frame else "test_accuracy"
@@ -338,6 +352,7 @@ def test_a_picture_shows_the_view(show, similar):
     from PIL import Image
 
     picture = Image.open(saving.value.path()).convert("RGB")
+    view.settle()
     assert picture.width > 2000
     assert len(picture.quantize(64).getcolors()) > 30
 
@@ -357,6 +372,7 @@ def test_two_views_of_one_model_agree_and_one_can_go(show, similar):
     view.settle()
     assert view.page.locator("#explorer [data-testid=position]").inner_text() == "epoch 5 / 20"
     view.page.evaluate("globalThis.second()")
+    view.settle()
     assert view.page.locator("#second").inner_html() == ""
     view.page.locator("#explorer [data-testid=slider]").fill("8")
     view.settle()
@@ -390,8 +406,10 @@ def test_an_error_is_shown_and_can_be_dismissed(show, similar):
     assert strip.locator("summary").inner_text() == "RuntimeError: the observer failed"
     assert not strip.locator("pre").is_visible()
     strip.locator("summary").click()
+    view.settle()
     assert "Traceback" in strip.locator("pre").inner_text()
     strip.get_by_role("button").click()
+    view.settle()
     assert not strip.is_visible()
 
 
@@ -426,16 +444,21 @@ def test_requests_show_progress_and_only_the_last_counts(show, similar):
     action = second.get_by_test_id("action")
     action.click()
     action.click()
+    view.settle()
     requests = view.page.evaluate("sent.filter(({ type }) => type === 'request').map(({ id }) => id)")
     assert len(set(requests)) == 2
     assert view.page.evaluate("sent.filter(({ type }) => type === 'stop').map(({ id }) => id)") == requests[:1]
     view.page.evaluate("id => answer({ type: 'progress', id, fraction: 0.9 })", requests[0])
+    view.settle()
     assert "90 %" not in second.get_by_test_id("computing").inner_text()
     view.page.evaluate("id => answer({ type: 'progress', id, fraction: 0.43, text: 'batch 3' })", requests[1])
+    view.settle()
     assert "computing bootstrap 43 % · batch 3" in second.get_by_test_id("computing").inner_text()
     second.get_by_test_id("stop").click()
+    view.settle()
     assert view.page.evaluate("sent.at(-1)") == {"type": "stop", "id": requests[1]}
     view.page.evaluate("id => answer({ type: 'failed', id, traceback: 'Traceback\\nKeyError: 1' })", requests[1])
+    view.settle()
     assert not second.get_by_test_id("computing").is_visible()
     assert second.get_by_test_id("error").locator("summary").inner_text() == "KeyError: 1"
 
@@ -463,6 +486,7 @@ def test_training_curves_bars_and_reliability_follow_the_cursor(show, runs):
     view.settle()
     assert "Loss at epoch 3" in view.part("caption").inner_text()
     view.part("runs").get_by_text("student, KL").click()
+    view.settle()
     assert view.trait("selection")["run"] == "student, KL"
 
 

@@ -1,32 +1,9 @@
 """A posterior whose sliders and points reach Python and come back: refits with an id, the last one wins."""
 
 import pytest
-from live_page import Wire, live_html
 from posteriors import golden
 
 import widgets
-
-
-@pytest.fixture
-def live(browser, tmp_path):
-    made = []
-
-    def open_live(explorer, **context):
-        page = browser.new_context(viewport={"width": 1300, "height": 1100}, **context).new_page()
-        made.append(page)
-        problems = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        path = tmp_path / "live.html"
-        path.write_text(live_html(explorer), encoding="utf-8")
-        page.goto(path.as_uri())
-        page.wait_for_selector("[data-ready]")
-        wire = Wire(page, explorer)
-        wire.problems = problems
-        return wire
-
-    yield open_live
-    for page in made:
-        page.context.close()
 
 
 def place(page, x, y, stage="posterior-0"):
@@ -41,25 +18,30 @@ def test_points_are_dragged_added_and_removed(live):
     wire = live(explorer)
     page = wire.page
     y = explorer.data().set_index("x")["mean"]
-    page.mouse.move(*place(page, 0.5, -0.24189291))
+    path = [place(page, 0.5 + 0.005 * k, -0.24189291 + 0.1 * k) for k in range(10)]
+    page.mouse.move(*path[0])
     page.mouse.down()
-    for k in range(10):
-        page.mouse.move(*place(page, 0.5 + 0.005 * k, -0.24 + 0.1 * k))
+    for at in path:
+        page.mouse.move(*at)
         wire.pump()
     page.mouse.up()
     wire.until(lambda: explorer.points is not None and abs(explorer.points[5][1] - 0.66) < 0.03)
+    wire.settle()
     assert abs(explorer.points[5][0] - 0.545) < 0.01
     assert explorer.selection["point"] == 5
     assert (explorer.data().set_index("x")["mean"] - y).abs().max() > 0.1
     page.mouse.dblclick(*place(page, 0.05, -0.5))
     wire.until(lambda: len(explorer.points) == 12)
+    wire.settle()
     page.mouse.click(*place(page, 0.05, -0.5))
     wire.until(lambda: explorer.selection["point"] == 11)
     page.keyboard.press("Delete")
     wire.until(lambda: len(explorer.points) == 11)
+    wire.settle()
     assert explorer.selection["point"] is None
     page.get_by_test_id("reset-points").click()
     wire.until(lambda: explorer.points is None)
+    wire.settle()
     assert wire.problems == []
 
 
@@ -83,6 +65,7 @@ def test_kernel_and_its_scales_go_through_python(live):
     wire.until(lambda: explorer.samples == 6)
     page.get_by_test_id("check").click()
     wire.until(lambda: page.get_by_test_id("checked").count() == 1)
+    wire.settle()
     assert "e−" in page.get_by_test_id("checked").inner_text()
     assert wire.problems == []
 
@@ -95,5 +78,6 @@ def test_a_refusal_is_shown_and_what_was_there_stays(live):
         "() => globalThis.explorer.model.send({ type: 'request', id: 'a', name: 'refit', details: { points: [] } })"
     )
     wire.until(lambda: "at least one pair" in explorer.error)
+    wire.settle()
     assert explorer.content is before
     assert "at least one pair" in wire.page.get_by_test_id("error").inner_text()

@@ -13,6 +13,7 @@ GRID = np.linspace(0, 1, 101)[:, None]
 def numbers(view):
     """The table behind the view: columns, and rows of text."""
     view.page.get_by_test_id("tool-data").click()
+    view.settle()
     rows = view.part("table").evaluate(
         "node => [...node.querySelectorAll('tr')].map(row => [...row.children].map(cell => cell.textContent))"
     )
@@ -55,6 +56,7 @@ def test_sliders_work_without_a_kernel(show):
     view.page.keyboard.press("Escape")
     press(view, "slider", "Home", 1)
     press(view, "slider", "ArrowRight", 4)
+    view.settle()
     assert view.trait("steps") == 8
     assert view.trait("selection")["step"] == 5
     noise, mixing = view.trait("noise"), view.trait("mixing")
@@ -65,12 +67,14 @@ def test_sliders_work_without_a_kernel(show):
         golden(), test=(GRID, truth(GRID)), noise=noise, mixing=mixing, steps=8, selection={"step": 5}
     )
     np.testing.assert_allclose(shown(view, "mean"), again_test.data()["mean"], atol=6e-5)
+    view.settle()
     _, errors = again_test._view.errors(again_test, again_test._view.path(again_test, "data"))
     assert f"smallest at step {int(errors.argmin()) + 1}" in view.part("caption").inner_text()
     evidence = again._view.path(again, "data").log_marginal_likelihood[4]
     label = view.part("evidence").get_attribute("aria-label").replace("−", "-")
     assert float(label.split(": ")[1].split(", ")[4]) == pytest.approx(float(evidence), rel=2e-3)
     view.part("reset-noise").click()
+    view.settle()
     assert view.trait("noise") is None
     assert view.part("slider-length_scale").is_disabled()
     assert "kernel lives in Python" in view.page.locator('[data-slider="length_scale"]').get_attribute("title")
@@ -119,6 +123,7 @@ def test_names_from_data_are_text(show):
     view = show(widgets.explore(fitted_table(), test=(frame, target), feature="<b>bmi</b>"))
     assert view.page.locator("main b", has_text="bmi").count() == 0
     head, _ = numbers(view)
+    view.settle()
     assert head == ["approach", "<b>bmi</b>", "mean", "std"]
     other = show(widgets.explore(moons(), test=moons_test()))
     assert other.page.locator("main i", has_text="up").count() == 0
@@ -129,6 +134,7 @@ def test_a_classification_plays_and_shows_its_latent_function(show):
     explorer = widgets.explore(moons(), test=moons_test())
     view = show(explorer)
     press(view, "slider", "Home", 1)
+    view.settle()
     assert view.trait("selection")["step"] == 1
     explorer.selection = {"step": 1}
     np.testing.assert_allclose(shown(view, "probability[down]"), explorer.data()["probability[down]"], atol=6e-5)

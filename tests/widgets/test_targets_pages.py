@@ -6,7 +6,6 @@ import io
 import numpy as np
 import pytest
 import torch
-from live_page import Wire, live_html
 from target_records import collapsed, patterns, picture_runs, ring_runs
 from test_pages import DARK, FAINT, HOSTILE
 
@@ -39,10 +38,13 @@ class Plane:
         box = self.part.bounding_box()
         return box["x"] + left + (x - x0) / (x1 - x0) * width, box["y"] + top + (y1 - y) / (y1 - y0) * height
 
-    def click(self, x, y, *modifiers):
-        self.view.page.keyboard.down(modifiers[0]) if modifiers else None
-        self.view.page.mouse.click(*self.point(x, y))
-        self.view.page.keyboard.up(modifiers[0]) if modifiers else None
+    def pick(self, x, y, *modifiers):
+        at = self.point(x, y)
+        for key in modifiers:
+            self.view.page.keyboard.down(key)
+        self.view.page.mouse.click(*at)
+        for key in modifiers:
+            self.view.page.keyboard.up(key)
         self.view.settle()
 
     def colour(self, x, y, layer=None):
@@ -142,11 +144,11 @@ def test_click_selects_shift_adds_and_escape_lets_go(show, runs):
     plane = Plane(view)
     samples = runs[0].samples
     one = apart(samples)
-    plane.click(*samples[one].tolist())
+    plane.pick(*samples[one].tolist())
     (chosen,) = view.trait("selection")["seeds"]
     assert (samples[chosen] - samples[one]).norm() < 0.05
     other = int((samples - samples[one]).norm(dim=1).argmax())
-    plane.click(*samples[other].tolist(), "Shift")
+    plane.pick(*samples[other].tolist(), "Shift")
     assert len(view.trait("selection")["seeds"]) == 2
     assert "path of x_t" in view.part("key").inner_text()
     assert "2 selected" in view.part("caption").inner_text()
@@ -203,6 +205,7 @@ def test_play_steps_and_jumps(show, runs):
     view.part("play").click()
     view.page.get_by_text("step sample / sample").wait_for()
     view.page.wait_for_selector("[data-testid=play][aria-pressed=false]")
+    view.settle()
     view.part("slider").focus()
     view.page.keyboard.press("Home")
     view.page.keyboard.press(".")
@@ -334,6 +337,7 @@ def test_the_table_is_that_of_python(show, pictured):
         view.part("panel").get_by_text("save as CSV").click()
     rows = list(csv.DictReader(io.StringIO(saved.value.path().read_text(encoding="utf-8"))))
     expected = explorer.data()
+    view.settle()
     assert list(rows[0]) == list(expected.columns)
     assert [row["class"] for row in rows] == expected["class"].tolist()
     for name in ("x", "target_y", "distance", "time"):
@@ -348,6 +352,7 @@ def test_the_code_view_is_the_spec(show, runs):
     scrub(view, 3)
     view.part("tool-code").click()
     explorer.show, explorer.selection = "states", {"step": 4}
+    view.settle()
     assert view.part("code").inner_text().splitlines()[-1] == explorer.spec()
 
 
@@ -410,31 +415,12 @@ def test_errors_show(show, runs):
     assert view.part("plane-0").is_visible()
 
 
-@pytest.fixture
-def live(browser, tmp_path):
-    """A page that talks to an explorer in this process."""
-    context = browser.new_context(viewport={"width": 1200, "height": 1200})
-    page = context.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-
-    def open_page(explorer):
-        path = tmp_path / "live.html"
-        path.write_text(live_html(explorer), encoding="utf-8")
-        page.goto(path.as_uri())
-        page.wait_for_selector("[data-ready]")
-        return Wire(page, explorer)
-
-    yield open_page
-    context.close()
-    assert problems == []
-
-
 def test_the_error_of_each_step_is_asked_for_and_appears(live, runs):
     wire = live(widgets.explore(runs, teacher=diffusion.ring(), students=collapsed()))
     assert not wire.page.get_by_test_id("curve-error").is_visible()
     wire.page.get_by_test_id("measure-error").click()
     wire.until(lambda: wire.page.get_by_test_id("curve-error").is_visible())
+    wire.settle()
     assert not wire.page.get_by_test_id("measure-error").is_visible()
 
 
@@ -447,6 +433,7 @@ def test_what_is_selected_here_is_known_to_python_and_back(live, runs):
     wire.until(lambda: "base: sample" in wire.page.get_by_test_id("caption").inner_text())
     explorer.show_runs({"base": ring_runs(steps=6)[0]})
     wire.until(lambda: wire.page.get_by_test_id("slider").get_attribute("max") == "6")
+    wire.settle()
     assert wire.page.get_by_test_id("error").is_hidden()
 
 
@@ -459,12 +446,13 @@ def test_a_click_into_an_empty_place_launches_every_model_from_there(live, runs)
     x, y = 2.2, -2.3  # no seed is near
     where = box["x"] + left + (x - x0) / (x1 - x0) * width, box["y"] + top + (y1 - y) / (y1 - y0) * height
     wire.page.mouse.move(*where)
-    wire.page.wait_for_timeout(60)
+    wire.settle()
     assert "launch from here" in wire.page.get_by_test_id("tooltip").inner_text()
     wire.page.mouse.click(*where)
     wire.until(lambda: explorer.launches.get("launches"))
     (launch,) = explorer.launches["launches"]
     start = runs[0].times[0]
+    wire.settle()
     assert np.allclose(launch["noise"], [x / float(start), y / float(start)], atol=0.03)
     assert [item["run"] for item in launch["runs"]] == ["base", "student"]
     packed = explorer.launches_arrays[launch["runs"][0]["states"]]
@@ -472,7 +460,7 @@ def test_a_click_into_an_empty_place_launches_every_model_from_there(live, runs)
     noise = torch.tensor([launch["noise"]])
     assert torch.allclose(path[0], (noise * start).float()[0], atol=1e-4)
     assert torch.allclose(path[-1], diffusion.sample(diffusion.ring(), noise, steps=12)[0], atol=1e-4)
-    wire.page.wait_for_timeout(100)
+    wire.settle()
     ink = wire.page.evaluate(
         """([x, y]) => {
             const over = document.querySelector("[data-testid=dots-0]");

@@ -4,7 +4,6 @@ import re
 
 import pytest
 import torch
-from live_page import Wire, live_html
 from target_panels import Broken, Gate, adapter_for, classes_of, digits, explorer_of, network, noise, pair
 from test_pages import DARK, FAINT, HOSTILE
 
@@ -14,29 +13,6 @@ from workbench.diffusion import ring, target_trajectories
 
 def text(view, name):
     return re.sub(r"\s+", " ", view.part(name).inner_text())
-
-
-@pytest.fixture
-def live(browser, tmp_path):
-    made = []
-
-    def open_live(explorer, width=1300):
-        page = browser.new_context(viewport={"width": width, "height": 1200}).new_page()
-        made.append(page)
-        wire_problems = []
-        page.on("pageerror", lambda error: wire_problems.append(str(error)))
-        path = tmp_path / f"live{len(made)}.html"
-        path.write_text(live_html(explorer), encoding="utf-8")
-        page.goto(path.as_uri())
-        page.wait_for_selector("[data-ready]")
-        wire = Wire(page, explorer)
-        wire.problems = wire_problems
-        wire.part = page.get_by_test_id
-        return wire
-
-    yield open_live
-    for page in made:
-        page.context.close()
 
 
 def inked(view, name):
@@ -103,6 +79,7 @@ def test_a_film_shows_any_step_large(show):
     large.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown"):
         view.page.keyboard.press(key)
+    view.settle()
     assert f"row 2, column 2: value {raw[2, 2]:.2f}" in text(view, "live")
     before = inked(view, "large")
     view.part("large-states").click()
@@ -125,6 +102,7 @@ def test_the_switch_moves_samples_measures_and_calls_without_a_kernel(show):
     slider = view.part("slider-switch")
     slider.focus()
     for k in range(5):
+        view.settle()
         assert view.trait("selection")["switch"] == k
         seen.append(inked(view, "hand-over-points"))
         for name in ("entropy", "quality", "diversity"):
@@ -205,6 +183,7 @@ def test_the_table_of_a_hand_over_is_that_of_python(show):
     view.part("explorer").focus()
     view.page.keyboard.press("d")
     table = view.part("panel").locator("table")
+    view.settle()
     assert table.locator("thead th").all_inner_texts() == explorer.data().columns.tolist()
     assert table.locator("tbody tr").nth(3).locator("td").nth(2).inner_text() == "yes"
 
@@ -241,6 +220,7 @@ def test_a_slider_samples_again(live):
         wire.page.keyboard.press("ArrowRight")
     wire.until(lambda: explorer.sampling == {"base": {"steps": 32}})
     wire.until(lambda: "32 calls per seed" in wire.part("resample-note").inner_text())
+    wire.settle()
     assert explorer.content["revision"] <= 3  # not once for each key
     own = target_trajectories(ring(), noise(), steps=32)
     assert torch.equal(explorer.runs["base"].samples, own.samples)
@@ -256,6 +236,7 @@ def test_a_slider_samples_again(live):
     wire.part("resample-reset").click()
     wire.until(lambda: explorer.sampling == {})
     wire.until(lambda: not wire.part("resample-reset").is_visible())
+    wire.settle()
     assert wire.problems == []
     assert explorer.error == ""
 
@@ -268,17 +249,19 @@ def test_progress_is_shown_and_a_stop_puts_the_slider_back(live):
     wire.part("slider-steps").focus()
     wire.page.keyboard.press("ArrowRight")
     wire.until(lambda: gate.calls == 1)
-    wire.page.wait_for_timeout(400)
-    explorer._jobs._running[next(iter(explorer._jobs._running))].progress(0.3, "base")
+    (job,) = explorer._jobs._running.values()
+    wire.until(lambda: wire.part("computing").is_visible())  # what takes longer than a moment says so
+    job.progress(0.3, "base")
     wire.until(lambda: "computing samples 30 % · base" in wire.part("computing").inner_text())
     wire.until(lambda: "sampling …" in wire.part("resample-note").inner_text())
-    assert wire.part("value-steps").inner_text() == "21"
+    wire.until(lambda: wire.part("value-steps").inner_text() == "21")
     wire.part("stop").click()
     wire.pump()
     gate.gate.set()
     wire.until(lambda: not explorer._jobs._running)
     wire.until(lambda: "samples stopped" in wire.part("live").inner_text())
     wire.until(lambda: wire.part("value-steps").inner_text() == "20")
+    wire.settle()
     assert explorer.sampling == {}
     wire.until(lambda: not wire.part("computing").is_visible())
     assert wire.problems == []
@@ -292,13 +275,13 @@ def test_the_last_wish_wins(live):
     wire.part("slider-steps").focus()
     wire.page.keyboard.press("ArrowRight")
     wire.until(lambda: gate.calls == 1)
-    for _ in range(4):
+    for steps in (20, 19, 18, 17):
         wire.page.keyboard.press("ArrowLeft")
-        wire.page.wait_for_timeout(60)
-        wire.pump()
+        wire.until(lambda steps=steps: wire.part("value-steps").inner_text() == str(steps))
     gate.gate.set()
     wire.until(lambda: explorer.sampling == {"base": {"steps": 17}} and not explorer._jobs._running)
     wire.until(lambda: "17 calls per seed" in wire.part("resample-note").inner_text())
+    wire.settle()
     assert explorer.run.steps == 17
     assert wire.problems == []
     assert explorer.error == ""
@@ -311,6 +294,7 @@ def test_a_failure_is_shown_and_the_view_goes_back(live):
     wire.part("setting-sampler").select_option("heun")
     wire.until(lambda: "the device is gone" in wire.part("error").inner_text())
     wire.until(lambda: wire.part("setting-sampler").input_value() == "ddim")
+    wire.settle()
     assert explorer.run.sampler == "ddim"
     assert wire.problems == []
 
@@ -334,6 +318,7 @@ def test_guidance_and_adapters_have_sliders_where_they_can_act(live):
     wire.page.keyboard.press("End")
     wire.until(lambda: adapted.adapter_scale == 2)
     wire.until(lambda: wire.part("value-adapter").inner_text() == "+2.00")
+    wire.settle()
     assert not torch.equal(adapted.run.samples, run.samples)
     assert wire.problems == []
 
@@ -359,6 +344,7 @@ def test_a_click_launches_and_a_launch_is_removed(live):
         box["x"] + left + (x - x0) / (x1 - x0) * width, box["y"] + top + (y1 - y) / (y1 - y0) * height
     )
     wire.until(lambda: len(explorer.launched) == 1)
+    wire.settle()
     assert explorer.launched[0]["noise"] == pytest.approx([x / 0.999, y / 0.999], abs=0.02)
     wire.until(lambda: "noise" in wire.part("launches").inner_text())
     assert "from base" in wire.part("launches").inner_text()
@@ -367,6 +353,7 @@ def test_a_click_launches_and_a_launch_is_removed(live):
     wire.until(lambda: wire.part("launch-clear").is_visible())
     wire.page.get_by_label("Remove the launch from fresh noise 0").click()
     wire.until(lambda: len(explorer.launched) == 1 and "noise" in explorer.launched[0])
+    wire.settle()
     assert wire.problems == []
     assert explorer.error == ""
 
@@ -380,6 +367,7 @@ def test_a_hand_over_is_computed_and_said_to_be_old(live):
     wire.until(lambda: explorer.handed is not None, 60)
     wire.until(lambda: wire.part("shared").is_visible())
     wire.until(lambda: "base makes step 1, student steps 2–4" in wire.part("shared").inner_text())
+    wire.settle()
     assert not wire.part("hand-over-stale").is_visible()
     wire.part("slider-switch").fill("3")
     wire.until(lambda: explorer.selection["switch"] == 3)
@@ -391,6 +379,7 @@ def test_a_hand_over_is_computed_and_said_to_be_old(live):
     wire.part("hand-over-compute").click()
     wire.until(lambda: explorer.handed.steps == 2, 60)
     wire.until(lambda: not wire.part("hand-over-stale").is_visible())
+    wire.settle()
     assert explorer.selection["switch"] == 2
     assert wire.problems == []
     assert explorer.error == ""

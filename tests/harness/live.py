@@ -5,6 +5,8 @@ import json
 import queue
 import time
 
+from harness.quiet import settle
+
 MODEL = """(state) => {
     const handlers = new Map();
     const on = (name, run) => handlers.set(name, [...(handlers.get(name) ?? []), run]);
@@ -51,13 +53,18 @@ class Wire:
 
     def __init__(self, page, explorer):
         self.page, self.explorer = page, explorer
+        self.part = page.get_by_test_id
+        self.problems = []
         self.inbox = queue.Queue()
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
         explorer.send = explorer._jobs._send = lambda content, buffers=None: self.inbox.put({"message": content})
         names = [name for name in explorer._state_names() if name != "protocol"]
         explorer.observe(lambda change: self.inbox.put({"state": change.name}), names)
 
     def pump(self):
-        for said in self.page.evaluate("() => globalThis.outbox.splice(0)"):
+        """Carry what waits on either side; returns whether there was anything."""
+        sent = self.page.evaluate("() => globalThis.outbox.splice(0)")
+        for said in sent:
             if "update" in said:
                 self.explorer.set_state(said["update"])
             else:
@@ -73,15 +80,25 @@ class Wire:
         for item in waiting:
             if "message" in item:
                 self.page.evaluate("message => globalThis.fromPython({ message })", item["message"])
+        return bool(sent or waiting)
 
-    def until(self, condition, seconds=20):
-        """Carry messages until `condition()` is true."""
+    def until(self, condition, seconds=60):
+        """Carry messages until `condition()` is true. Of anything else it says nothing: `settle` before looking."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"still not so after {seconds} s; error: {self.explorer.error}"
             self.pump()
             self.page.wait_for_timeout(15)
-        self.pump()
+
+    def settle(self, seconds=60):
+        """Wait until nothing is computed, carried or to be drawn: both halves know the same and the page shows it."""
+        end = time.monotonic() + seconds
+        calm = False
+        while not calm:
+            assert time.monotonic() < end, f"still at work after {seconds} s: {list(self.explorer._jobs._running)}"
+            idle = not self.explorer._jobs._running  # looked at first: a job that has ended has sent everything
+            settle(self.page)
+            calm = not self.pump() and idle
 
 
 def plain(explorer, name):

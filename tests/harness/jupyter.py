@@ -16,6 +16,8 @@ import nbformat
 import psutil
 from playwright.sync_api import Locator, Page, expect
 
+from harness import guard, quiet
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180_000  # milliseconds; a cell may import torch and train while another test run has the other core
 
@@ -27,7 +29,6 @@ class Server:
         self.home = home
         self.work = home / "work"
         self.token = secrets.token_hex(16)
-        self.port = _free_port()
         self.network_log = home / "network.log"
         shutil.copytree(ROOT / "notebooks", self.work, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         environment = os.environ | {
@@ -42,7 +43,6 @@ class Server:
         }
         settings = {
             "ServerApp.ip": "127.0.0.1",
-            "ServerApp.port": self.port,
             "ServerApp.port_retries": 0,
             "ServerApp.root_dir": self.work,
             "ServerApp.allow_root": True,
@@ -52,21 +52,27 @@ class Server:
             "LabApp.user_settings_dir": home / "settings",
         }
         self.log = (home / "server.log").open("w", encoding="utf-8")
-        self.process = subprocess.Popen(
+        for _ in range(3):  # somebody else may take the port before the server does
+            self.port = _free_port()
+            self.process = self._start(environment, settings | {"ServerApp.port": self.port})
+            if self._answers():
+                return
+        raise RuntimeError(f"JupyterLab did not start:\n{(self.home / 'server.log').read_text()[-3000:]}")
+
+    def _start(self, environment: dict[str, str], settings: dict[str, object]) -> subprocess.Popen:
+        return subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "jupyterlab",
-                "--no-browser",
+                *(sys.executable, str(Path(guard.__file__))),  # a killed test run takes its server along
+                *(sys.executable, "-m", "jupyterlab", "--no-browser"),
                 *(f"--{key}={value}" for key, value in settings.items()),
             ],
             env=environment,
             cwd=self.work,
+            stdin=subprocess.PIPE,
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._wait()
 
     def url(self, path: str = "") -> str:
         """Address of the page, or of a notebook in it; the workspace is emptied on the way."""
@@ -93,18 +99,47 @@ class Server:
         self.log.close()
         return alive
 
-    def _wait(self) -> None:
+    def _answers(self) -> bool:
+        """Wait until the server answers; False if it ends instead."""
         address = f"http://127.0.0.1:{self.port}/api/status?token={self.token}"
-        for _ in range(600):
-            if self.process.poll() is not None:
-                break
+        end = time.monotonic() + 0.001 * PATIENCE
+        while self.process.poll() is None:
             try:
                 urllib.request.urlopen(address, timeout=5).close()
             except (urllib.error.URLError, ConnectionError, TimeoutError):
+                assert time.monotonic() < end, f"JupyterLab does not answer: {(self.home / 'server.log').read_text()}"
                 time.sleep(0.1)
             else:
-                return
-        raise RuntimeError(f"JupyterLab did not start:\n{(self.home / 'server.log').read_text()[-3000:]}")
+                return True
+        return False
+
+
+# Counts what page and kernel tell each other of widgets' models, in both directions.
+LISTEN = """() => {
+    const { kernel } = jupyterapp.shell.currentWidget.sessionContext.session;
+    globalThis.testsTold = 0;
+    kernel.anyMessage.connect((_, { msg }) => {
+        if (msg.header.msg_type.startsWith("comm_")) globalThis.testsTold += 1;
+    });
+}"""
+
+
+def settle(page: Page) -> None:
+    """Wait until the kernel has answered everything that it was asked for, and the page shows it.
+
+    Messages are answered in their order, so that an answer to nothing comes after all others; another round is made
+    until none of the widgets had anything to say. A job in a thread of the kernel is not waited for: name its result.
+    """
+    told = -1
+    while told != (told := page.evaluate("() => globalThis.testsTold")):
+        quiet.settle(page)
+        page.evaluate(
+            """async () => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session?.kernel;
+                if (kernel) await kernel.requestExecute({ code: "", store_history: false }).done;
+            }"""
+        )
+        quiet.settle(page)
 
 
 class Lab:
@@ -123,12 +158,18 @@ class Lab:
             "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
             timeout=PATIENCE,
         )
+        self.page.evaluate(LISTEN)
+
+    def settle(self) -> None:
+        """Wait until kernel and page know the same, and the page shows it."""
+        settle(self.page)
 
     def shut_kernel_down(self) -> None:
         self.command("kernelmenu:shutdown")
         self.page.wait_for_function(
             "() => !jupyterapp.shell.currentWidget.sessionContext.session?.kernel", timeout=PATIENCE
         )
+        self.settle()
 
     def run_all(self) -> None:
         """Run every cell as a person would, through the menu, and fail on the first cell that raised."""
@@ -151,6 +192,7 @@ class Lab:
         )
         if errors := self.errors():
             raise AssertionError("a cell raised:\n" + "\n".join(errors))
+        self.settle()
 
     def errors(self) -> list[str]:
         """Name and text of the error of each cell that raised."""
@@ -176,7 +218,17 @@ class Lab:
             code,
         )
 
-    def until(self, condition: str, seconds: float = 20) -> None:
+    def tab_to(self, name: str, most: int = 80) -> None:
+        """Press Tab until the part `name` has the focus, which moves with the key itself."""
+        visited: list[str] = []
+        for _ in range(most):
+            self.page.keyboard.press("Tab")
+            visited.append(self.page.evaluate("() => document.activeElement?.dataset?.testid ?? ''"))
+            if visited[-1] == name:
+                return
+        raise AssertionError(f"Tab led only to {[name for name in visited if name]}")
+
+    def until(self, condition: str, seconds: float = 60) -> None:
         """Wait until a Python expression is true in the kernel."""
         end = time.monotonic() + seconds
         while (said := self.python(condition)) != "True":
@@ -187,7 +239,9 @@ class Lab:
         self.page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [name, arguments])
 
     def save(self) -> None:
+        self.settle()
         self.page.evaluate("() => jupyterapp.shell.currentWidget.context.save()")
+        self.settle()
 
     def cell_with(self, text: str) -> int:
         """Number (from 0) of the first code cell whose source holds `text`."""
@@ -202,6 +256,7 @@ class Lab:
         self.show_output(index)
         output = self.page.locator(".jp-CodeCell").nth(index).get_by_test_id("explorer")
         output.first.wait_for(state="visible", timeout=PATIENCE)
+        self.settle()
         return [View(output.nth(i)) for i in range(output.count())]
 
     def show_output(self, index: int) -> None:
@@ -225,6 +280,10 @@ class View:
         root.wait_for(state="visible", timeout=PATIENCE)
         expect(root).to_have_attribute("data-ready", "true", timeout=PATIENCE)
 
+    def settle(self) -> None:
+        """Wait until kernel and page know the same, and the page shows it."""
+        settle(self.page)
+
     def part(self, name: str) -> Locator:
         return self.root.get_by_test_id(name)
 
@@ -232,15 +291,18 @@ class View:
         """Where the middle of a cell is in the window; the map is scrolled into view first."""
         canvas = self.part(map_)
         canvas.scroll_into_view_if_needed()
+        self.settle()
         box = canvas.bounding_box()
         left, top, cell, pitch = map(float, canvas.get_attribute("data-geometry").split())
         return box["x"] + left + (column + 0.5) * cell, box["y"] + top + (row + 0.5) * pitch
 
-    def hover(self, row: int, column: int, map_: str = "heatmap-0") -> None:
+    def hover_cell(self, row: int, column: int, map_: str = "heatmap-0") -> None:
         self.page.mouse.move(*self.centre(row, column, map_), steps=3)
+        self.settle()
 
-    def click(self, row: int, column: int, map_: str = "heatmap-0") -> None:
+    def click_cell(self, row: int, column: int, map_: str = "heatmap-0") -> None:
         self.page.mouse.click(*self.centre(row, column, map_))
+        self.settle()
 
     def colour(self, row: int, column: int) -> list[int]:
         """Red, green and blue at the lower right of a cell, as painted (its middle may carry a number)."""

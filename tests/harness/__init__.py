@@ -1,0 +1,1 @@
+"""What the tests of pages stand on: when a page is quiet, a page that talks to Python, a JupyterLab, and their end."""
