@@ -4,6 +4,7 @@ from workbench.data.assemble import from_arrays
 from workbench.data.dataset import Dataset, Loader, Split
 from workbench.data.digits import digit_pairs
 from workbench.data.folder import image_folder
+from workbench.data.identity import fingerprint
 from workbench.data.loading import load, names
 from workbench.data.mirroring import mirrored
 from workbench.data.openml import cache_dir
@@ -19,6 +20,7 @@ __all__ = [
     "cache_dir",
     "digit_pairs",
     "digit_scenes",
+    "fingerprint",
     "from_arrays",
     "image_folder",
     "load",
