@@ -24,11 +24,15 @@ DIVERGENCES = (
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel, the shapes of its arguments for n rows of k columns, and how many of them have gradients."""
+    """A kernel, the shapes of its arguments for n rows of k columns, and how many of them have gradients.
+
+    `rounding`: what float32 may be off by at k columns, as a share of the largest value.
+    """
 
     run: Callable[..., Tensor]
     shapes: Callable[[int, int], list[tuple[int, ...]]]
     learned: int = 2
+    rounding: Callable[[int], float] = lambda k: 1e-5
 
     def inputs(self, n: int, k: int, *, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         make = torch.Generator().manual_seed(seed)
@@ -77,7 +81,11 @@ CASES = {
         lambda x, t: torch.stack(characteristic.characteristic_function(x, t)), lambda n, k: [(n, k), (5, k)]
     ),
     "discrepancy": Case(characteristic.discrepancy, lambda n, k: [(n, k), (4, k), (5, k)], 3),
-    "augment": Case(changed, lambda n, k: [(n, 3, k + 1, k)], learned=1),
+    # The point that a pixel is read at is known to four roundings of a number as large as a side, 2⁻²² of it, in either
+    # direction, and neighbours differ by up to twice the largest value: four times that in all.
+    "augment": Case(
+        changed, lambda n, k: [(n, 3, k + 1, k)], learned=1, rounding=lambda k: max(1e-5, 2**-20 * (k + 1))
+    ),
     **{f"hsic {how}": Case(partial(pairs, how=how), lambda n, k: [(n, k), (n, k + 1)]) for how in ("linear", "rbf")},
 }
 LEAST = {name: 4 if name.startswith("hsic") else 1 for name in CASES}

@@ -24,7 +24,14 @@ from workbench.kernels.augment import Change
 from workbench.kernels.divergence_rows import Kind
 from workbench.kernels.fused import augment, characteristic, divergence, kernel_sums, mixture, sparse_rows
 
-NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.bool: "i1"}
+NAMES = {
+    torch.int32: "i32",
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.int64: "i64",
+    torch.bool: "i1",
+}
 
 
 def kind_of(value):
@@ -88,6 +95,7 @@ def test_sparse_teachers(launches):
 def test_characteristic(launches):
     phases = torch.empty(2, 30, 500)
     characteristic.sums(phases)
+    characteristic.slopes_in_parts(phases, phases[:, 0], phases[:, 1])
     characteristic.slopes_(phases, phases[:, 0], phases[:, 1])
     check(launches)
 
@@ -102,20 +110,27 @@ def test_many_rows_and_many_sets_are_few_along_the_grids_short_axes(launches):
     assert len(launches) == 6
 
 
-@pytest.mark.parametrize(("kernel", "order", "columns"), [(0, 0, 33), (1, 1, 1), (3, 2, 1)])
-def test_kernel_sums(launches, kernel, order, columns):
-    kernel_sums.sums(torch.empty(70, 3), torch.empty(90, 3), torch.empty(90, columns), kernel, order)
+@pytest.mark.parametrize(
+    ("kernel", "order", "features", "columns"), [(0, 0, 3, 33), (1, 1, 4, 4), (3, 2, 20, 1), (0, 1, 64, 65)]
+)
+def test_kernel_sums(launches, kernel, order, features, columns):
+    points = torch.empty(90, features)
+    kernel_sums.sums(points[:70], points, torch.empty(90, columns), kernel, order)
     check(launches)
 
 
-def test_mixture(launches):
-    x, points = torch.empty(20, 3), torch.empty(20)
-    mixture.forward(x, x, points, points, points, points)
-    mixture.backward(x, x, points, points, points, points, points, x, points, points)
+@pytest.mark.parametrize("features", [3, 64])
+@pytest.mark.parametrize("spreads", [1, 20])
+def test_mixture(launches, features, spreads):
+    x, points, spread = torch.empty(20, features), torch.empty(20), torch.empty(spreads)
+    mixture.forward(x, x, points, points, spread, points)
+    mixture.backward(x, x, points, points, spread, points, points, x, points, points)
     check(launches)
 
 
-def test_augment(launches):
+@pytest.mark.parametrize("small", [4096, 0])
+def test_augment(launches, small, monkeypatch):
+    monkeypatch.setattr(augment, "SMALL", small)
     whole = torch.zeros(2, 4, dtype=torch.int64)
     affine = torch.eye(2, 3).expand(2, 2, 3)
     change = Change(torch.ones(2, 3), whole[:, :2], whole, whole[:, 0] > 0, affine)

@@ -11,11 +11,12 @@ In this order, as in differentiable Siamese augmentation (Zhao & Bilen 2021), an
 Parameters belong to each image, or one set to all. Two interpolating maps in a row are two passes: composed into one
 they would blur less than what they stand for.
 
-Cost, for n images of E elements and b bytes: forward 2 b n E, and backward as much, plus one reading for the mean where
-there is colour; the plain version, which runs on a CPU, makes two passes for each part and six for an affine map. The
-fused backward pass is a gather: every pixel asks which points of the map lie within a pixel of it, instead of every
-point adding to four pixels, so that equal inputs give equal bits, which `grid_sample`'s atomic additions do not. Share
-of a GPU's bandwidth: not measured; ``bench/kernels_gpu.py`` measures it.
+Cost, for n images of E elements and b bytes: forward 2 b n E, and backward as much, of images of up to `SMALL` pixels,
+which one program holds; of larger ones one reading and one writing more, for the mean, where there is colour. The plain
+version, which runs on a CPU, makes two passes for each part and six for an affine map. The fused backward pass is a
+gather: every pixel asks which points of the map lie within a pixel of it, instead of every point adding to four pixels,
+so that equal inputs give equal bits, which `grid_sample`'s atomic additions do not. Share of a GPU's bandwidth:
+``BENCHMARKS-GPU.md``.
 """
 
 from typing import Any, NamedTuple
@@ -28,8 +29,11 @@ from workbench.kernels.dispatch import INTERPRETED, runs_fused
 
 __all__ = ["Change", "augment", "resample", "turn"]
 
+SMALL = 4096
+"""Pixels of an image that one program of the fused version holds."""
+
 REACH = 4
-"""Pixels that an output pixel's point may be away, of those that touch one input pixel, for the fused version."""
+"""Of larger ones: pixels that an output pixel's point may be away, of those that touch one input pixel, for it."""
 
 TWICE = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
 """Whether torch differentiates `grid_sample` twice."""
@@ -200,7 +204,7 @@ def _fuses(x: Tensor, change: Change) -> bool:
     refused = ""
     if x.shape[1] > 4:
         refused = "more than four channels"
-    elif change.affine is not None and reach(change.affine, *x.shape[-2:]) > REACH:
+    elif change.affine is not None and x.shape[-2:].numel() > SMALL and reach(change.affine, *x.shape[-2:]) > REACH:
         refused = "an affine map that shrinks so much that many pixels see one"
     return runs_fused("augment", x, refused=refused)
 

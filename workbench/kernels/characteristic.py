@@ -128,15 +128,12 @@ class _Characteristic(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        fuses = runs_fused("characteristic", x, t)
-        total = torch.zeros(2, *x.shape[:-2], t.shape[-2], dtype=x.dtype, device=x.device)
-        for rows in _blocks(x, t):
-            phases = x[..., rows, :] @ t.mT
-            if fuses:
-                from workbench.kernels.fused import characteristic as fused  # noqa: PLC0415 - only where Triton is
-
-                total += fused.sums(phases)
-            else:
+        if runs_fused("characteristic", x, t):
+            total = _on_gpu(x, t).sums()
+        else:
+            total = torch.zeros(2, *x.shape[:-2], t.shape[-2], dtype=x.dtype, device=x.device)
+            for rows in _blocks(x, t):
+                phases = x[..., rows, :] @ t.mT
                 cosines = phases.cos()
                 total[0] += cosines.sum(-2)
                 total[1] += torch.sin(phases, out=cosines).sum(-2)
@@ -154,26 +151,24 @@ class _Characteristic(torch.autograd.Function):
             phases = x @ t.mT
             slopes = (imaginary.unsqueeze(-2) * phases.cos() - real.unsqueeze(-2) * phases.sin()) / x.shape[-2]
             return slopes @ t, (slopes.mT @ x).sum_to_size(t.shape)
-        fuses = runs_fused("characteristic", x, t)
-        for_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        for_t = (
-            torch.zeros(*x.shape[:-2], *t.shape[-2:], dtype=x.dtype, device=x.device)
-            if ctx.needs_input_grad[1]
-            else None
-        )
         real, imaginary = (each / x.shape[-2] for each in (real, imaginary))
+        if runs_fused("characteristic", x, t):
+            return _on_gpu(x, t).slopes(real, imaginary, *ctx.needs_input_grad)
+        for_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        for_t = x.new_zeros(*x.shape[:-2], *t.shape[-2:]) if ctx.needs_input_grad[1] else None
         for rows in _blocks(x, t):
             part = x[..., rows, :]
             phases = part @ t.mT
-            if fuses:
-                from workbench.kernels.fused import characteristic as fused  # noqa: PLC0415 - only where Triton is
-
-                slopes = fused.slopes_(phases, real, imaginary)
-            else:
-                sines = phases.sin().mul_(real.unsqueeze(-2))
-                slopes = phases.cos_().mul_(imaginary.unsqueeze(-2)).sub_(sines)
+            sines = phases.sin().mul_(real.unsqueeze(-2))
+            slopes = phases.cos_().mul_(imaginary.unsqueeze(-2)).sub_(sines)
             if for_x is not None:
                 for_x[..., rows, :] = slopes @ t
             if for_t is not None:
                 for_t += slopes.mT @ part
         return for_x, None if for_t is None else for_t.sum_to_size(t.shape)
+
+
+def _on_gpu(x: Tensor, t: Tensor) -> Any:
+    from workbench.kernels.fused import characteristic as fused  # noqa: PLC0415 - only where Triton is
+
+    return fused.Phases(x, t, _blocks(x, t))

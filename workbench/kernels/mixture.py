@@ -218,7 +218,7 @@ class _Mixture(torch.autograd.Function):
         if _fuses(x, means, clean):
             from workbench.kernels.fused import mixture as fused  # noqa: PLC0415 - only where Triton is
 
-            log_density, x0 = fused.forward(x, means, alpha, sigma, variance.expand(len(means)), logs)
+            log_density, x0 = fused.forward(x, means, alpha, sigma, variance, logs)
             return log_density, x0, (alpha.unsqueeze(1) * x0 - x) / sigma.square().unsqueeze(1)
         log_density, x0, score = x.new_empty(len(x)), torch.empty_like(x), torch.empty_like(x)
         wide = _widened(means)
@@ -255,8 +255,7 @@ class _Mixture(torch.autograd.Function):
             noisy = sigma.square().unsqueeze(1)
             whole = g0 + alpha.unsqueeze(1) * gs / noisy
             level, along = g - (whole * x0).sum(1), (whole * x).sum(1)
-            spread = variance.expand(len(means))
-            out = fused.backward(x, means, alpha, sigma, spread, logs, log_density, whole, level, along)
+            out = fused.backward(x, means, alpha, sigma, variance, logs, log_density, whole, level, along)
             return out - gs / noisy, None, None, None, None, None, None
         # Σ_j r_j (α s_j² g₀ − g_s) / v_j + Σ_j h_j (α μ_j − x), where, with m_j as above and s_j = (α μ_j − x) / v_j,
         # h_j = (r_j / v_j) (⟨g₀, m_j⟩ − ⟨g₀, x₀⟩ + ⟨g_s, s_j⟩ − ⟨g_s, S⟩ + g). What lies along μ_j in m_j and s_j is

@@ -6,11 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.kernels.fused import mixture as fused
+from workbench.kernels.fused.distances import Tiles
 from workbench.kernels.mixture import mixture_score
 
 
-@given(st.sampled_from([(1, 1, 1), (20, 9, 3), (5, 70, 17)]), st.sampled_from([0.0, 0.3]), st.booleans())
-def test_values_and_gradients(device, shape, spread, split):
+@given(
+    st.sampled_from([(1, 1, 1), (20, 9, 3), (5, 70, 17), (3, 300, 4)]),
+    st.sampled_from([0.0, 0.3]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_values_and_gradients(device, shape, spread, split, same):
     n, m, d = shape
     make = torch.Generator().manual_seed(n)
     x, means = torch.randn(n, d, generator=make).to(device), torch.randn(m, d, generator=make).to(device)
@@ -19,15 +25,16 @@ def test_values_and_gradients(device, shape, spread, split):
         "sigma": (torch.rand(n, generator=make) + 0.2).to(device),
     }
     told |= {
-        "spread": spread * torch.rand(m, generator=make).to(device),
+        "spread": torch.tensor(spread) if same else spread * torch.rand(m, generator=make).to(device),
         "weights": torch.rand(m, generator=make).to(device),
     }
     up = [torch.randn(*shape, generator=make).to(device) for shape in ((n,), (n, d), (n, d))]
     found = []
     with pytest.MonkeyPatch.context() as patch:
         if split:
-            patch.setattr(fused, "COMPONENTS", 16)
-            patch.setattr(fused, "_shares", lambda n, m: (-(-m // 32), 32))
+            patch.setattr(fused, "FEATURES_FEW", Tiles(16, 16, 4))
+            patch.setattr(fused, "FEATURES_MANY", Tiles(16, 16, 4))
+            patch.setattr(fused, "shares", lambda n, m, tiles: (-(-m // 32), 32))
         for wide in (torch.float32, torch.float64):
             at = x.to(wide).requires_grad_()
             out = mixture_score(at, means.to(wide), **{name: value.to(wide) for name, value in told.items()})

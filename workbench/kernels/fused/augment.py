@@ -1,13 +1,22 @@
-"""Every output pixel gathers its four taps, coloured as they are read; every input pixel gathers what saw it."""
+"""Every output pixel gathers its four taps, coloured as they are read; every input pixel gathers what saw it.
+
+The kernels here are for images that do not fit into a program: `augment_small` has those that do.
+"""
+
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from workbench.kernels.augment import Change, in_pixels, inverse, reach
+from workbench.kernels.augment import SMALL, Change, in_pixels, inverse, reach
+from workbench.kernels.fused import augment_small
 
 PIXELS = 256
+
+PER_WARP = 128
+"""Pixels of a small image that a warp has."""
 
 
 @triton.jit
@@ -148,6 +157,8 @@ def forward(x: Tensor, change: Change) -> Tensor:
     n, channels, height, width = x.shape
     x = x.contiguous()
     out = torch.empty_like(x)
+    if height * width <= SMALL:
+        return _small(augment_small.forward, x, out, change)
     told = _parameters(change, x)
     means = x.mean((1, 2, 3), dtype=torch.float32) if change.color is not None else x
     affine = in_pixels(change.affine.to(x.device), height, width).contiguous() if change.affine is not None else x
@@ -162,6 +173,8 @@ def backward(g: Tensor, change: Change) -> Tensor:
     """Upstream (n, c, h, w) → gradient towards the images."""
     n, channels, height, width = g.shape
     g = g.contiguous()
+    if height * width <= SMALL:
+        return _small(augment_small.backward, g, torch.empty_like(g), change)
     out = torch.empty(g.shape, dtype=torch.float32, device=g.device)
     blocks = triton.cdiv(height * width, PIXELS)
     received = torch.empty(n, blocks, dtype=torch.float32, device=g.device)
@@ -181,6 +194,19 @@ def backward(g: Tensor, change: Change) -> Tensor:
         share = (1 - change.color[:, 2].to(g.device)) * received.sum(1) / (channels * height * width)
         out += share[:, None, None, None]
     return out.to(g.dtype)
+
+
+def _small(kernel: Any, x: Tensor, out: Tensor, change: Change) -> Tensor:
+    """`out` (n, c, h, w), filled by a program for each image. Parameters that images share are not copied."""
+    n, channels, height, width = x.shape
+    told = [x if each is None else each.to(x.device) for each in change]
+    told = [each if each.ndim < 2 or each[0].is_contiguous() else each.contiguous() for each in told]
+    pixels = triton.next_power_of_2(height * width)
+    kernel[(n,)](
+        x, out, *told, *(each.stride(0) for each in told), channels, height, width,
+        **_flags(change), C=channels, P=pixels, num_warps=max(1, min(16, pixels // PER_WARP)),
+    )  # fmt: skip
+    return out
 
 
 def _flags(change: Change) -> dict[str, bool]:

@@ -1,11 +1,16 @@
-"""K(x, y) @ columns with tiles of the kernel matrix in registers, distances summed feature by feature."""
+"""K(x, y) @ columns with tiles of the kernel matrix in registers, distances summed feature by feature.
+
+A program has the points of a tile and a share of the others; shares are added up in a fixed order.
+"""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS, POINTS = 64, 64
+from workbench.kernels.fused.distances import FEW, Tiles, by_feature, by_point, distances, padded, shares
+
+FEATURES_FEW, FEATURES_MANY = Tiles(16, 128, 4), Tiles(128, 64, 8)
 COLUMNS = 64
 """Columns of weights per launch."""
 
@@ -49,43 +54,73 @@ def profile(u, KERNEL: tl.constexpr, ORDER: tl.constexpr):
 
 @triton.jit
 def _sums(
-    x, y, columns, out, n, m, d, p,
-    KERNEL: tl.constexpr, ORDER: tl.constexpr, R: tl.constexpr, M: tl.constexpr, P: tl.constexpr,
+    x, y, zeros, lanes, columns, out_lanes, out, n, m, d, share,
+    KERNEL: tl.constexpr, ORDER: tl.constexpr, R: tl.constexpr, M: tl.constexpr,
+    D: tl.constexpr, L: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
-    column = tl.arange(0, P)
-    real = row < n
-    total = tl.zeros([R, P], tl.float32)
-    for start in range(0, m, M):
+    origin = tl.program_id(0).to(tl.int64) * R
+    row = origin + tl.arange(0, R)
+    split = tl.program_id(1).to(tl.int64)
+    one = tl.full([R], 1.0, tl.float32)
+    # Up to four columns are summed where the kernel's values are: a sum over the tile is for the end.
+    if L > 0:
+        first = tl.zeros([R, M], tl.float32)
+    if L > 1:
+        second = tl.zeros([R, M], tl.float32)
+    if L > 2:
+        third = tl.zeros([R, M], tl.float32)
+    if L > 3:
+        fourth = tl.zeros([R, M], tl.float32)
+    if P > 0:
+        total = tl.zeros([R, P], tl.float32)
+        column = tl.arange(0, P)
+    for start in range(split * share, min(m, (split + 1) * share), M):
         point = start + tl.arange(0, M)
-        there = point < m
-        u = tl.zeros([R, M], tl.float32)
-        for feature in range(d):
-            a = tl.load(x + row * d + feature, mask=real, other=0.0)
-            b = tl.load(y + point.to(tl.int64) * d + feature, mask=there, other=0.0)
-            apart = a[:, None] - b[None, :]
-            u += apart * apart
-        k = tl.where(there[None, :], profile(u, KERNEL, ORDER), 0.0)
-        at = columns + point.to(tl.int64)[:, None] * p + column[None, :]
-        c = tl.load(at, mask=there[:, None] & (column < p)[None, :], other=0.0)
-        if P == 1:
-            total += tl.sum(k * tl.trans(c), 1)[:, None]
-        else:
-            total += tl.dot(k, c, input_precision="ieee")
-    tl.store(out + row[:, None] * p + column[None, :], total, mask=real[:, None] & (column < p)[None, :])
+        k = profile(distances(x, y, zeros, one, n, m, origin, start, d, R, M, D), KERNEL, ORDER)
+        at = lanes + point
+        if L > 0:
+            first += k * tl.load(at)[None, :]
+        if L > 1:
+            second += k * tl.load(at + m)[None, :]
+        if L > 2:
+            third += k * tl.load(at + 2 * m)[None, :]
+        if L > 3:
+            fourth += k * tl.load(at + 3 * m)[None, :]
+        if P > 0:
+            c = tl.load(columns + point.to(tl.int64)[:, None] * P + column[None, :])
+            total += tl.dot(k, c, input_precision="tf32x3")
+    at = out_lanes + split * L * n + row
+    if L > 0:
+        tl.store(at, tl.sum(first, 1))
+    if L > 1:
+        tl.store(at + n, tl.sum(second, 1))
+    if L > 2:
+        tl.store(at + 2 * n, tl.sum(third, 1))
+    if L > 3:
+        tl.store(at + 3 * n, tl.sum(fourth, 1))
+    if P > 0:
+        tl.store(out + (split * n + row)[:, None] * P + column[None, :], total)
 
 
 def sums(x: Tensor, y: Tensor, columns: Tensor, kernel: int, order: int) -> Tensor:
     """(n, d), (m, d), (m, p) → (n, p), all float32."""
-    x, y = x.contiguous(), y.contiguous()
-    parts = []
-    for part in columns.split(COLUMNS, 1):
-        p = part.shape[1]
-        out = torch.empty(len(x), p, dtype=torch.float32, device=x.device)
-        _sums[(triton.cdiv(len(x), ROWS),)](
-            x, y, part.contiguous(), out, len(x), len(y), x.shape[1], p,
-            KERNEL=kernel, ORDER=order, R=ROWS, M=POINTS, P=1 if p == 1 else max(16, triton.next_power_of_2(p)),
-            num_warps=8,
+    (n, d), m, p = x.shape, max(1, len(y)), columns.shape[1]
+    tiles = FEATURES_FEW if d <= FEW else FEATURES_MANY
+    (rows, points), (splits, share) = (padded(n, tiles.rows), padded(m, tiles.points)), shares(n, m, tiles)
+    there, others, zeros = by_feature(x, rows), by_feature(y, points), x.new_zeros(tiles.rows, tiles.points)
+    # What is left of whole launches of columns goes along with the first, if it is little.
+    little = p % COLUMNS if p % COLUMNS <= FEW else 0
+    parts = [columns[:, start : start + COLUMNS] for start in range(little, p, COLUMNS)]
+    found = []
+    for at, part in enumerate(parts or [columns[:, :0]]):
+        L = little if at == 0 else 0
+        P = max(16, triton.next_power_of_2(part.shape[1])) if part.shape[1] else 0
+        lanes, dotted = by_feature(columns[:, :L], points), by_point(part, points, P)
+        out_lanes, out = x.new_empty(splits, L, rows), x.new_empty(splits, rows, P)
+        _sums[(rows // tiles.rows, splits)](
+            there, others, zeros, lanes, dotted, out_lanes, out, rows, points, d, share,
+            KERNEL=kernel, ORDER=order, R=tiles.rows, M=tiles.points,
+            D=d if d <= FEW else 0, L=L, P=P, num_warps=tiles.warps,
         )  # fmt: skip
-        parts.append(out)
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        found += [out_lanes.sum(0)[:, :n].mT, out.sum(0)[:n, : part.shape[1]]]
+    return torch.cat(found, 1)
