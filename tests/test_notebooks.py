@@ -1,6 +1,5 @@
 """Every notebook runs from top to bottom, in a minute and in 1.5 GiB, and is committed without outputs."""
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -25,24 +24,26 @@ each_notebook = pytest.mark.parametrize(
 def test_it_runs_within_its_limits(path):
     notebook = nbformat.read(path, as_version=4)
     seconds, peak = run(notebook, path.parent)
-    # A worker beside this one may have the other core: then twice the time is what one core gives.
-    crowded = 2 if os.environ.get("PYTEST_XDIST_WORKER") else 1
-    assert seconds <= SECONDS * crowded, f"took {seconds:.0f} s"
+    assert seconds <= SECONDS, f"took {seconds:.0f} s"
     assert peak <= BYTES, f"took {peak / 2**30:.2f} GiB"
 
 
 def run(notebook, folder):
-    """Execute a notebook; returns the seconds it took and the most memory its kernel held."""
+    """Execute a notebook; returns the seconds it took and the most memory its kernel held.
+
+    Where others have the cores too, what counts are the seconds in which its kernel had one.
+    """
     client = NotebookClient(notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    peak = 0
+    peak, busy = 0, 0.0
     done = threading.Event()
 
     def watch():
-        nonlocal peak
+        nonlocal peak, busy
         while not done.wait(0.2):
             for kernel in psutil.Process().children(recursive=True):
                 try:
                     peak = max(peak, kernel.memory_info().rss)
+                    busy = max(busy, sum(kernel.cpu_times()[:2]))
                 except psutil.NoSuchProcess:
                     continue
 
@@ -54,7 +55,7 @@ def run(notebook, folder):
     finally:
         done.set()
         watcher.join()
-    return time.perf_counter() - started, peak
+    return min(time.perf_counter() - started, busy), peak
 
 
 @each_notebook

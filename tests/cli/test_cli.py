@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import types
 
 import pytest
@@ -170,11 +169,14 @@ def test_both_widget_halves_carry_one_version():
 
 def test_help_is_quick_and_loads_no_torch():
     script = (
-        "import sys; from workbench.cli import main\ntry: main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+        "import sys, time; from workbench.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print('torch' in sys.modules, time.process_time(), file=sys.stderr)"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - started < 2
+    torch, seconds = done.stderr.split()
+    assert torch == "False"
+    assert float(seconds) < 2  # of a core, which the test may have to share
     assert "run a paper's study" in done.stdout
 
 

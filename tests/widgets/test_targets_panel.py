@@ -42,7 +42,7 @@ def array(explorer, trait, key):
     return np.frombuffer(packed["data"], packed["dtype"]).reshape(packed["shape"])
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
