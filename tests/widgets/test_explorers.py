@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -223,6 +224,24 @@ def test_a_page_loads_nothing(request, tmp_path, records):
     assert "default-src 'none'" in page
 
 
+@pytest.mark.parametrize("verb", ["to_html", "to_png"])
+def test_what_was_there_stays_when_the_disk_is_full(tmp_path, monkeypatch, similar, verb):
+    path = tmp_path / "view"
+    path.write_text("before")
+
+    def full(self, *args, **kwargs):
+        with self.open("wb") as file:
+            file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space"):
+        getattr(widgets.explore(similar), verb)(path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_hostile_name_cannot_end_the_page_s_script(tmp_path):
     hostile = "</script><script>alert(1)</script><!--"
     page = widgets.explore(small(name_a=hostile, layers_a=(hostile, "x", "y"))).to_html()
@@ -299,6 +318,9 @@ def test_a_job_stops_when_told_and_a_failing_one_shows_its_traceback():
     assert sent[-1] == {"type": "stopped", "id": "a"}
     jobs.start("b", lambda job: 1 / 0).join(60)
     assert "ZeroDivisionError" in errors[-1]
+    assert sent[-1]["type"] == "failed"
+    jobs.start("c", lambda job: sys.exit("no such model")).join(5)
+    assert "SystemExit: no such model" in errors[-1]
     assert sent[-1]["type"] == "failed"
 
 

@@ -20,6 +20,7 @@ from widgets.core.jobs import Job, Jobs
 from widgets.core.libraries import script
 from widgets.core.modules import ROOT, compose, styles
 from widgets.core.page import page
+from workbench.records.writing import written
 
 PROTOCOL = 1
 """The version that both halves must agree on; ``parts/frame.js`` has the other copy."""
@@ -139,17 +140,16 @@ class Explorer(anywidget.AnyWidget):
         )
         if path is None:
             return text
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
+        with written(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+        return Path(path)
 
     def to_png(self, path: str | os.PathLike, dpi: int = 160) -> Path:
-        """Draw the current view into a PNG; needs no browser. Returns the path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self._png(dpi))
-        return path
+        """Draw the current view into a PNG, whole or not at all; needs no browser. Returns the path."""
+        picture = self._png(dpi)
+        with written(path) as unfinished:
+            unfinished.write_bytes(picture)
+        return Path(path)
 
     def link(self, other: "Explorer", trait: str = "selection") -> Callable[[], None]:
         """Keep a trait of two explorers equal, in both directions; of two selections, the keys that both have.

@@ -77,7 +77,7 @@ class Jobs:
                 self._failed("")
             except JobStopped:
                 self._send({"type": "stopped", "id": identity})
-            except Exception:  # noqa: BLE001 - whatever it is, the reader must see it and the thread has nobody else to tell
+            except BaseException:  # noqa: BLE001 - also SystemExit: the reader must see it, the thread has nobody else to tell
                 text = traceback.format_exc()
                 self._send({"type": "failed", "id": identity, "traceback": text})
                 self._failed(text)

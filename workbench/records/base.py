@@ -10,7 +10,6 @@ import math
 import os
 import platform
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import workbench
+from workbench.records.writing import written
 
 SCHEMA = 1
 _HEADER = "workbench"
@@ -117,16 +117,11 @@ class Record:
     def save(self, path: str | os.PathLike) -> Path:
         """Write the record to one file; the file appears whole or not at all. Returns its path."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         tensors: dict[str, torch.Tensor] = {}
         body = _encode(self, "", tensors)
         header = {_HEADER: json.dumps({"schema": SCHEMA, "record": body}, allow_nan=False)}
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            save_file(tensors, temporary, metadata=header)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written(path) as unfinished:
+            save_file(tensors, unfinished, metadata=header)
         return path
 
 

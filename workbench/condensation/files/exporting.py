@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from workbench.records import DistilledSet
+from workbench.records.writing import written
 
 Form = Literal["sheet", "npz", "folder", "huggingface"]
 ABOUT = "distilled.json"
@@ -65,9 +66,10 @@ def export(distilled: DistilledSet, path: str | os.PathLike, form: Form | None =
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ValueError(f"{path} exists and is not an empty folder: choose another, or empty it")
         path.mkdir(parents=True, exist_ok=True)
+        WRITERS[chosen](distilled, path)
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    WRITERS[chosen](distilled, path)
+        with written(path) as unfinished:
+            WRITERS[chosen](distilled, unfinished)
     return path
 
 

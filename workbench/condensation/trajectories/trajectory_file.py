@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,8 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from workbench.records.writing import place_beside
 
 HEADER = "workbench-trajectories"
 SCHEMA = 1
@@ -32,9 +33,8 @@ class TrajectoryWriter:
 
     def __init__(self, path: str | os.PathLike, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.shape, self.dtype, self.experts = tuple(shape), dtype, 0
-        self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
+        self._temporary = place_beside(self.path)
         self._file = self._temporary.open("wb")
         self._file.seek(8 + _ROOM)
 
