@@ -3,6 +3,7 @@
 #          ARGS="--port 8890"     passed on to JupyterLab, to pytest or to the benchmarks
 #          TORCH_INDEX=…          a package index to take torch from, for instance one of CPU builds
 #          CHROMIUM=/path         the browser of the browser tests
+#          ALL=1                  make claims: also the studies that have not changed since they were measured
 .DEFAULT_GOAL := help
 .PHONY: help lab test test-units test-browser claims bench gallery lint format clean browser
 MAKEFLAGS += --no-print-directory
@@ -36,8 +37,8 @@ test-units: $(VENV)/.test ## the tests without a browser
 test-browser: $(VENV)/.test browser ## the tests in JupyterLab and Chromium
 	$(BROWSER) -m browser $(ARGS)
 
-claims: $(VENV)/.test ## run every built paper's study and check its claims
-	$(UNITS) -m claims $(ARGS)
+claims: $(VENV)/.test ## run the studies whose code has changed (ALL=1: all) and check their claims
+	ALL=$(ALL) $(UNITS) -m claims $(ARGS)
 
 bench: $(VENV)/.bench browser ## measure, print the table and write BENCHMARKS.md
 	$(BIN)/python bench/run.py $(ARGS)
