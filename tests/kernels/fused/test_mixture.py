@@ -32,8 +32,8 @@ def test_values_and_gradients(device, shape, spread, split, same):
     found = []
     with pytest.MonkeyPatch.context() as patch:
         if split:
-            patch.setattr(fused, "FEATURES_FEW", Tiles(16, 16, 4))
-            patch.setattr(fused, "FEATURES_MANY", Tiles(16, 16, 4))
+            for name in ("FEATURES_FEW", "FEATURES_MANY", "BACK_FEW", "BACK_MANY"):
+                patch.setattr(fused, name, Tiles(16, 16, 4))
             patch.setattr(fused, "shares", lambda n, m, tiles: (-(-m // 32), 32))
         for wide in (torch.float32, torch.float64):
             at = x.to(wide).requires_grad_()

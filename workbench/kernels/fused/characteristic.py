@@ -8,7 +8,9 @@ from torch import Tensor
 from workbench.kernels.fused import products
 from workbench.kernels.fused.products import Parts
 
-ROWS, COLUMNS, STRIP = 16, 128, 256
+ROWS = 16
+COLUMNS = 128
+STRIP = 256
 """Programs count strips of rows, of all sets, along the first axis of the grid: the others end at 65,535."""
 
 

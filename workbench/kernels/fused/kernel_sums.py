@@ -10,7 +10,8 @@ from torch import Tensor
 
 from workbench.kernels.fused.distances import FEW, Tiles, by_feature, by_point, distances, padded, shares
 
-FEATURES_FEW, FEATURES_MANY = Tiles(16, 128, 4), Tiles(128, 64, 8)
+FEATURES_FEW = Tiles(16, 128, 8)
+FEATURES_MANY = Tiles(128, 64, 8)
 COLUMNS = 64
 """Columns of weights per launch."""
 

@@ -12,7 +12,11 @@ from torch import Tensor
 
 from workbench.kernels.fused.distances import FEW, Tiles, by_feature, by_point, distances, padded, shares
 
-FEATURES_FEW, FEATURES_MANY = Tiles(16, 128, 8), Tiles(128, 64, 8)
+FEATURES_FEW = Tiles(16, 128, 8)
+FEATURES_MANY = Tiles(128, 64, 8)
+BACK_FEW = Tiles(16, 128, 8)
+BACK_MANY = Tiles(128, 32, 8)
+"""Tiles of points of few and of many features, each way; `bench/gpu_tiles.py` finds the fastest."""
 
 
 @triton.jit
@@ -189,18 +193,20 @@ def _backward(
 class _Problem:
     """Points and components as the programs take them: padded to whole tiles, with components of weight zero."""
 
-    def __init__(self, x: Tensor, means: Tensor, levels: list[Tensor], variance: Tensor, logs: Tensor) -> None:
+    def __init__(
+        self, tiles: tuple[Tiles, Tiles], x: Tensor, means: Tensor, levels: list[Tensor], variance: Tensor, logs: Tensor
+    ) -> None:
         (self.n, self.d), m = x.shape, len(means)
         self.few = self.d if self.d <= FEW else 0
         self.wide = self.few or max(16, triton.next_power_of_2(self.d))
-        tiles = self.tiles = FEATURES_FEW if self.few else FEATURES_MANY
-        self.rows, self.points = padded(self.n, tiles.rows), padded(m, tiles.points)
-        self.splits, self.share = shares(self.n, m, tiles)
+        self.tiles = tiles[0] if self.few else tiles[1]
+        self.rows, self.points = padded(self.n, self.tiles.rows), padded(m, self.tiles.points)
+        self.splits, self.share = shares(self.n, m, self.tiles)
         self.same = len(variance) == 1
         self.given = [
             by_feature(x, self.rows), by_feature(means, self.points, self.wide),
             by_point(means, self.points, self.wide),
-            x.new_zeros(tiles.rows, tiles.points), *(self.level(each, 1.0) for each in levels),
+            x.new_zeros(self.tiles.rows, self.tiles.points), *(self.level(each, 1.0) for each in levels),
             variance.contiguous() if self.same else _filled(variance, self.points, 1.0),
             _filled(logs, self.points, -math.inf),
         ]  # fmt: skip
@@ -230,7 +236,7 @@ def forward(
     x: Tensor, means: Tensor, alpha: Tensor, sigma: Tensor, variance: Tensor, logs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Log-density (n,) and posterior mean (n, d); s² is (m,), or (1,) for all alike."""
-    problem = _Problem(x, means, [alpha, sigma], variance, logs)
+    problem = _Problem((FEATURES_FEW, FEATURES_MANY), x, means, [alpha, sigma], variance, logs)
     largest, total, kept, mean = problem.run(_forward, [], 3)
     top = largest.amax(0)
     scale = (largest - top).exp()
@@ -249,7 +255,7 @@ def backward(
     log_density: Tensor, g0: Tensor, level: Tensor, along: Tensor,
 ) -> Tensor:  # fmt: skip
     """The gradient towards x, (n, d); `level` and `along` are those of `workbench.kernels.mixture`."""
-    problem = _Problem(x, means, [alpha, sigma], variance, logs)
+    problem = _Problem((BACK_FEW, BACK_MANY), x, means, [alpha, sigma], variance, logs)
     density = problem.level(log_density + x.shape[1] / 2 * math.log(2 * math.pi))
     upstream = by_point(g0, problem.rows, problem.wide)
     kept, total, mean = problem.run(_backward, [density, upstream, problem.level(level), problem.level(along)], 2)
