@@ -141,6 +141,16 @@ def doctor(options: argparse.Namespace) -> int:
     return FAILED if wrong else 0
 
 
+def new(options: argparse.Namespace) -> int:
+    """Write the files in which a paper of the catalogue is built: method, study, test, and its catalogue line."""
+    from workbench import scaffold  # noqa: PLC0415 - only this command needs it
+
+    made = scaffold.write(options.number, CHECKOUT, options.name)
+    print("\n".join(["written:", *(f"  {path}" for path in made.files), "  workbench/papers.toml (one line)"]))
+    print("\n".join(["left to do:", *(f"  {what}" for what in made.left), "  CONTRIBUTING.md says the rest"]))
+    return 0
+
+
 def bench(options: argparse.Namespace) -> int:
     """Run the benchmarks of a checkout."""
     script = CHECKOUT / "bench" / "run.py"
@@ -186,6 +196,10 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--html", type=Path, metavar="FILE", help="write its explorer as one self-contained page")
 
     command("doctor", doctor, "check this machine").add_argument("--json", action="store_true", help="machine-readable")
+
+    begin = command("new", new, "begin a paper: write the skeletons of its method, study and test")
+    begin.add_argument("number", type=int, help="the paper's number")
+    begin.add_argument("--name", default="", metavar="NAME", help="the method's file name (default: its short name)")
 
     measure = command("bench", bench, "run the benchmarks")
     measure.add_argument("only", nargs="*", help="names of benchmarks (default: all)")
