@@ -38,7 +38,7 @@ def study(monkeypatch):
             left=module.left,
             relation=">",
             right=0.1,
-            interval=(self.left - 0.1, self.left + 0.1),
+            interval=(module.left - 0.1, module.left + 0.1),
             seeds=3,
             asserted=True,
         )
