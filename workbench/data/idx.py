@@ -6,14 +6,20 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 
 from workbench.data.assemble import Part
+from workbench.data.plain_arrays import CODES, plain_array
 from workbench.data.sampling import DataError
 
-_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
+_UNPACKED = 256 * 2**20
+_MOST_TIMES = 64
+"""A file may unpack to the first many bytes, or this many times its own size; digits are packed 5 times."""
+
 _PARTS = {"train": "train", "test": "t10k"}
 
 
@@ -64,25 +70,48 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is not a complete gzip file ({error}): copy or download it again") from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
-        raise DataError(f"{path} is not an idx file: it should begin with two zero bytes and a type code")
-    kind, axes = np.dtype(_TYPES[content[2]]), content[3]
-    start = 4 + 4 * axes
-    if len(content) < start:
-        raise DataError(f"{path} ends inside its header")
-    shape = struct.unpack(f">{axes}I", content[4:start])
-    wanted = math.prod(shape) * kind.itemsize
-    if len(content) - start != wanted:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            code, shape = _header(file, path)
+            wanted = math.prod(shape) * CODES[code]
+            _check_announced(path, wanted)
+            content = file.read()[: wanted + 1] if path.suffix != ".gz" else file.read(wanted + 1)
+        _check_length(path, len(content), wanted)
+        return plain_array(content, code, ">", shape)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path} holds no array: {error}") from None
+    except (EOFError, zlib.error, OSError) as error:
+        kind = "complete gzip file" if path.suffix == ".gz" else "file that can be read"
+        raise DataError(f"{path} is not a {kind} ({error}): copy or download it again") from None
+
+
+def _check_announced(path: Path, wanted: int) -> None:
+    most = max(_UNPACKED, _MOST_TIMES * path.stat().st_size)
+    if wanted > most:
         raise DataError(
-            f"{path} holds {len(content) - start} bytes of data where its header announces {wanted}: "
-            "copy or download it again"
+            f"{path} announces {wanted / 2**20:,.0f} MiB, more than the {most / 2**20:,.0f} MiB that a file of its "
+            "size may hold"
         )
-    return np.frombuffer(content, kind, offset=start).reshape(shape).astype(kind.newbyteorder("="))
+
+
+def _check_length(path: Path, length: int, wanted: int) -> None:
+    if length != wanted:
+        some = f"more than {wanted}" if length > wanted else length
+        raise DataError(
+            f"{path} holds {some} bytes of data where its header announces {wanted}: copy or download it again"
+        )
+
+
+def _header(file: IO[bytes], path: Path) -> tuple[str, tuple[int, ...]]:
+    """The kind of number, and the shape."""
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
+        raise DataError(f"{path} is not an idx file: it should begin with two zero bytes and a type code")
+    sizes = file.read(4 * start[3])
+    if len(sizes) < 4 * start[3]:
+        raise DataError(f"{path} ends inside its header")
+    return _TYPES[start[2]], struct.unpack(f">{start[3]}I", sizes)
 
 
 def _find(places: list[Path], stem: str, ending: str) -> Path:

@@ -36,7 +36,7 @@ def plain_array(content: bytes, code: str, order: str, shape: Any, *, fortran: b
     if code == "b1" and content.translate(None, b"\0\1"):
         raise ValueError("booleans other than 0 and 1")
     given = order if CODES[code] > 1 and order != "|" else "="
-    found = np.frombuffer(content, np.dtype(given + code)).astype(np.dtype(code), copy=False)
+    found = np.frombuffer(content, np.dtype(given + code)).astype(np.dtype(code))  # a copy: bytes cannot be written to
     return np.ascontiguousarray(found.reshape(shape, order="F" if fortran else "C"))
 
 

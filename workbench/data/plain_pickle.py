@@ -88,8 +88,10 @@ class PlainReader:
                 if code == _STOP:
                     return self.pop()
                 step = _STEPS.get(code)
+                if step is None and code in _MORE:
+                    raise RefusedError(f"makes objects in a way that is not read ({bytes([code])!r})")
                 if step is None:
-                    raise RefusedError(f"holds the instruction {bytes([code])!r}")
+                    raise DamagedError(f"{bytes([code])!r} is no instruction")
                 step(self)
         except (IndexError, KeyError, struct.error, UnicodeError, OverflowError) as error:
             raise DamagedError(f"{type(error).__name__}: {error}") from None
@@ -252,6 +254,9 @@ def _put(reader: PlainReader, key: int) -> None:
 
 
 _STOP = ord(".")
+_MORE = frozenset(b"\x81\x82\x83\x84\x8f\x90\x91\x92\x97\x98ioP")
+"""Instructions of pickle that plain values do not need: classes, registered extensions, sets, buffers elsewhere."""
+
 _STEPS: dict[int, Callable[[PlainReader], Any]] = {
     0x80: lambda r: r.take(1),  # protocol
     0x95: lambda r: r.take(8),  # frame: its length decides nothing here

@@ -117,6 +117,13 @@ def _check_columns(frame: pd.DataFrame, target: str | None) -> str:
 def _check_missing(frame: pd.DataFrame) -> None:
     for column in frame.columns:
         values = frame[column]
+        if types.is_object_dtype(values):
+            for row, value in enumerate(values):
+                if not types.is_scalar(value):
+                    raise DataError(
+                        f"row {frame.index[row]!r} of column {column!r} is a {type(value).__name__}; numbers, text and "
+                        "booleans are read"
+                    )
         bad = values.isna().to_numpy()
         if types.is_numeric_dtype(values) and not types.is_bool_dtype(values) and not types.is_complex_dtype(values):
             bad = bad | np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan))

@@ -1,15 +1,14 @@
 """Weights from files: public checkpoints and plain state dicts, read without running code from them."""
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from workbench.models.torch_files import UnsafeError, fault_of, read_torch
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -67,22 +66,31 @@ def load_checkpoint(model: Network, path: str | os.PathLike) -> Network:
 
 def _content(path: Path) -> Any:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        return load_file(path) if path.suffix == ".safetensors" else read_torch(path)
+    except UnsafeError:
         raise CheckpointError(
             f"{path} is not a file of weights alone, and is not read: anything else in it could run code"
         ) from None
-    except (RuntimeError, EOFError, SafetensorError, ValueError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 - damaged files fail in ways that cannot be listed
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is damaged or is no checkpoint ({first_line})") from None
 
 
 def _weights(content: Any, path: Path) -> dict[str, Tensor]:
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not _is_state(state):
         raise CheckpointError(f"{path} holds no state dict: a mapping from names to tensors")
+    for name, value in state.items():
+        if fault := fault_of(value):
+            raise CheckpointError(f"{name} in {path} is {fault}")
     if all(name.startswith("module.") for name in state):
         return {name.removeprefix("module."): value for name, value in state.items()}
     return dict(state)
+
+
+def _is_state(content: Any) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content)
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    )

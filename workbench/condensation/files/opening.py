@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from workbench.condensation.files.published import Found, npz_file, picture_files, torch_file
+from workbench.condensation.files.published import Found, npz_file, picture_files, tensor_file
 from workbench.condensation.making.synthetic import views_of
 from workbench.data import DataError, Dataset, Split
 from workbench.records import DistilledSet
@@ -47,8 +47,9 @@ def open_images(
     ----------
     path
         ``.pt``: ``res_….pt`` of DC, DSA or DM (a dict with ``data``); ``images_….pt`` of MTT, FTD and kin, with
-        ``labels_….pt`` beside it; or a pair (images, labels). ``.npz`` with ``images`` and ``labels``. A folder or zip
-        with a folder of pictures per class, or with ``metadata.jsonl`` or ``.csv`` beside them.
+        ``labels_….pt`` beside it; or a pair (images, labels). ``images_….npy`` with ``labels_….npy`` beside it.
+        ``.npz`` with ``images`` and ``labels``. A folder or zip with a folder of pictures per class, or with
+        ``metadata.jsonl`` or ``.csv`` beside them.
     data
         The data that the images stand for: gives class names, and the normalisation where `constants` is not given.
     labels
@@ -93,8 +94,8 @@ def open_images(
     if not path.exists():
         raise FileNotFoundError(f"there is nothing at {path}")
     split = data.train if isinstance(data, Dataset) else data
-    if path.suffix in (".pt", ".pth"):
-        found = torch_file(path, None if labels is None else Path(labels).expanduser(), experiment)
+    if path.suffix in (".pt", ".pth", ".npy"):
+        found = tensor_file(path, None if labels is None else Path(labels).expanduser(), experiment)
     elif path.suffix == ".safetensors":
         raise DataError(f"{path} is no set of another's: what workbench saves is opened by workbench.records.open")
     elif path.suffix == ".npz":
@@ -147,17 +148,27 @@ def _assembled(
         stored = (raw - mean) / std
     _check_range(path, raw, kind, own=found.constants is not None)
     order = (labels.argmax(1) if soft else labels).argsort(stable=True)
-    return DistilledSet(
-        name=name or str(found.about.get("name") or path.stem),
-        method=str(found.about.get("method") or "file"),
-        images=stored.float()[order],
-        labels=labels[order],
-        classes=classes,
-        mean=mean.float(),
-        std=std.float(),
-        **_use(path, found.about, len(order)),
-        settings={"file": path.name, "values": kind},
-    )
+    try:
+        return DistilledSet(
+            name=name or _word(found.about, "name") or path.stem,
+            method=_word(found.about, "method") or "file",
+            images=stored.float()[order],
+            labels=labels[order],
+            classes=classes,
+            mean=mean.float(),
+            std=std.float(),
+            **_use(path, found.about, len(order)),
+            settings={"file": path.name, "values": kind},
+        )
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path} holds no set of images: {error}") from None
+
+
+def _word(about: Mapping[str, Any], key: str) -> str:
+    found = about.get(key)
+    return found if isinstance(found, str) else ""
 
 
 def _use(path: Path, about: Mapping[str, Any], n: int) -> dict[str, Any]:
@@ -171,7 +182,7 @@ def _use(path: Path, about: Mapping[str, Any], n: int) -> dict[str, Any]:
             fields["step_images"] = torch.zeros(0 if rates is None else len(rates), n, dtype=torch.bool)
             for step, rows in zip(fields["step_images"], seen, strict=True):
                 step[torch.tensor(rows, dtype=torch.int64)] = True
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError, RuntimeError, OverflowError) as error:
         raise DataError(f"{path} says something of its view or steps that cannot be: {error}") from None
     return fields
 

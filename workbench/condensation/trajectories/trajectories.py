@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from workbench import models
@@ -158,24 +158,21 @@ class Trajectories:
             raise FileNotFoundError(f"there are no trajectories at {path}")
         try:
             file = safe_open(path, framework="numpy")  # with "pt" a file must be smaller than memory
-            header = (file.metadata() or {}).get(HEADER)
-            if header is None or "weights" not in file.keys():  # noqa: SIM118 - a safetensors file, not a dict
-                raise TrajectoryError(f"{path} is a safetensors file, but holds no trajectories")
-            about = json.loads(header)
-            if about["schema"] > SCHEMA:
-                raise TrajectoryError(
-                    f"{path} was written by a newer workbench (schema {about['schema']}; this one reads up to {SCHEMA})"
-                )
+            about = _about(file, path)
+            weights = file.get_slice("weights")
+            _check_described(about, weights)
             accuracy = about["accuracy"]
             return cls(
-                file.get_slice("weights"),
+                weights,
                 about["shapes"],
                 spec=about["spec"],
                 accuracy=None if accuracy is None else torch.tensor(accuracy, dtype=torch.float64),
                 settings=about["settings"],
                 path=path,
             )
-        except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except TrajectoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - damaged files fail in ways that cannot be listed
             raise TrajectoryError(f"{path} is cut short, damaged, or holds no trajectories ({error})") from None
 
     def _check(self, expert: int, epoch: int) -> None:
@@ -183,3 +180,34 @@ class Trajectories:
             raise IndexError(f"expert is {expert}; there are experts 0..{len(self) - 1}")
         if not 0 <= epoch <= self.epochs:
             raise IndexError(f"epoch is {epoch}; there are epochs 0 (before training) to {self.epochs}")
+
+
+def _about(file: Any, path: Path) -> dict[str, Any]:
+    """What the file notes beside its weights."""
+    header = (file.metadata() or {}).get(HEADER)
+    if header is None or "weights" not in file.keys():  # noqa: SIM118 - a safetensors file, not a dict
+        raise TrajectoryError(f"{path} is a safetensors file, but holds no trajectories")
+    about: dict[str, Any] = json.loads(header)
+    if about["schema"] > SCHEMA:
+        raise TrajectoryError(
+            f"{path} was written by a newer workbench (schema {about['schema']}; this one reads up to {SCHEMA})"
+        )
+    return about
+
+
+def _check_described(about: dict[str, Any], weights: Any) -> None:
+    """Refuse what a file says of its weights and cannot be: what is not looked at here fails long after opening."""
+    if weights.get_dtype() not in ("F16", "F32", "F64"):
+        raise ValueError(f"its weights are {weights.get_dtype()}")
+    shapes, accuracy = about["shapes"], about["accuracy"]
+    plain = isinstance(shapes, dict) and all(
+        isinstance(shape, list) and all(type(size) is int and 0 <= size < 2**40 for size in shape) and len(shape) < 9
+        for shape in shapes.values()
+    )
+    if not plain or not isinstance(about["settings"], dict) or not isinstance(about["spec"], dict | None):
+        raise ValueError("shapes, spec or settings are not what they should be")
+    if accuracy is not None:
+        experts, epochs = weights.get_shape()[0], weights.get_shape()[1] - 1
+        rows = [len(row) for row in accuracy]
+        if rows != [epochs] * experts or not all(isinstance(value, int | float) for row in accuracy for value in row):
+            raise ValueError(f"accuracy is not of {experts} experts after {epochs} epochs")
