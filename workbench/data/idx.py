@@ -103,7 +103,7 @@ def _check_length(path: Path, length: int, wanted: int) -> None:
         )
 
 
-def _header(file: IO[bytes], path: Path) -> tuple[str, tuple[int, ...]]:
+def _header(file: gzip.GzipFile | IO[bytes], path: Path) -> tuple[str, tuple[int, ...]]:
     """The kind of number, and the shape."""
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
