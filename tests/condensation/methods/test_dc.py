@@ -21,14 +21,14 @@ def run_of(data: Dataset, seed: int = 0) -> Run:
 
 
 def public_distance(real, synthetic, kind):
-    """The public code's `match_loss` on the gradients of one class, without the 1e-6 that it adds to the lengths."""
+    """The public code's `match_loss` on the gradients of one class."""
     total = torch.zeros((), dtype=torch.float64)
     for r, s in zip(real, synthetic, strict=True):
         if r.ndim == 1:  # biases, and the scales of norms
             continue
         if kind == "cosine":
             a, b = r.reshape(r.shape[0], -1), s.reshape(s.shape[0], -1)
-            total = total + (1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))).sum()
+            total = total + (1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + 0.000001)).sum()
         else:
             total = total + ((r - s).square() if kind == "squared" else (r - s).abs()).sum()
     return total
@@ -71,7 +71,8 @@ def test_distance_of_a_batch_from_itself_is_zero(tiny, distance):
     run = run_of(few)
     synthetic = method.start(run)
     loss = next(method.losses(run, synthetic))
-    assert abs(loss.item()) < 1e-12
+    short = 1e-3 if distance == "cosine" else 1e-12  # 1e-6 beside the product of the lengths
+    assert abs(loss.item()) < short
     if distance == "squared":
         assert torch.autograd.grad(loss, synthetic.pixels)[0].abs().max() < 1e-14
 
@@ -83,9 +84,11 @@ def test_cosine_is_blind_to_the_length_of_a_gradient_and_the_squared_distance_is
     scaled = {"w": factor * s["w"]}
     near = cosine_distance(s, r)
     assert bool(((near >= 0) & (near <= 2 * 3)).all())
-    torch.testing.assert_close(cosine_distance(scaled, r), near)
-    torch.testing.assert_close(cosine_distance(r, scaled), near)
-    torch.testing.assert_close(cosine_distance(s, {"w": -s["w"]}), torch.full((2,), 6.0, dtype=torch.float64))
+    torch.testing.assert_close(cosine_distance(scaled, r), near, rtol=1e-3, atol=1e-3)  # 1e-6 beside the lengths
+    torch.testing.assert_close(cosine_distance(r, scaled), near, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        cosine_distance(s, {"w": -s["w"]}), torch.full((2,), 6.0, dtype=torch.float64), rtol=1e-5, atol=0
+    )
     if abs(factor - 1) > 0.05:
         assert not torch.allclose(squared_distance(scaled, r), squared_distance(s, r))
 
@@ -217,3 +220,12 @@ def test_bad_arguments_name_what_would_do():
     with pytest.raises(ValueError, match="on is 'both'"):
         InnerTraining(on="both")
     assert set(DISTANCES) == {"cosine", "squared", "absolute"}
+
+
+def test_short_gradients_are_further_apart_as_in_the_public_code():
+    """On a trained network gradients are as short as the 1e-6 that is added to the product of their lengths."""
+    short = {"w": torch.full((1, 1, 1, 1), 1e-3, dtype=torch.float64, requires_grad=True)}
+    found = cosine_distance(short, {"w": short["w"].detach()})
+    torch.testing.assert_close(found, torch.full((1,), 0.5, dtype=torch.float64))
+    (slope,) = torch.autograd.grad(found.sum(), short["w"])
+    torch.testing.assert_close(slope, torch.full_like(slope, -1e-6 * 1e-3 / (2e-6) ** 2))

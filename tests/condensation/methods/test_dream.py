@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from workbench.condensation import DREAM, DistributionMatching, GradientMatching, InnerTraining, Run, condense, idc
+from workbench.condensation import (
+    DREAM,
+    MTT,
+    DistributionMatching,
+    Experts,
+    GradientMatching,
+    InnerTraining,
+    Run,
+    condense,
+    idc,
+)
 from workbench.condensation.making.batches import representative
 from workbench.condensation.making.initial import tiled
 from workbench.condensation.making.networks import embedding
@@ -11,6 +21,8 @@ from workbench.condensation.making.synthetic import Tiles
 
 SMALL = {"width": 4, "depth": 1}
 INNER = InnerTraining(on="real", steps=1, batch=8)
+
+EXPERTS = Experts(count=2, epochs=2, lr=0.05, batch_size=8, network="mlp", options={"width": 8, "depth": 1})
 
 
 def run_of(data, seed=0):
@@ -60,6 +72,7 @@ def test_with_whole_classes_selection_does_not_matter(tiny):
         GradientMatching(ipc=1, real_batch=4, matches=4, training=INNER, options=SMALL),
         DistributionMatching(ipc=1, real_batch=4, options=SMALL),
         idc(ipc=1, real_batch=4, matches=4, training=INNER, options={"width": 4, "depth": 2}),
+        MTT(ipc=1, steps=2, span=1, latest=2, lr_images=0.1, experts=EXPERTS),
     ],
 )
 def test_any_host_runs_and_resumes_exactly(tiny, host):
@@ -91,3 +104,20 @@ def test_tiles_start_from_shrunk_images_in_the_order_they_are_read(tiny):
 
 def test_tiles_fit_sides_that_do_not_divide():
     assert tiled(torch.rand(9, 3, 8, 7), 3).shape == (1, 3, 8, 7)
+
+
+def test_on_trajectory_matching_start_and_experts_images_are_representative(tiny):
+    method = DREAM(host=MTT(ipc=2, steps=2, span=1, latest=2, experts=EXPERTS), expert_images=3)
+    run = run_of(tiny)
+    synthetic = method.start(run)
+    chosen = representative(run, 3, embedding(run.network("mlp", **EXPERTS.options)), purpose="experts' images")
+    experts = EXPERTS.train(tiny.train.take(chosen.rows.unique()), seed=0, device="cpu", progress=False)
+    torch.testing.assert_close(run.made["experts"].at(1, 2), experts.at(1, 2))
+    features = embedding(experts.network(0, 0))
+    expected = representative(run, 2, features, purpose="initial kmeans").rows.flatten()
+    assert torch.equal(synthetic.pixels.detach(), tiny.train.inputs[expected])
+    assert set(method.finish(run, synthetic)) == {"step_size", "spec"}
+    with pytest.raises(ValueError, match="expert_images is 3; it can be a number of images"):
+        DREAM(host=MTT(experts=experts, span=1, latest=2), expert_images=3)
+    with pytest.raises(ValueError, match="expert_images is 0"):
+        DREAM(host=MTT(experts=EXPERTS, span=1, latest=2), expert_images=0)

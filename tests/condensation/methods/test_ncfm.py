@@ -1,6 +1,7 @@
 """NCFM's discrepancy of characteristic functions, its limits (DM, MMD), and its sampling network."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def fresh(**changes):
 @pytest.mark.parametrize("augment", [None, Siamese("color+crop+cutout", mode="all")])
 def test_loss_is_that_of_a_loop_over_the_classes(tiny, sampling, augment):
     """Image gradient and steps of the sampling network, in the order of the public code: class after class."""
-    method = fresh(sampling=sampling, augment=augment)
+    method = fresh(sampling=sampling, augment=augment, updates="all classes at once")
     run = run_of(tiny)
     synthetic = method.start(run)
     loss = next(method.losses(run, synthetic))
@@ -158,7 +159,7 @@ def test_loss_is_that_of_a_loop_over_the_classes(tiny, sampling, augment):
 
 def test_calibration_is_cross_entropy_under_the_trained_network(tiny):
     records = pretrain(tiny.train, "convnet", networks=2, epochs=2, options=SMALL)
-    method = fresh(network=Interpolated(records), calibration=2.0, augment=None)
+    method = fresh(network=Interpolated(records), calibration=2.0, augment=None, updates="all classes at once")
     run = run_of(tiny)
     synthetic = method.start(run)
     _, loss = method.losses(run, synthetic)
@@ -168,6 +169,61 @@ def test_calibration_is_cross_entropy_under_the_trained_network(tiny):
         for c in range(3)
     ]
     torch.testing.assert_close(loss, 2.0 * torch.stack(each).sum(), atol=1e-5, rtol=1e-5)
+
+
+def public_steps(tiny, method, iterations, optimizer):
+    """The public code's loop, written out: AdamW on all images after each class; discrepancies, then calibrations."""
+    run = run_of(tiny)
+    pixels = method.start(run).pixels.detach().clone().requires_grad_()
+    stepper = optimizer([pixels])
+    for run.iteration in range(iterations):
+        pools = run.made["networks"]
+        network, trained = pools.draw(run), pools.pick(run).model.double()
+        real, generator = run.real(5), run.generator("frequencies")
+        for c in range(3):
+            r, s = (network.flatten(network.stage1(side)) for side in (real[c], pixels[2 * c : 2 * c + 2]))
+            r, s = (side / side.norm(dim=1, keepdim=True) for side in (r.detach(), s))
+            t = torch.randn(32, r.shape[1], generator=generator).double()
+            R, S = phi(r.to(torch.complex128).real, t), phi(s, t)
+            root = ((R.abs() - S.abs()) ** 2 / 2 + (R.abs() * S.abs() - (R * S.conj()).real)).sqrt()
+            (pixels.grad,) = torch.autograd.grad(300 * root.mean(), pixels)
+            stepper.step()
+        for c in range(3):
+            labels = torch.full((2,), c)
+            loss = torch.nn.functional.cross_entropy(trained(pixels[2 * c : 2 * c + 2]), labels)
+            (pixels.grad,) = torch.autograd.grad(loss, pixels)
+            stepper.step()
+    return pixels.detach()
+
+
+def trained_pool(tiny):
+    return Interpolated(pretrain(tiny.train, "convnet", networks=2, epochs=2, options=SMALL))
+
+
+def test_images_move_after_each_class_as_in_the_public_code(tiny):
+    free = replace(tiny, train=replace(tiny.train, std=tiny.train.std / 1000))
+    method = fresh(network=trained_pool(tiny), calibration=1.0, augment=None, lr=0.05)  # within the range of pixels
+    ours = condense(free, method, iterations=6, progress=False)
+    theirs = public_steps(free, method, 6, lambda p: torch.optim.AdamW(p, 0.05, weight_decay=5e-4))
+    torch.testing.assert_close(ours.images, theirs, rtol=1e-8, atol=1e-8)
+    together = condense(free, replace(method, updates="all classes at once"), iterations=6, progress=False)
+    assert (together.images - theirs).norm() > 0.1 * (theirs - ours.at(0).images).norm()
+
+
+def test_steps_that_add_up_over_classes_are_the_same_either_way(tiny):
+    """Plain descent moves the images of the class alone; AdamW, whose step does not add up, all of them."""
+    made = {}
+    for updates in ("class by class", "all classes at once"):
+        run = run_of(tiny)
+        method = fresh(augment=None, updates=updates)
+        synthetic = method.start(run)
+        plain = torch.optim.SGD([synthetic.pixels], 0.01)
+        for loss in method.losses(run, synthetic):
+            (synthetic.pixels.grad,) = torch.autograd.grad(loss, synthetic.pixels)
+            plain.step()
+        made[updates] = synthetic.pixels.detach(), run.logged["discrepancy"]
+    torch.testing.assert_close(*(images for images, _ in made.values()))
+    assert len({round(value, 9) for _, value in made.values()}) == 1
 
 
 @pytest.mark.parametrize("sampling", [False, True])
@@ -203,5 +259,7 @@ def test_bad_arguments_name_what_would_do():
         NCFM(pretrained=0)
     with pytest.raises(ValueError, match=r"calibration is 1\.0, but the networks are not trained"):
         NCFM(network=Fresh())
+    with pytest.raises(ValueError, match="updates is 'jointly'; it can be 'class by class' or 'all classes at once'"):
+        NCFM(updates="jointly")
     with pytest.raises(ValueError, match="frequencies is 16; the sampling network"):
         NCFM(sampling=True, frequencies=16)

@@ -129,6 +129,11 @@ class Synthetic:
         hard = labels.argmax(1) if labels.ndim == 2 else labels
         return images[hard.argsort(stable=True)].unflatten(0, (self.classes, -1))
 
+    def of_class(self, c: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The examples of one class and their labels; `examples` of its stored images."""
+        hard = self.hard_labels if "label_logits" not in self.leaves else self.labels.argmax(1)
+        return self.examples(generator, (hard == c).nonzero().flatten())
+
     @torch.no_grad()
     def settle(self) -> None:
         """After a step of the optimizer: put pixels back into their range, move the average on."""

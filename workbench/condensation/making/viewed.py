@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.condensation.making.method import Finishing, Matching
+from workbench.condensation.making.method import Finishing, Matching, Paced
 from workbench.condensation.making.run import Run
 from workbench.condensation.making.synthetic import Synthetic, View
 
@@ -55,6 +55,9 @@ class Viewed:
 
     def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
         return self.host.losses(run, synthetic)
+
+    def pace(self, run: Run) -> float:
+        return self.host.pace(run) if isinstance(self.host, Paced) else 1.0
 
     def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
         return self.host.finish(run, synthetic) if isinstance(self.host, Finishing) else {}

@@ -194,13 +194,15 @@ def real_gradients(network: nn.Module, names: list[str], images: Tensor, batch: 
 def cosine_distance(synthetic: Gradients, real: Gradients) -> Tensor:
     """Σ over output units of 1 − cos between the gradients of a unit's incoming weights, shape (classes,) (DC, Eq. 10).
 
-    In 0..2 per unit, and blind to the length of either gradient; a unit without gradient counts 1.
+    In 0..2 per unit, and next to blind to the length of either gradient: as in the public code 1e-6 is added to the
+    product of the lengths, which counts where gradients are short, as those of a trained network are. A unit without
+    gradient counts 1.
     """
 
     def of(s: Tensor, t: Tensor) -> Tensor:
         s, t = s.flatten(2), t.flatten(2)
         lengths = torch.linalg.vector_norm(s, dim=2) * torch.linalg.vector_norm(t, dim=2)
-        return (1 - (s * t).sum(2) / lengths.clamp(min=1e-6)).sum(1)
+        return (1 - (s * t).sum(2) / (lengths + 1e-6)).sum(1)
 
     return _over_layers(of, synthetic, real)
 

@@ -6,22 +6,26 @@ to the centres are the batch. Liu et al., “DREAM: Efficient Dataset Distillati
 Condensation via Efficient Synthetic-Data Parameterization”, ICML 2022).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from workbench.condensation.making.batches import RepresentativeBatches
+from workbench.condensation.making.batches import RepresentativeBatches, representative
 from workbench.condensation.making.inner import InnerTraining
+from workbench.condensation.making.method import Finishing, Paced
+from workbench.condensation.making.networks import embedding
 from workbench.condensation.making.run import Run
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.methods.dc import GradientMatching
 from workbench.condensation.methods.dm import DistributionMatching
 from workbench.condensation.methods.dsa import Siamese
+from workbench.condensation.methods.mtt import MTT
+from workbench.condensation.trajectories.experts import Experts
 
-Host = GradientMatching | DistributionMatching
+Host = GradientMatching | DistributionMatching | MTT
 
 
 def idc(**changes: Any) -> GradientMatching:
@@ -57,11 +61,16 @@ class DREAM:
     Attributes
     ----------
     host
-        What is matched, and how many images per class; its own `batches` and `initial` are replaced.
+        What is matched, and how many images per class; its own `batches` and `initial` are replaced. Trajectory
+        matching has no batches of real images: there the start is chosen, and what the experts learn from; see
+        `expert_images`.
     interval, per_cluster
         See `RepresentativeBatches`.
     initial
         What the images start from: by default the real images nearest to cluster centres of a fresh network's features.
+    expert_images
+        Representative real images per class that the experts of trajectory matching are trained on, where they are
+        trained at the start of the run; None: all there are.
 
     Examples
     --------
@@ -78,10 +87,21 @@ class DREAM:
     interval: int = 10
     per_cluster: int = 1
     initial: str = "kmeans"
+    expert_images: int | None = None
+
+    def __post_init__(self) -> None:
+        trained_here = isinstance(self.host, MTT) and isinstance(self.host.experts, Experts)
+        if self.expert_images is not None and not (trained_here and self.expert_images >= 1):
+            raise ValueError(
+                f"expert_images is {self.expert_images}; it can be a number of images from 1 on where host is "
+                "trajectory matching with experts that are yet to be trained (experts=Experts(…)), and None elsewhere"
+            )
 
     @property
     def matching(self) -> Host:
         """The host with representative batches."""
+        if isinstance(self.host, MTT):
+            return replace(self.host, initial=self.initial)
         batches = RepresentativeBatches(self.interval, self.per_cluster)
         return replace(self.host, batches=batches, initial=self.initial)
 
@@ -94,10 +114,25 @@ class DREAM:
         return self.host.iterations
 
     def start(self, run: Run) -> Synthetic:
-        return self.matching.start(run)
+        host = self.matching
+        if isinstance(host, MTT) and isinstance(host.experts, Experts) and self.expert_images is not None:
+            features = embedding(run.network(host.experts.network, **host.experts.options))
+            rows = representative(run, self.expert_images, features, purpose="experts' images").rows
+            chosen = run.split.take(rows.unique())
+            experts = host.experts.train(chosen, seed=run.seed, device=run.device, progress=run.progress)
+            host = replace(host, experts=experts)
+        return host.start(run)
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return self.matching.optimizers(synthetic)
 
     def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
         return self.matching.losses(run, synthetic)
+
+    def pace(self, run: Run) -> float:
+        host = self.matching
+        return host.pace(run) if isinstance(host, Paced) else 1.0
+
+    def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
+        host = self.matching
+        return host.finish(run, synthetic) if isinstance(host, Finishing) else {}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from workbench.condensation.making.initial import start
+from workbench.condensation.making.networks import embedding
 from workbench.condensation.making.run import Run
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.trajectories.experts import Experts
@@ -56,7 +57,8 @@ class MTT:
     augment
         A, drawn anew for each step of the student.
     initial
-        What the images start from; see `workbench.condensation.making.initial.start`.
+        What the images start from; see `workbench.condensation.making.initial.start`. k-means clusters the features of
+        the first expert before its training.
     experts
         Their trajectories, or how to train them at the start of the run.
     recompute
@@ -114,7 +116,8 @@ class MTT:
         run.made["experts"] = experts
         run.made["network"] = FlatNetwork(experts.network().to(run.device, run.split.inputs.dtype))
         step = torch.tensor(math.log(self.step_size), dtype=run.split.inputs.dtype, device=run.device)
-        return start(run, self.ipc, self.initial, decay=self.decay, log_step_size=step)
+        features = embedding(experts.network(epoch=0).to(step)) if self.initial == "kmeans" else None
+        return start(run, self.ipc, self.initial, features=features, decay=self.decay, log_step_size=step)
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         pixels, step = [synthetic.pixels], [synthetic.leaves["log_step_size"]]

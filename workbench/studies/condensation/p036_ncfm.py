@@ -181,6 +181,7 @@ def _arms(ipc: int, options: dict[str, Any], trained: Any, *, small: bool) -> di
         "real_batch": 32 if small else 1024,
         "frequencies": 256 if small else 4096,
         "lr": 0.03 if small else 4e-3,
+        "updates": "all classes at once" if small else "class by class",
         "patience": 0 if small else 500,
         "factor": 1,
         "augment": None,
