@@ -1,6 +1,7 @@
 """One short text that two data sets share only if they hold the same examples, labels and class names."""
 
 import hashlib
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from workbench.data.dataset import Dataset, Split
 
 CHUNK = 2**24
 """Bytes hashed at a time, so that data on a GPU or of many gigabytes need no second copy in memory."""
+
+_KNOWN: WeakKeyDictionary[Split, tuple[tuple[int, ...], bytes]] = WeakKeyDictionary()
 
 
 def fingerprint(data: Dataset | Split) -> str:
@@ -25,10 +28,22 @@ def fingerprint(data: Dataset | Split) -> str:
     """
     digest = hashlib.sha256()
     for split in (data.train, data.test) if isinstance(data, Dataset) else (data,):
-        digest.update(f"{split.classes} {split.features} {split.target_mean} {split.target_std}".encode())
-        for tensor in (split.inputs, split.labels, split.mean, split.std):
-            _add(digest, tensor)
+        digest.update(_digest(split))
     return digest.hexdigest()[:16]
+
+
+def _digest(split: Split) -> bytes:
+    """Of one split; computed again only if one of its tensors was changed in place."""
+    tensors = (split.inputs, split.labels, split.mean, split.std)
+    versions = tuple(tensor._version for tensor in tensors)  # noqa: SLF001 - the only sign of a change
+    found = _KNOWN.get(split)
+    if found is None or found[0] != versions:
+        digest = hashlib.sha256()
+        digest.update(f"{split.classes} {split.features} {split.target_mean} {split.target_std}".encode())
+        for tensor in tensors:
+            _add(digest, tensor)
+        found = _KNOWN[split] = versions, digest.digest()
+    return found[1]
 
 
 def _add(digest: "hashlib._Hash", tensor: Tensor) -> None:

@@ -5,6 +5,7 @@
 
 from workbench.records.adapter import Adapter
 from workbench.records.base import Provenance, Record, RecordError, open  # noqa: A004 - read as `records.open(path)`
+from workbench.records.checkpoint import Checkpoint
 from workbench.records.crops import CropChoices
 from workbench.records.diffusion import DiffusionModel
 from workbench.records.distilled import DistilledSet
@@ -24,6 +25,7 @@ __all__ = [
     "Adapter",
     "Attribution",
     "Calibration",
+    "Checkpoint",
     "Claim",
     "CropChoices",
     "DiffusionModel",

@@ -1,5 +1,6 @@
 """`Ensemble`: N networks of one architecture trained at once, each as `fit` would have trained it by itself."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,20 +11,23 @@ from torch import Tensor, nn
 from workbench import models as networks_by_name
 from workbench.data import Dataset, Split
 from workbench.models import Outputs
-from workbench.records import Provenance, TrainingRecord
+from workbench.records import Checkpoint, Provenance, TrainingRecord
 from workbench.training import augment as augmentations
-from workbench.training import distributed, evaluating, losses, optimizers, plan, randomness
+from workbench.training import distributed, evaluating, losses, optimizers, plan, randomness, resuming
+from workbench.training.checkpoints import reopened
 from workbench.training.evaluating import Scores
-from workbench.training.fit import assemble, checkpoint, plain, resumable, splits, stopped
+from workbench.training.fit import assemble, kept_in, plain, splits
 from workbench.training.grouping import Grouped, Threads, group_count, keep_memory, recording
 from workbench.training.guide import GuideFunction
 from workbench.training.history import History
-from workbench.training.loop import Failure, TrainingError, Watch, progress_bar, run
+from workbench.training.loop import Failure, Keep, TrainingError, Watch, progress_bar, run
 from workbench.training.stacked_batches import StackedBatches, StackedSplits, join, one_at_a_time, stacked_guide
 from workbench.training.stacked_learner import GradientRule, Stacked
 from workbench.training.stacked_optimizer import StackedOptimizer
 from workbench.training.stacked_step import StackedStep, outputs, settle
 from workbench.training.stacking import Stack
+
+CHECKPOINT = "Ensemble.fit"
 
 
 class Ensemble:
@@ -104,7 +108,9 @@ class Ensemble:
         seeds: Sequence[int] | None = None,
         snapshots: int | str | Sequence[int] = 0,
         evaluate_every: int | None = None,
-        resume: Sequence[TrainingRecord] | None = None,
+        resume: Sequence[TrainingRecord] | str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: int | None = None,
         progress: bool = True,
         name: str | Sequence[str] = "",
         watch: Watch | None = None,
@@ -129,7 +135,7 @@ class Ensemble:
         seeds
             Seed of each member's data order and augmentation; default 0, 1, 2, ….
         resume
-            One record per member.
+            One record per member, or the path of the file that `checkpoint` named.
         name
             What the runs are called: one each, or a common beginning that the member's number is added to.
 
@@ -152,7 +158,8 @@ class Ensemble:
         rates = _one_each("lr", lr, len(self), float)
         seeds = _one_each("seeds", range(len(self)) if seeds is None else seeds, len(self), int)
         titles = _titles(name, len(self))
-        each = [splits(one) for one in _one_each("data", data, len(self), None)]
+        sources = _one_each("data", data, len(self), None)
+        each = [splits(one) for one in sources]
         course = plan.make(
             len(each[0][0]),
             epochs=epochs,
@@ -181,7 +188,13 @@ class Ensemble:
             "amp": amp,
             "examples": course.examples,
         }
-        settings = [shared_settings | {"lr": rate, "seed": seed} for rate, seed in zip(rates, seeds, strict=True)]
+        known = {id(one): resuming.identity(*one) for one in each}
+        settings = [
+            shared_settings | {"lr": rate, "seed": seed, "data": getattr(source, "name", ""), **known[id(one)]}
+            for rate, seed, one, source in zip(rates, seeds, each, sources, strict=True)
+        ]
+        saved = kept_in(checkpoint, checkpoint_every, course, resuming=resume is not None)
+        start = _members(resume, len(self))
         keep_memory()
         self._place(place)
         train, tests = _placed(each, place, self._dtype)
@@ -222,7 +235,7 @@ class Ensemble:
                     )
                 )
             learner = Grouped(parts, threads)
-            history = History(len(self)) if resume is None else _continued(learner, resume, settings)
+            history = History(len(self)) if start is None else _continued(learner, start, settings)
 
             def records(history: History, scores: Scores | None, *, interrupted: bool) -> list[TrainingRecord]:
                 for stack in self._stacks:
@@ -235,7 +248,7 @@ class Ensemble:
                         member,
                         scores,
                         state=states[member],
-                        checkpoint=checkpoint(history, kept[member], member),
+                        checkpoint=resuming.state(history, kept[member], member),
                         model=self._models[member],
                         name=titles[member],
                         classes=train[0].classes,
@@ -246,18 +259,25 @@ class Ensemble:
                     for member in range(len(self))
                 ]
 
+            def save(history: History, members: list[TrainingRecord]) -> None:
+                state = {"members": members}
+                saved.save(Checkpoint(what=CHECKPOINT, done=history.step, total=course.steps, state=state))
+
+            keep = Keep(saved.due, lambda at: save(at, records(at, None, interrupted=True)))
             label = name if isinstance(name, str) and name else f"{len(self)} networks"
             try:
                 with progress_bar(course, history.step, label, show=progress) as bar:
-                    history, scores, interrupted = run(learner, course, history, bar, watch)
+                    history, scores, interrupted = run(learner, course, history, bar, watch, keep)
             except Failure as failure:
                 raise TrainingError(
                     failure.message(course, f" of member {failure.member}"),
                     records(failure.history, learner.score(), interrupted=True),
                 ) from None
             if interrupted:
-                print(stopped(history, course))
-            return records(history, scores, interrupted=interrupted)
+                print(resuming.stopped(history, course))
+            made = records(history, scores, interrupted=interrupted)
+            save(history, made)
+            return made
 
     def prepare(
         self,
@@ -443,11 +463,25 @@ def _placed(
     return train, tests if len(tests) == len(each) else None
 
 
+def _members(
+    resume: Sequence[TrainingRecord] | str | os.PathLike | None, members: int
+) -> Sequence[TrainingRecord] | None:
+    """The members' records to continue from, or those in a checkpoint's file."""
+    if isinstance(resume, str | os.PathLike):
+        kept = reopened(resume, Checkpoint)
+        if kept.what != CHECKPOINT:
+            raise ValueError(f"resume is a checkpoint of {kept.what}, not of {CHECKPOINT}")
+        resume = kept.state["members"]
+    if resume is not None and len(resume) != members:
+        raise ValueError(f"resume has {len(resume)} records for {members} networks")
+    return resume
+
+
 def _continued(learner: Grouped, resume: Sequence[TrainingRecord], settings: Sequence[dict[str, Any]]) -> History:
     """Set the learner to where the runs that `resume` records stopped."""
-    if len(resume) != learner.members:
-        raise ValueError(f"resume has {len(resume)} records for {learner.members} networks")
-    parts = [resumable(record, wanted, learner.device) for record, wanted in zip(resume, settings, strict=True)]
+    parts = [
+        resuming.resumable(record, wanted, learner.device) for record, wanted in zip(resume, settings, strict=True)
+    ]
     if len({part.step for part in parts}) > 1:
         raise ValueError("resume has records that stopped at different steps: continue them one by one with fit")
     records = iter(resume)

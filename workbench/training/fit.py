@@ -1,7 +1,8 @@
 """`fit`: train one network on a dataset and keep what happened as a record."""
 
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,14 +12,13 @@ from workbench.analysis.calibration import calibration
 from workbench.data import Dataset, Split
 from workbench.records import Provenance, TrainingRecord
 from workbench.training import augment as augmentations
-from workbench.training import distributed, losses, optimizers, plan, randomness
+from workbench.training import distributed, losses, optimizers, plan, randomness, resuming
+from workbench.training.checkpoints import Checkpoints, reopened
 from workbench.training.evaluating import Scores
 from workbench.training.guide import GuideFunction, train_split
 from workbench.training.history import History
-from workbench.training.learner import Batches, Single, copied
-from workbench.training.loop import Failure, TrainingError, Watch, progress_bar, run
-
-MUST_AGREE = ("batch_size", "examples", "seed", "optimizer")
+from workbench.training.learner import Batches, Single
+from workbench.training.loop import Failure, Keep, TrainingError, Watch, progress_bar, run
 
 
 def fit(
@@ -43,7 +43,9 @@ def fit(
     seed: int = 0,
     snapshots: int | str | Sequence[int] = 0,
     evaluate_every: int | None = None,
-    resume: TrainingRecord | None = None,
+    resume: TrainingRecord | str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | None = None,
     progress: bool = True,
     name: str = "",
     watch: Watch | None = None,
@@ -94,8 +96,11 @@ def fit(
     evaluate_every
         Epochs (with `steps`: steps) from one evaluation to the next, NaN between; 0: only at the end. Default: each.
     resume
-        Record of a run to continue. `epochs` or `steps` is the total. On the CPU the result has the same bits as
-        without the stop.
+        Record of a run to continue, or the path of its file. `epochs` or `steps` is the total, and the data must be
+        the same. On the CPU the result has the same bits as without the stop.
+    checkpoint, checkpoint_every
+        File that holds what the run has reached, written every so many epochs (with `steps`: steps; left out: at each
+        point of the curves) and at the end. After a crash, pass it as `resume`.
     progress
         Show a progress bar.
     name
@@ -156,7 +161,10 @@ def fit(
         "seed": seed,
         "examples": len(train),
         "data": getattr(data, "name", ""),
+        **resuming.identity(train, test),
     }
+    saved = kept_in(checkpoint, checkpoint_every, course, resuming=resume is not None)
+    start = None if resume is None else reopened(resume, TrainingRecord)
     model.to(device)
     if isinstance(loss, nn.Module):
         loss.to(device)
@@ -177,7 +185,7 @@ def fit(
             amp=amp,
             device=device,
         )
-        history = History(1) if resume is None else continued(learner, resume, settings)
+        history = History(1) if start is None else resuming.continued(learner, start, settings)
 
         def record(history: History, scores: Scores | None, *, interrupted: bool) -> TrainingRecord:
             return assemble(
@@ -185,7 +193,7 @@ def fit(
                 0,
                 scores,
                 state=learner.states()[0],
-                checkpoint=checkpoint(history, learner.capture()),
+                checkpoint=resuming.state(history, learner.capture()),
                 model=model,
                 name=name,
                 classes=train.classes,
@@ -194,22 +202,39 @@ def fit(
                 provenance=Provenance.capture(seed=seed, device=device, started=started),
             )
 
+        if learner.world.rank:
+            saved = Checkpoints(None)
+        keep = Keep(saved.due, lambda at: saved.save(record(at, None, interrupted=True)))
         try:
             with progress_bar(course, history.step, name, show=progress and learner.world.rank == 0) as bar:
-                history, scores, interrupted = run(learner, course, history, bar, watch)
+                history, scores, interrupted = run(learner, course, history, bar, watch, keep)
         except Failure as failure:
             raise TrainingError(
                 failure.message(course), [record(failure.history, learner.score(), interrupted=True)]
             ) from None
         if interrupted and learner.world.rank == 0:
-            print(stopped(history, course))
-        return record(history, scores, interrupted=interrupted)
+            print(resuming.stopped(history, course))
+        made = record(history, scores, interrupted=interrupted)
+        saved.save(made)
+        return made
 
 
 def splits(data: Dataset | Split) -> tuple[Split, Split | None]:
     """What to train on and what to test on; no test split where there is none or it is empty."""
     test = data.test if isinstance(data, Dataset) else None
     return train_split(data), test if test is not None and len(test) else None
+
+
+def kept_in(path: str | os.PathLike | None, every: int | None, course: plan.Plan, *, resuming: bool) -> Checkpoints:
+    """The file of a run's checkpoints; `path` and `every` as the arguments of `fit`."""
+    if path is None and every is not None:
+        raise ValueError(f"checkpoint_every is {every!r}, but no checkpoint is written: pass checkpoint= a path")
+    saved = Checkpoints(path, 1 if every is None else every, resuming=resuming)
+    if every is None:
+        saved.every = course.point
+    elif not course.in_steps:
+        saved.every *= course.pass_steps
+    return saved
 
 
 def plain(value: Any) -> Any:
@@ -219,73 +244,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, nn.Module) and type(value).__repr__ is nn.Module.__repr__:
         return type(value).__name__
     return getattr(value, "__name__", None) or repr(value)
-
-
-def stopped(history: History, course: plan.Plan) -> str:
-    """One line that says where an interrupted run stands."""
-    return (
-        f"Interrupted after step {history.step:,} of {course.steps:,}; everything up to there is kept. "
-        "Pass the record as resume= to go on."
-    )
-
-
-def checkpoint(history: History, captured: Mapping[str, Any], member: int = 0) -> dict[str, Any]:
-    """What continuing a run needs, apart from the network's state."""
-    return {
-        "step": history.step,
-        "count": history.count,
-        "sums": {key: value[member].item() for key, value in history.sums.items()},
-        **{key: copied(value, "cpu") for key, value in captured.items() if key in ("optimizer", "loss", "scaler")},
-    }
-
-
-def resumable(resume: TrainingRecord, settings: Mapping[str, Any], device: torch.device) -> History:
-    """The history of a run that is to be continued under `settings`.
-
-    Raises
-    ------
-    ValueError
-        The record has no checkpoint, or comes from a run with other settings.
-    """
-    kept = resume.checkpoint
-    if not kept:
-        raise ValueError("resume is a record without a checkpoint: only a record that fit made can be continued")
-    for key in MUST_AGREE:
-        if resume.settings.get(key) != settings[key]:
-            raise ValueError(f"resume is a run with {key}={resume.settings.get(key)!r}, not {settings[key]!r}")
-    if kept["step"] > settings["steps"]:
-        raise ValueError(
-            f"resume has done {kept['step']} steps, more than the {settings['steps']} asked for: "
-            "epochs and steps count the whole run"
-        )
-    return History(
-        members=1,
-        step=kept["step"],
-        count=kept["count"],
-        sums={key: torch.tensor([value], dtype=torch.float64, device=device) for key, value in kept["sums"].items()},
-        curves={key: list(value.double().view(-1, 1)) for key, value in resume.curves.items()},
-        per_class=[] if resume.per_class_accuracy is None else list(resume.per_class_accuracy.double()[:, None]),
-        snapshots=[
-            [{key: stack[i] for key, stack in resume.snapshots.items()}] for i in range(len(resume.snapshot_epochs))
-        ],
-        snapshot_epochs=list(resume.snapshot_epochs),
-    )
-
-
-def continued(learner: Single, resume: TrainingRecord, settings: Mapping[str, Any]) -> History:
-    """Set `learner` to where the run that `resume` records stopped."""
-    history = resumable(resume, settings, learner.device)
-    kept = resume.checkpoint
-    learner.restore(
-        {
-            "model": resume.state,
-            "optimizer": copied(kept["optimizer"]),
-            "loss": kept.get("loss"),
-            "scaler": kept.get("scaler"),
-            "done": kept["step"],
-        }
-    )
-    return history
 
 
 def assemble(

@@ -32,6 +32,7 @@ def iterate(
     every: int = 10,
     progress: bool = True,
     watch: Callable[[int, float], None] | None = None,
+    keep: Callable[[int], None] | None = None,
 ) -> bool:
     """All iterations up to `last`, or until a stop is asked for; True if the run was torn out of the middle of one.
 
@@ -44,23 +45,30 @@ def iterate(
     every
         How often the progress bar tells the loss.
     progress, watch
-        Show a bar; called after each iteration with its number (from 1) and its loss.
+        Show a bar; called after each iteration with its number (from 1) and its loss. Raising KeyboardInterrupt there
+        ends the run after that iteration, as an interrupt does.
+    keep
+        Called after each iteration with its number: writes a checkpoint when one is due (see `Checkpoints.reached`).
     """
     bar = tqdm(total=last, initial=making.done, desc=title, disable=not progress, leave=False, unit="it")
     with Interruptible() as stop, bar:
         while making.done < last and not stop.requested:
+            inside = True
             try:
                 value = making.advance()
+                inside = False
+                bar.update()
+                if progress and (making.done % every == 0 or making.done == last):
+                    bar.set_postfix(loss=f"{value:.4g}", refresh=False)
+                if keep is not None:
+                    keep(making.done)
+                if watch is not None:
+                    watch(making.done, value)
             except NotFiniteError as error:
                 what = f"{title}: the {error} became NaN or infinite at iteration {making.done + 1:,} of {last:,}"
                 raise broken(what) from None
             except KeyboardInterrupt:  # a second one, or one that is no signal
-                return True
-            bar.update()
-            if progress and (making.done % every == 0 or making.done == last):
-                bar.set_postfix(loss=f"{value:.4g}", refresh=False)
-            if watch is not None:
-                watch(making.done, value)
+                return inside
     return False
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -80,12 +81,26 @@ class Failure(Exception):  # noqa: N818 - private to this module and its callers
         )
 
 
+@dataclass(frozen=True)
+class Keep:
+    """When the run's state is written to disk, and by what."""
+
+    due: Callable[[int], bool]
+    save: Callable[[History], None]
+
+
 def run(
-    learner: Learner, plan: Plan, history: History, bar: "tqdm[Any]", watch: Watch | None = None
+    learner: Learner,
+    plan: Plan,
+    history: History,
+    bar: "tqdm[Any]",
+    watch: Watch | None = None,
+    keep: Keep | None = None,
 ) -> tuple[History, Scores | None, bool]:
     """Train from ``history.step`` to the plan's last step, or until interrupted.
 
     `watch` is called after each evaluation; if it raises KeyboardInterrupt, the run ends there as by an interrupt.
+    `keep` is asked after each step; what it saves is the state after it, whose loss was finite.
 
     Returns
     -------
@@ -119,13 +134,17 @@ def run(
                     scores = _close(learner, plan, history, point)
                     _tell(bar, history)
                     sound = history.copy(), learner.capture()
-                    if watch is not None and scores is not None:
-                        watch(history.step, scores)
+                if keep is not None and history.step < plan.steps and keep.due(history.step):
+                    if pending:
+                        _check(pending, learner, plan, sound)
+                    keep.save(history)
+                if point is not None and watch is not None and scores is not None:
+                    watch(history.step, scores)
             interrupted = stop.requested and history.step < plan.steps
         except KeyboardInterrupt:  # a second one, or one that is no signal
-            interrupted = True
+            interrupted = history.step < plan.steps
             if learner.updating or learner.done != history.step:
-                history = sound[0]
+                history, interrupted = sound[0], True
                 learner.restore(sound[1])
                 pending.clear()
         if pending:
