@@ -260,8 +260,9 @@ class Ensemble:
                 ]
 
             def save(history: History, members: list[TrainingRecord]) -> None:
-                state = {"members": members}
-                saved.save(Checkpoint(what=CHECKPOINT, done=history.step, total=course.steps, state=state))
+                saved.save(
+                    Checkpoint(what=CHECKPOINT, done=history.step, total=course.steps, state={"members": members})
+                )
 
             keep = Keep(saved.due, lambda at: save(at, records(at, None, interrupted=True)))
             label = name if isinstance(name, str) and name else f"{len(self)} networks"
@@ -467,14 +468,15 @@ def _members(
     resume: Sequence[TrainingRecord] | str | os.PathLike | None, members: int
 ) -> Sequence[TrainingRecord] | None:
     """The members' records to continue from, or those in a checkpoint's file."""
+    found: Any = resume
     if isinstance(resume, str | os.PathLike):
         kept = reopened(resume, Checkpoint)
         if kept.what != CHECKPOINT:
             raise ValueError(f"resume is a checkpoint of {kept.what}, not of {CHECKPOINT}")
-        resume = kept.state["members"]
-    if resume is not None and len(resume) != members:
-        raise ValueError(f"resume has {len(resume)} records for {members} networks")
-    return resume
+        found = kept.state["members"]
+    if found is not None and len(found) != members:
+        raise ValueError(f"resume has {len(found)} records for {members} networks")
+    return found
 
 
 def _continued(learner: Grouped, resume: Sequence[TrainingRecord], settings: Sequence[dict[str, Any]]) -> History:
