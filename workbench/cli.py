@@ -183,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     study = command("run", run, "run a paper's study and check its claims")
     study.add_argument("number", type=int, help="the paper's number")
     study.add_argument("--data", metavar="NAME|PATH", help="a data set by name, or a folder or zip of images")
+    study.add_argument("--teacher", metavar="FILE|DIR", help="record of a trained model, or folder of a pipeline")
     study.add_argument("--root", metavar="DIR", help="where the data set's standard files are")
     study.add_argument("--seeds", type=_positive, metavar="K", help="how many seeds to run")
     study.add_argument("--budget", choices=["small", "full"], help="small: minutes on a laptop (default)")
@@ -210,12 +211,14 @@ def _parser() -> argparse.ArgumentParser:
 def _study_settings(study: Any, options: argparse.Namespace) -> dict[str, Any]:
     """What the user set, as keyword arguments; what was not set is the study's own choice."""
     known = inspect.signature(study).parameters
-    given = {name: getattr(options, name) for name in ("seeds", "budget", "device", "root")}
+    given = {name: getattr(options, name) for name in ("seeds", "budget", "device", "root", "teacher")}
     settings = {name: value for name, value in given.items() if value is not None}
     if options.data is not None:
-        from workbench import data  # noqa: PLC0415 - loads torch
+        settings["data"] = options.data
+        if not hasattr(study, "source"):  # not declared: it takes what is loaded
+            from workbench import data  # noqa: PLC0415 - loads torch
 
-        settings["data"] = data.load(options.data, root=settings.pop("root", None))
+            settings["data"] = data.load(options.data, root=settings.pop("root", None))
     if unknown := sorted(set(settings) - set(known)):
         raise Misuse(f"paper {options.number:03d} does not take --{', --'.join(unknown)}")
     return settings

@@ -10,15 +10,13 @@ from workbench.studies.diffusion import p093_d_ode
 
 
 @pytest.mark.parametrize("data", ["moons", wb.data.load("digits").subset(100)], ids=["points", "images"])
-def test_it_runs_on_other_data(data, monkeypatch, tmp_path):
-    small = replace(p093_d_ode.SMALL, points=40, images=8, reference=6, steps=(4, 5, 10, 20), batches=(3,))
-    monkeypatch.setattr(p093_d_ode, "SMALL", small)
-    monkeypatch.setattr(p093_d_ode, "BATCH", 6)
-    monkeypatch.setattr(p093_d_ode, "CASES", tuple(replace(case, steps=(5,)) for case in p093_d_ode.CASES))
-    result = studies.run(93, data=data, seeds=[7], device="cpu")
+def test_it_runs_on_other_data(data, tmp_path):
+    small = p093_d_ode.run.scales["small"]
+    tiny = replace(small, points=40, images=8, reference=6, steps=(4, 5, 10, 20), batches=(3,), fit=6, others=(5,))
+    result = studies.run(93, data=data, seeds=[7], device="cpu", scale=tiny)
     assert result.settings["data"] == getattr(data, "name", data)
     assert not any(claim.asserted for claim in result.claims)
-    assert "margins were set on ring8" in result.notes
+    assert result.made_on == "ring8"
     frame = result.to_frame()
     assert set(frame["case"][frame["solver"] == "distilled"]) == {case.name for case in p093_d_ode.CASES}
     heun = frame[(frame["case"] == "Heun (EDM)") & (frame["solver"] == "plain")]

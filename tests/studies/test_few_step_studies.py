@@ -9,25 +9,26 @@ import torch
 from workbench import records, studies
 from workbench.diffusion import TargetRule
 from workbench.diffusion.making.target_rules import visited
-from workbench.studies.diffusion import p044_hyper_sd
+from workbench.studies.diffusion import p044_hyper_sd, p071_tdd
 from workbench.studies.kit import few_step
 from workbench.studies.kit.diffusing import teacher
 
-TINY = few_step.Scale("denoiser-mlp", {"width": 8, "depth": 2}, start=3, steps=3, batch=16, samples=60)
-IMAGES = few_step.Scale("unet", {"width": 8, "heads": 0}, start=1, steps=1, batch=4, samples=12)
+TINY = few_step.Size("denoiser-mlp", {"width": 8, "depth": 2}, start=3, steps=3, batch=16, samples=60)
+IMAGES = few_step.Size("unet", {"width": 8, "heads": 0}, start=1, steps=1, batch=4, samples=12)
+COURSE = p044_hyper_sd.Course(2, 2, 2, rank=2)
+SCALES = {
+    31: few_step.Scale(TINY, IMAGES),
+    44: p044_hyper_sd.Scale(TINY, IMAGES, COURSE, COURSE),
+    71: p071_tdd.Scale(TINY, IMAGES, guided=TINY),
+}
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    monkeypatch.setattr(few_step, "scale", lambda teacher, budget: TINY if teacher.data is None else IMAGES)
-    monkeypatch.setattr(p044_hyper_sd, "SMALL", p044_hyper_sd.Course(2, 2, 2, 2))
-
-
-@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(("paper", "data"), [(31, "moons"), (44, "moons"), (71, "moons"), (31, "digits")])
 def test_a_study_runs_on_other_data_and_its_result_survives_a_file(paper, data, tmp_path):
-    result = studies.run(paper, data=data, seeds=[7, 8], device="cpu")
+    result = studies.run(paper, data=data, seeds=[7, 8], device="cpu", scale=SCALES[paper])
     assert result.settings["data"] == data
+    assert result.made_on == "ring8"
+    assert result.deviations
     assert not any(claim.asserted for claim in result.claims)
     frame = result.to_frame()
     assert (frame["paired error"].dropna() > 0).all()

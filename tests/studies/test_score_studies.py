@@ -7,23 +7,14 @@ from workbench import records, studies
 from workbench.studies.diffusion import p091_dp_dmd, p114_sid
 from workbench.studies.kit import few_step
 
-TINY = few_step.Scale("denoiser-mlp", {"width": 8, "depth": 2}, start=3, steps=3, batch=16, samples=60)
+TINY = few_step.Size("denoiser-mlp", {"width": 8, "depth": 2}, start=3, steps=3, batch=16, samples=60)
+SCALES = {91: p091_dp_dmd.Scale(TINY, TINY), 114: p114_sid.Scale(TINY, TINY, marks=(1, 2))}
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    monkeypatch.setattr(few_step, "scale", lambda teacher, budget: TINY)
-    monkeypatch.setattr(p091_dp_dmd, "_scale", lambda teacher, budget: TINY)
-    monkeypatch.setattr(p114_sid, "_scale", lambda teacher, budget: TINY)
-    monkeypatch.setattr(p091_dp_dmd, "UPDATES", {"small": 2})
-    monkeypatch.setattr(p114_sid, "MARKS", {"small": (1, 2, 3)})
-
-
-@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("paper", [91, 114])
 @pytest.mark.parametrize("data", ["moons", "digits"])
 def test_a_study_runs_on_other_data_and_its_result_survives_a_file(paper, data, tmp_path):
-    result = studies.run(paper, data=data, seeds=[7, 8], device="cpu")
+    result = studies.run(paper, data=data, seeds=[7, 8], device="cpu", scale=SCALES[paper])
     assert result.settings["data"] == data
     assert not any(claim.asserted for claim in result.claims)
     assert {7, 8} <= set(result.to_frame()["seed"])

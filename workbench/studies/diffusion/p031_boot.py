@@ -4,7 +4,7 @@ Paper 031, Gu et al., BOOT: one evaluation beside few steps of the teacher's DDI
 students of the same network that need data or the teacher's whole sampler.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,10 +13,16 @@ from torch import Tensor
 from workbench.diffusion import BOOT, Consistency, Direct, SignalDenoiser, denoiser, sample
 from workbench.diffusion.making.making import Distilling
 from workbench.diffusion.making.signal import EARLIEST
-from workbench.records import Claim, DiffusionModel, Record, StudyResult
+from workbench.records import Claim, DiffusionModel
 from workbench.studies.kit import few_step
 from workbench.studies.kit.claims import asserted, estimate, reported
-from workbench.studies.kit.diffusing import Teacher, setting
+from workbench.studies.kit.diffusing import Teacher, teacher, trained
+from workbench.studies.kit.few_step import IMAGES, MORE_IMAGES, MORE_POINTS, POINTS, Scale
+from workbench.studies.kit.study import Outcome, Setting, study
+
+Row = dict[str, Any]
+OURS, FREE, DIRECT, CD = "BOOT", "BOOT without boundary", "direct", "CD"
+COST = ""
 
 STEPS = (1, 2, 4, 8, 50)
 """Of the teacher's DDIM."""
@@ -25,31 +31,38 @@ TIMES = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, EARLIEST)
 """Where the predicted path is held against the teacher's."""
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Each seed has one start, and a student of each method from there.
-
-    Arguments as for `workbench.studies.diffusion.p071_tdd.run`.
-    """
-    started = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    teacher, scale = started.data, few_step.scale(started.data, budget)
-    common: dict[str, Any] = {"steps": scale.steps, "batch": scale.batch}
+@study(
+    seeds=(3, 5),
+    small=Scale(points=POINTS, images=IMAGES),
+    full=Scale(points=MORE_POINTS, images=replace(MORE_IMAGES, batch=1024)),
+    data="ring8",
+    source=teacher,
+    trained=trained,
+    deviates=(
+        "exact or small teachers instead of image models of 64² to 512² pixels and text prompts",
+        (
+            "the paper's stride, learning rate and length are unknown: full is its batch of 1,024 for images, "
+            "the card's 1,500 updates of 512 for points"
+        ),
+        "students of points are networks of x̂₀ fitted to the teacher; the paper's have the teacher's weights",
+    ),
+    cost=COST,
+)
+def run(s: Setting[Teacher, Scale]) -> Outcome:
+    """Each seed has one start, and a student of each method from there."""
+    teacher, size = s.data, s.scale.of(s.data)
     methods: dict[str, Distilling] = {
-        "BOOT": BOOT(**common),
-        "BOOT without boundary": BOOT(boundary=0.0, **common),
-        "direct": Direct(pool=8192 if teacher.data is None else 512, **common),
-        "CD": Consistency(use=1, grid=40, **common),
+        OURS: BOOT(**size.training),
+        FREE: BOOT(boundary=0.0, **size.training),
+        DIRECT: Direct(pool=512 if teacher.pictures else 8192, **size.training),
+        CD: Consistency(use=1, grid=40, **size.training),
     }
-    judge = few_step.Judge(teacher, scale)
-    begun = few_step.starts(teacher, scale, started.seeds, device, kind="x0")
-    made = few_step.students(teacher, methods, begun, device)
-    rows: list[dict[str, Any]] = [
+    judge = few_step.Judge(teacher, size)
+    s.tell(f"{len(s.seeds)} starts")
+    begun = few_step.starts(teacher, size, s.seeds, s.device, kind="x0")
+    s.tell(f"{len(methods) * len(s.seeds)} students of {size.steps:,} updates")
+    made = few_step.students(teacher, methods, begun, s.device)
+    rows: list[Row] = [
         {"method": "teacher's DDIM", "seed": -1, "steps": steps}
         | judge.row(teacher.model, teacher.model.schedule.grid(steps))
         for steps in STEPS
@@ -57,21 +70,18 @@ def run(
     for (name, seed), student in made.items():
         assert student.times is not None
         rows.append({"method": name, "seed": seed, "steps": 1} | judge.row(student, student.times))
+    s.tell("the students' paths")
     paths = [
         {"method": "BOOT, along its path", "seed": seed} | row
-        for seed in started.seeds
-        for row in along(teacher, made["BOOT", seed], judge)
+        for seed in s.seeds
+        for row in along(teacher, made[OURS, seed], judge)
     ]
-    records: dict[str, Record] = {name: made[name, started.seeds[0]].replace(checkpoint={}) for name in methods}
-    return started.result(
-        paper=31,
-        title="How near does a student come to its teacher's ends that sees only noise and its own answers?",
-        rows=[*rows, *paths],
-        claims=_claims(rows, paths, started.seeds),
-        records=records,
+    return Outcome(
+        [*rows, *paths],
+        claims=_claims(rows, paths, s.seeds),
+        records={name: made[name, s.seeds[0]].replace(checkpoint={}) for name in methods},
         settings={
-            "iterations": scale.steps, "batch": scale.batch, "start": scale.start, **scale.options,
-            "stride": BOOT().stride, "latest": BOOT().latest, "boundary": BOOT().boundary,
+            **size.described(), "stride": BOOT().stride, "latest": BOOT().latest, "boundary": BOOT().boundary,
             "sliced W2 of two exact sets": judge.floor,
         },
         notes="“paired error” is the root mean square distance to where the teacher's path from the same noise ends. "
@@ -127,7 +137,7 @@ def _claims(rows: list[dict[str, Any]], paths: list[dict[str, Any]], seeds: list
         reported("… but not than with 8", estimate([teacher(8) / student(seed) for seed in seeds]), "<", 1.0),
         reported(
             "Without the boundary term it ends further away (ratio)",
-            estimate([student(seed, "BOOT without boundary") / student(seed) for seed in seeds]), ">", 1.0,
+            estimate([student(seed, FREE) / student(seed) for seed in seeds]), ">", 1.0,
             note="The student starts as a fit of the teacher, whose first guess it knows: nothing drifts from there.",
         ),
         asserted(
@@ -136,12 +146,12 @@ def _claims(rows: list[dict[str, Any]], paths: list[dict[str, Any]], seeds: list
         ),
         reported(
             "Without data it is no worse than consistency distillation with data (ratio of errors)",
-            estimate([student(seed) / student(seed, "CD") for seed in seeds]), "<=", 1.0,
+            estimate([student(seed) / student(seed, CD) for seed in seeds]), "<=", 1.0,
             note="All are networks of x̂₀ here; of velocities consistency distillation does better (see paper 044).",
         ),
         reported(
             "… and than learning the teacher's ends by heart",
-            estimate([student(seed) / student(seed, "direct") for seed in seeds]), "<=", 1.0,
+            estimate([student(seed) / student(seed, DIRECT) for seed in seeds]), "<=", 1.0,
         ),
     ]  # fmt: skip
     if "quality" in rows[0]:

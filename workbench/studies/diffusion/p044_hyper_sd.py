@@ -4,7 +4,6 @@ Paper 044, Ren et al., Hyper-SD: segments 8, 4, 2, 1 in turn beside plain consis
 one low-rank adapter in place of all weights; feedback from a reward; one-step samples improved by their scores.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +11,12 @@ from torch import Tensor
 
 from workbench.diffusion import TSCD, Denoiser, Feedback, OneStep, distill
 from workbench.diffusion.methods.consistency import few_times
-from workbench.records import Claim, DiffusionModel, Record, StudyResult
+from workbench.records import Claim, DiffusionModel
 from workbench.studies.kit import few_step
 from workbench.studies.kit.claims import asserted, estimate, rank_correlation, reported
-from workbench.studies.kit.diffusing import Teacher, setting
+from workbench.studies.kit.diffusing import Teacher, teacher, trained
+from workbench.studies.kit.few_step import IMAGES, MORE_IMAGES, MORE_POINTS, POINTS, Size
+from workbench.studies.kit.study import Outcome, Setting, study
 
 GRID = 40
 SEGMENTS = (8, 4, 2, 1)
@@ -23,68 +24,93 @@ STRENGTHS = (0.0, 0.02, 0.1, 0.5)
 """Of the reward, against a squared error of weight 1."""
 
 
+COST = ""
+
+
 @dataclass(frozen=True)
 class Course:
-    """What a budget buys beyond the scale: updates per stage, of feedback and of scores, and the adapter's rank."""
+    """What is trained one after the other.
+
+    Attributes
+    ----------
+    stage, feedback, scores
+        Updates of each stage, of feedback, of the matching of scores.
+    rank
+        Of the adapter.
+    scored
+        Seeds of which scores are matched; None: all.
+    """
 
     stage: int
     feedback: int
     scores: int
     rank: int
+    scored: int | None = None
 
 
-SMALL, FULL = Course(800, 100, 150, 8), Course(2000, 300, 1000, 16)
+@dataclass(frozen=True)
+class Scale(few_step.Scale):
+    """What a budget buys: a course of points and one of images (`pictured`)."""
+
+    course: Course
+    pictured: Course
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Each seed has one start; each stage starts from the one before it, with a learning rate of its own.
-
-    Arguments as for `workbench.studies.diffusion.p071_tdd.run`.
-    """
-    started = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    teacher, scale = started.data, few_step.scale(started.data, budget)
-    course = SMALL if budget == "small" else FULL
-    if budget == "small":
-        scale = replace(scale, batch=min(scale.batch, 128))
-        if teacher.data is not None:
-            course = Course(100, 20, 20, 8)
-    judge = few_step.Judge(teacher, scale)
-    begun = few_step.starts(teacher, scale, started.seeds, device)
+@study(
+    seeds=(3, 5),
+    small=Scale(
+        points=replace(POINTS, batch=128), images=IMAGES,
+        course=Course(800, 100, 150, rank=8, scored=1), pictured=Course(100, 20, 20, rank=8, scored=1),
+    ),
+    full=Scale(
+        points=MORE_POINTS, images=MORE_IMAGES,
+        course=Course(2000, 300, 1000, rank=16), pictured=Course(5000, 500, 2000, rank=64),
+    ),
+    data="ring8",
+    source=teacher,
+    trained=trained,
+    deviates=(
+        "exact or small teachers instead of SD 1.5 and SDXL",
+        ("the paper's learning rates, batches, updates and weights of the adversarial term are not published: "
+        "full is the card's size for points and longer training for images, not the paper's"),
+        "the squared error alone: no discriminator (`TSCD(adversarial=…)` has one)",
+        "the reward is a coordinate or the brightness instead of aesthetic scores and ImageReward",
+    ),
+    cost=COST,
+)  # fmt: skip
+def run(s: Setting[Teacher, Scale]) -> Outcome:
+    """Each seed has one start; each stage starts from the one before it, with a learning rate of its own."""
+    teacher, size = s.data, s.scale.of(s.data)
+    course = s.scale.pictured if teacher.pictures else s.scale.course
+    judge = few_step.Judge(teacher, size)
+    s.tell(f"{len(s.seeds)} starts")
+    begun = few_step.starts(teacher, size, s.seeds, s.device)
     rows: list[dict[str, Any]] = []
 
     def at(student: DiffusionModel | Denoiser, steps: int) -> dict[str, float]:
         return judge.row(student, few_times(teacher.model.schedule, GRID, steps))
 
-    students = _students(teacher, begun, scale, course, device)
+    s.tell(f"{len(SEGMENTS)} stages of {course.stage:,} updates")
+    students = _students(teacher, begun, size, course, s.device)
     asked: dict[tuple[str, int], DiffusionModel | Denoiser] = {**students, ("teacher", -1): teacher.model}
     for (name, seed), student in asked.items():
         rows += [
             {"part": "segments", "method": name, "seed": seed, "steps": steps} | at(student, steps)
             for steps in SEGMENTS
         ]
-    ends = {seed: students["1 segment", seed] for seed in started.seeds}
-    rewarded = _rewarded(teacher, ends, judge, course, scale, device)
-    scored = _scored(teacher, ends, judge, course, scale, device)
-    first = started.seeds[0]
-    records: dict[str, Record] = {
-        name: student.replace(checkpoint={}) for (name, seed), student in students.items() if seed == first
-    }
-    return started.result(
-        paper=44,
-        title="Does consistency within segments of time serve the sampler that jumps from border to border?",
-        rows=[*rows, *rewarded, *scored],
-        claims=_claims(rows, rewarded, scored, started.seeds),
-        records=records,
+    ends = {seed: students["1 segment", seed] for seed in s.seeds}
+    s.tell("feedback and scores")
+    rewarded = _rewarded(teacher, ends, judge, course, size, s.device)
+    scored = _scored(teacher, ends, judge, course, size, s.device)
+    return Outcome(
+        [*rows, *rewarded, *scored],
+        claims=_claims(rows, rewarded, scored, s.seeds),
+        records={
+            name: student.replace(checkpoint={}) for (name, seed), student in students.items() if seed == s.seeds[0]
+        },
         settings={
-            "grid": GRID, "iterations per stage": course.stage, "batch": scale.batch, "start": scale.start,
-            "rank": course.rank, **scale.options, "sliced W2 of two exact sets": judge.floor,
+            "grid": GRID, **size.described(), "updates per stage": course.stage, "rank": course.rank,
+            "sliced W2 of two exact sets": judge.floor,
         },
         notes="“k segments” is the student at the end of that stage; plain consistency distillation (CD) has the same "
         "stages with the target 0 throughout. “paired error” is the root mean square distance to where the teacher's "
@@ -95,11 +121,11 @@ def run(
 
 
 def _students(
-    teacher: Teacher, begun: dict[int, DiffusionModel], scale: few_step.Scale, course: Course, device: str
+    teacher: Teacher, begun: dict[int, DiffusionModel], size: Size, course: Course, device: str
 ) -> dict[tuple[str, int], DiffusionModel]:
     """The students at the end of each stage, plain consistency distillation, and the stages with an adapter."""
     made: dict[tuple[str, int], DiffusionModel] = {}
-    common: dict[str, Any] = {"grid": GRID, "batch": scale.batch}
+    common: dict[str, Any] = {"grid": GRID, "batch": size.batch}
     total = course.stage * len(SEGMENTS)
 
     def chain(part: tuple[str, int]) -> list[tuple[str, DiffusionModel]]:
@@ -133,7 +159,7 @@ def _rewarded(
     ends: dict[int, DiffusionModel],
     judge: few_step.Judge,
     course: Course,
-    scale: few_step.Scale,
+    size: Size,
     device: str,
 ) -> list[dict[str, Any]]:
     """What a stronger reward gains and costs, in one step."""
@@ -141,7 +167,7 @@ def _rewarded(
 
     def improve(part: tuple[float, int]) -> DiffusionModel:
         strength, seed = part
-        method = Feedback(reward=reward, strength=strength, steps=course.feedback, batch=scale.batch, rank=course.rank)
+        method = Feedback(reward=reward, strength=strength, steps=course.feedback, batch=size.batch, rank=course.rank)
         return distill(teacher.model, method, network=ends[seed], seed=seed, device=device, progress=False)
 
     rows = []
@@ -161,16 +187,16 @@ def _scored(
     ends: dict[int, DiffusionModel],
     judge: few_step.Judge,
     course: Course,
-    scale: few_step.Scale,
+    size: Size,
     device: str,
 ) -> list[dict[str, Any]]:
     """One-step samples before and after matching of scores."""
 
     def match(seed: int) -> DiffusionModel:
-        method = OneStep(steps=course.scores, batch=scale.batch, fake_start=scale.start // 2, pool=1024)
+        method = OneStep(steps=course.scores, batch=size.batch, fake_start=size.start // 2, pool=1024)
         return distill(teacher.model, method, network=ends[seed], seed=seed, device=device, progress=False)
 
-    seeds = list(ends)[:1] if course is SMALL else list(ends)
+    seeds = list(ends)[: course.scored]
     rows = []
     for seed, better in zip(seeds, few_step.side_by_side(match, seeds), strict=True):
         assert better.times is not None

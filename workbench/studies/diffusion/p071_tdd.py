@@ -5,7 +5,7 @@ guidance that is set after training, with and without classes hidden in training
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,49 +13,59 @@ import torch
 from workbench.diffusion import TDD, Consistency, Guided, Renoise, TargetRule, denoiser, mode_coverage, sample
 from workbench.diffusion.making.making import Distilling
 from workbench.diffusion.methods.consistency import few_times
-from workbench.records import Claim, Record, StudyResult
+from workbench.records import Claim
 from workbench.studies.kit import few_step
 from workbench.studies.kit.claims import asserted, estimate, rank_correlation, reported
-from workbench.studies.kit.diffusing import Teacher, setting, teacher
+from workbench.studies.kit.diffusing import Teacher, teacher, trained
+from workbench.studies.kit.few_step import IMAGES, MORE_IMAGES, MORE_POINTS, POINTS, Size
+from workbench.studies.kit.study import Outcome, Setting, study
 
 GRID = 40
 STEPS = (1, 2, 4, 5, 6, 7, 8)
 GAMMAS = (0.0, 0.3)
 SCALES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Guidance set when the student is used."""
+PAPER = {"lr": 1e-4, "clip": 1.0}
+COST = ""
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Each seed has one start, and a student for each rule from there.
+@dataclass(frozen=True)
+class Scale(few_step.Scale):
+    """What a budget buys; `guided` are the students of a ring of two classes."""
 
-    Parameters
-    ----------
-    data
-        As for `workbench.studies.kit.diffusing.teacher`.
-    root, seeds, budget, device
-        As for `workbench.studies.run`.
-    """
-    started = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    exact, scale = started.data, few_step.scale(started.data, budget)
-    if budget == "small":
-        scale = replace(scale, steps=min(scale.steps, 800))
-    common: dict[str, Any] = {"grid": GRID, "steps": scale.steps, "batch": scale.batch}
+    guided: Size
+
+
+@study(
+    seeds=(3, 5),
+    small=Scale(points=replace(POINTS, steps=800), images=IMAGES, guided=replace(POINTS, start=600, steps=600)),
+    full=Scale(points=MORE_POINTS, images=replace(MORE_IMAGES, batch=16, method=PAPER), guided=MORE_POINTS),
+    data="ring8",
+    source=teacher,
+    trained=trained,
+    deviates=(
+        "exact or small teachers instead of SD 1.5, SDXL and FLUX; all weights are trained, no adapter of rank 64",
+        f"a grid of {GRID} times instead of 50",
+        "points: learning rate 1e-3, decayed, batch 256 (full: 512) instead of 1e-4 and 16, and no clipping",
+        "full on images: the paper's learning rate, batch and clipping; 20,000 updates (its number is not known)",
+    ),
+    cost=COST,
+)
+def run(s: Setting[Teacher, Scale]) -> Outcome:
+    """Each seed has one start, and a student for each rule from there."""
+    exact, size = s.data, s.scale.of(s.data)
+    common: dict[str, Any] = {"grid": GRID, "clip": None, **size.training}
     methods: dict[str, Distilling] = {
-        "TDD": TDD(clip=None, **common),
+        "TDD": TDD(**common),
         "CTM": Consistency(rule=TargetRule.uniform(), **common),
         "LCM": Consistency(rule=TargetRule.zero(), **common),
         "PCM": Consistency(rule=TargetRule.segments(4), **common),
     }
-    judge = few_step.Judge(exact, scale)
-    begun = few_step.starts(exact, scale, started.seeds, device)
-    made = few_step.students(exact, methods, begun, device)
+    judge = few_step.Judge(exact, size)
+    s.tell(f"{len(s.seeds)} starts")
+    begun = few_step.starts(exact, size, s.seeds, s.device)
+    s.tell(f"{len(methods) * len(s.seeds)} students of {size.steps:,} updates")
+    made = few_step.students(exact, methods, begun, s.device)
     rows: list[dict[str, Any]] = []
     for K in STEPS:
         times = few_times(exact.model.schedule, GRID, K)
@@ -64,17 +74,14 @@ def run(
             for gamma in GAMMAS:
                 row = judge.row(student, times, Renoise(gamma) if gamma else "ddim")
                 rows.append({"method": name, "seed": seed, "steps": K, "gamma": gamma} | row)
-    records: dict[str, Record] = {name: made[name, started.seeds[0]].replace(checkpoint={}) for name in methods}
-    guided, told = decoupled(started.seeds[:2], scale, device)
-    return started.result(
-        paper=71,
-        title="Does a student that is trained only for the jumps its sampler makes make them better?",
-        rows=[*rows, *guided],
-        claims=(*_claims(rows, started.seeds), *told),
-        records=records,
+    s.tell("students guided after training")
+    guided, told = decoupled(s.seeds[:2], s.scale.guided, s.device)
+    return Outcome(
+        [*rows, *guided],
+        claims=(*_claims(rows, s.seeds), *told),
+        records={name: made[name, s.seeds[0]].replace(checkpoint={}) for name in methods},
         settings={
-            "grid": GRID, "iterations": scale.steps, "batch": scale.batch, "start": scale.start, **scale.options,
-            "sliced W2 of two exact sets": judge.floor,
+            "grid": GRID, **size.described(), "sliced W2 of two exact sets": judge.floor,
             "targets": TargetRule.tdd().targets(GRID).tolist(),
         },
         notes="“paired error” is the root mean square distance to where the teacher's path from the same noise ends; "
@@ -84,18 +91,16 @@ def run(
     )  # fmt: skip
 
 
-def decoupled(seeds: Sequence[int], scale: few_step.Scale, device: str) -> tuple[list[dict[str, Any]], list[Claim]]:
+def decoupled(seeds: Sequence[int], size: Size, device: str) -> tuple[list[dict[str, Any]], list[Claim]]:
     """Students of the conditional ring with and without classes hidden in training, guided afterwards."""
     ring: Teacher = teacher("cond-ring")
-    points = scale if scale.network == "denoiser-mlp" else few_step.scale(ring, "small")
-    fewer = replace(points, steps=min(points.steps, 600), start=min(points.start, 600))
-    begun = few_step.starts(ring, fewer, list(seeds), device)
+    begun = few_step.starts(ring, size, list(seeds), device)
     methods: dict[str, Distilling] = {
-        f"{share}": TDD(grid=GRID, steps=fewer.steps, batch=fewer.batch, unconditional=share, clip=None)
+        f"{share}": TDD(grid=GRID, steps=size.steps, batch=size.batch, unconditional=share, clip=None)
         for share in (0.0, 0.1)
     }
     made = few_step.students(ring, methods, begun, device)
-    noise = ring.noise(fewer.samples, fewer.heldout)
+    noise = ring.noise(size.samples, size.heldout)
     asked = torch.arange(len(noise)) % 2
     modes = ring.modes
     assert modes is not None

@@ -28,15 +28,13 @@ from workbench.diffusion import (
 )
 from workbench.diffusion.methods.d_ode import SOLVERS
 from workbench.diffusion.sampling.sampling import Rule
-from workbench.records import DistilledSolver, Record, StudyResult
+from workbench.records import DistilledSolver, Record
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
-from workbench.studies.kit.diffusing import Teacher, setting
+from workbench.studies.kit.diffusing import Teacher, teacher, trained
+from workbench.studies.kit.study import Outcome, Setting, study
 from workbench.training import distributed
 
 Row = dict[str, Any]
-
-BATCH = 100
-"""Noises that a solver is fitted on, as in the authors' code."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +46,35 @@ class Case:
     schedule: Schedule
     spacing: str = "time"
     kind: str | None = None
-    steps: tuple[int, ...] = (4, 5, 10)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What a budget buys: noises tested on, steps of the reference, and steps and small batches of the main case."""
+    """What a budget buys.
+
+    Attributes
+    ----------
+    points, images
+        Noises tested on.
+    reference
+        Steps of the solution that counts as exact.
+    steps, batches
+        Of the main case: numbers of steps, and further sizes of the batch that is fitted on.
+    fit
+        Noises that a solver is fitted on, 100 in the authors' code.
+    others
+        Numbers of steps of the other cases.
+    """
 
     points: int
     images: int
     reference: int
     steps: tuple[int, ...]
     batches: tuple[int, ...]
+    fit: int = 100
+    others: tuple[int, ...] = (4, 5, 10)
 
 
-SMALL = Scale(points=2_000, images=300, reference=200, steps=(3, 4, 5, 8, 10, 20), batches=(5, 20))
-FULL = Scale(
-    points=20_000, images=4_000, reference=1_000, steps=(3, 4, 5, 6, 8, 10, 15, 20, 30, 50), batches=(5, 20, 1_000)
-)
 CASES = (
     Case("DDIM", "ddim", VPLinear()),
     Case("DPM-Solver++(2M)", "dpm-solver++", VPLinear()),
@@ -75,6 +84,7 @@ CASES = (
     Case("DDIM, rectified flow", "ddim", RectifiedFlow(), kind="velocity"),
 )
 MULTISTEP = "Adams–Bashforth 2"
+COST = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,35 +118,41 @@ class Trial:
         return sliced_wasserstein(samples.cpu(), self.real, directions=50).value
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Each solver at several numbers of steps, as it is and distilled. A seed gives the noise of fit and test.
-
-    Arguments as for `workbench.studies.run`; `data` is a mixture's name ("ring8", "grid25", "moons") or images, whose
-    kernel density is then the model.
-    """
-    chosen = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=5, seeds_full=10)
-    scale = SMALL if budget == "small" else FULL
-    place = distributed.pick(device)
-    teacher = chosen.data
-    count = scale.images if teacher.modes is None else scale.points
+@study(
+    seeds=(5, 10),
+    small=Scale(points=2_000, images=300, reference=200, steps=(3, 4, 5, 8, 10, 20), batches=(5, 20)),
+    full=Scale(
+        points=20_000, images=4_000, reference=1_000, steps=(3, 4, 5, 6, 8, 10, 15, 20, 30, 50),
+        batches=(5, 20, 1_000),
+    ),
+    data="ring8",
+    source=teacher,
+    trained=trained,
+    deviates=(
+        "exact or small models instead of those of CIFAR-10, CelebA, ImageNet and LSUN: `--teacher` takes one",
+        "the error itself, the distance to the solution of the ODE, instead of FID",
+        "the first step is left as it is: an exact model says ε̂ = x of pure noise, so that there is nothing to mix",
+        ("Heun's two numbers are both fitted to the teacher's state at the end of the step; the authors' has a grid of "
+        "its own"),
+    ),
+    cost=COST,
+)  # fmt: skip
+def run(s: Setting[Teacher, Scale]) -> Outcome:
+    """Each solver at several numbers of steps, as it is and distilled. A seed gives the noise of fit and test."""
+    scale, teacher, place = s.scale, s.data, distributed.pick(s.device)
+    count = scale.images if teacher.pictures else scale.points
     rows: list[Row] = []
     solvers: dict[str, DistilledSolver] = {}
-    for seed in chosen.seeds:
+    for seed in s.seeds:
+        s.tell(f"seed {seed}: {len(CASES)} solvers")
         trials: dict[Schedule, Trial] = {}
         for case in CASES:
             if case.schedule not in trials:
-                trials[case.schedule] = _trial(teacher, case, seed, count, scale.reference, place)
+                trials[case.schedule] = _trial(teacher, case, seed, count, scale, place)
             trial = trials[case.schedule]
             found, fitted = _tested(case, trial, scale, teacher.noise(max(scale.batches), 1_000 * seed + 3).to(place))
             rows += [row | {"seed": seed} for row in found]
-            if seed == chosen.seeds[0]:
+            if seed == s.seeds[0]:
                 solvers[fitted.name] = fitted
         rows += [
             {"case": f"{type(schedule).__name__}, the ODE itself", "solver": "reference", "steps": scale.reference,
@@ -150,13 +166,13 @@ def run(
         return estimate(
             [
                 _value(rows, case, "distilled", steps, seed, column) / _value(rows, case, over, steps, seed, column)
-                for seed in chosen.seeds
+                for seed in s.seeds
             ]
         )
 
-    shrinks = estimate([_gain(rows, 4, seed) - _gain(rows, 20, seed) for seed in chosen.seeds])
+    shrinks = estimate([_gain(rows, 4, seed) - _gain(rows, 20, seed) for seed in s.seeds])
     own, other = (
-        [_value(rows, "DDIM", "distilled", 5, seed, column) for seed in chosen.seeds]
+        [_value(rows, "DDIM", "distilled", 5, seed, column) for seed in s.seeds]
         for column in ("error on the batch", "error")
     )
     general = estimate([b / a for a, b in zip(own, other, strict=True)])
@@ -179,30 +195,25 @@ def run(
         reported("… and at 5", compared("DDIM", 5, over=MULTISTEP), "<=", 1.1),
         reported("… and at 10", compared("DDIM", 10, over=MULTISTEP), "<=", 1.1),
     ]  # fmt: skip
-    return chosen.result(
-        paper=93,
-        title="Can a coarse solver learn, by one number per step and no training, to land where a fine one lands?",
-        rows=rows,
+    return Outcome(
+        rows,
         claims=claims,
-        records={**solvers, **_paths(teacher, solvers["D-DDIM"], chosen.seeds[0], place)},
+        records={**solvers, **_paths(teacher, solvers["D-DDIM"], s.seeds[0], place)},
         settings={
-            "noises of the fit": BATCH,
+            "noises of the fit": scale.fit,
             "noises of the test": count,
             "teacher's steps per call": 10,
             "reference": f"Heun, {scale.reference} steps",
         },
-        notes="The paper distils solvers of image models on CIFAR-10, CelebA, ImageNet and LSUN and reports FID; here "
-        "the model is exact and small, so that the error itself is measured: the distance to the solution of the ODE "
-        "from the same noise (RMS over noises). EDM's solvers run on the variance exploding schedule. The first step "
-        "is left as it is: an exact model says ε̂ = x of pure noise, so that there is nothing to mix. Heun's two "
-        "numbers are both fitted to the teacher's state at the end of the step; the authors' has a grid of its own.",
+        notes="The error is the distance to the solution of the ODE from the same noise (RMS over noises). EDM's "
+        "solvers run on the variance exploding schedule.",
     )
 
 
-def _trial(teacher: Teacher, case: Case, seed: int, count: int, reference: int, place: torch.device) -> Trial:
+def _trial(teacher: Teacher, case: Case, seed: int, count: int, scale: Scale, place: torch.device) -> Trial:
     model = _on(teacher, case.schedule, place)
-    fit, test = (teacher.noise(n, 1_000 * seed + part).to(place) for part, n in enumerate((BATCH, count)))
-    times = case.schedule.grid(reference, case.spacing)
+    fit, test = (teacher.noise(n, 1_000 * seed + part).to(place) for part, n in enumerate((scale.fit, count)))
+    times = case.schedule.grid(scale.reference, case.spacing)
     near, exact = (sample(model, noise, sampler="heun", steps=times) for noise in (fit, test))
     real, _ = teacher.real(count, torch.Generator().manual_seed(1_000 * seed + 2))
     return Trial(model, fit, test, near, exact, real)
@@ -212,7 +223,7 @@ def _tested(case: Case, trial: Trial, scale: Scale, more: Tensor) -> tuple[list[
     """Rows of a solver and of its distilled self at each number of steps; and the one distilled at 5 steps."""
     main = case is CASES[0]
     rows, kept = [], None
-    for steps in scale.steps if main else case.steps:
+    for steps in scale.steps if main else scale.others:
         times = case.schedule.grid(steps, case.spacing)
 
         def fitted(noise: Tensor, times: Tensor = times) -> DistilledSolver:
@@ -249,11 +260,9 @@ def _rms(a: Tensor, b: Tensor) -> float:
 
 
 def _value(rows: Sequence[Row], case: str, solver: str, steps: int, seed: int, column: str) -> float:
-    """The one number of a solver; of a distilled one, that fitted on the whole batch."""
-    batch = BATCH if solver == "distilled" else 0
-    wanted = {"case": case, "solver": solver, "steps": steps, "seed": seed, "batch": batch}
-    (row,) = (row for row in rows if all(row[key] == it for key, it in wanted.items()))
-    return float(row[column])
+    """The one number of a solver; of a distilled one, that fitted on the batch of all cases, which comes first."""
+    wanted = {"case": case, "solver": solver, "steps": steps, "seed": seed}
+    return float(next(row for row in rows if all(row[key] == it for key, it in wanted.items()))[column])
 
 
 def _gain(rows: Sequence[Row], steps: int, seed: int) -> float:

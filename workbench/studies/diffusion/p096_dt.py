@@ -4,8 +4,7 @@ Paper 096, Gandikota & Bau: diffusion targets as an instrument, hybrid sampling,
 """
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,47 +20,88 @@ from workbench.diffusion import (
     hand_over,
     hybrid,
     mode_uncertainty,
-    regress,
     target_trajectories,
     usage,
 )
 from workbench.diffusion.methods.dt_sliders import response, slider
-from workbench.records import Claim, DiffusionModel, HandOver, Record, StudyResult, TargetTrajectories
+from workbench.records import Claim, DiffusionModel, HandOver, Record, TargetTrajectories
 from workbench.studies.diffusion.planting import measures_of, planted, planted_collapse
+from workbench.studies.kit import few_step
 from workbench.studies.kit.claims import asserted, estimate, reported
-from workbench.studies.kit.diffusing import Teacher, setting
+from workbench.studies.kit.diffusing import Teacher, teacher
+from workbench.studies.kit.study import Outcome, Setting, study
 
-TITLE = "Where does a few-step student lose variety, and does one step of its base bring it back?"
 PLANTED = (0.99, 0.4, 0.25, 0.12, 0.0)
 SECOND = (0.75, 0.4, 0.25)
 """Times of the second step, from before structure is decided to after."""
 CONSISTENT, EXIT, WHOLE = "consistency", "DMD, random exit", "DMD, full back-propagation"
 SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+COST = ""
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Planted collapses; commitment of base and students; when structure is decided; hand-overs; control moved.
+@dataclass(frozen=True)
+class Scale:
+    """What a budget buys.
 
-    Parameters
+    Attributes
     ----------
-    data
-        As for `workbench.studies.kit.diffusing.teacher`: a mixture of modes, or images, whose classes are then what
-        variety is counted by.
-    root, seeds, budget, device
-        As for `workbench.studies.run`.
+    points, images
+        Samples of each model.
+    start, consistency, matching, slider
+        Updates of the fit to the teacher, of the students and of the slider.
+    doubt, doubt_images
+        Samples that the teacher's doubt is measured on.
     """
-    started = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=10)
-    teacher, small, exact = started.data, started.budget == "small", started.data.exact
-    if exact is None:
-        raise ValueError(f"data {teacher.name!r} is a trained network; a collapse is planted in an exact teacher")
-    n = (1_500 if small else 4_000) if teacher.modes is not None else (200 if small else 1_000)
+
+    points: int
+    images: int
+    start: int
+    consistency: int
+    matching: int
+    slider: int
+    doubt: int
+    doubt_images: int
+
+
+def exact_teacher(data: Any, root: Any, budget: str) -> Teacher:
+    """An exact teacher: a collapse is planted in one.
+
+    Raises
+    ------
+    ValueError
+        The data name a trained network.
+    """
+    found = teacher(data, root, budget)
+    if found.exact is None:
+        raise ValueError(f"data {found.name!r} is a trained network; a collapse is planted in an exact teacher")
+    return found
+
+
+@study(
+    seeds=(3, 10),
+    small=Scale(
+        points=1_500, images=200, start=400, consistency=600, matching=200,
+        slider=150, doubt=4_000, doubt_images=500,
+    ),
+    full=Scale(
+        points=4_000, images=1_000, start=3_000, consistency=4_500, matching=1_500,
+        slider=150, doubt=4_000, doubt_images=500,
+    ),
+    data="ring8",
+    source=exact_teacher,
+    deviates=(
+        "exact teachers instead of Stable Diffusion and SDXL; so full is larger, not the paper's",
+        "entropy of modes (of images: of classes) and share of samples near one instead of perceptual distances",
+        "students are made here, by consistency distillation and DMD, instead of DMD2, LCM, Lightning and Turbo",
+        "the slider adapts all linear layers at rank 2; the paper's have rank 4 and leave cross-attention out",
+    ),
+    cost=COST,
+)  # fmt: skip
+def run(s: Setting[Teacher, Scale]) -> Outcome:
+    """Planted collapses; commitment of base and students; when structure is decided; hand-overs; control moved."""
+    teacher, exact, scale = s.data, s.data.exact, s.scale
+    assert exact is not None
+    n = scale.images if teacher.pictures else scale.points
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
     swept: dict[tuple[int, int], HandOver] = {}
@@ -69,7 +109,8 @@ def run(
     shared: dict[tuple[str, int], HandOver] = {}
     early: dict[tuple[float, int], float] = {}
     moved: dict[tuple[str, int], Tensor] = {}
-    for seed in started.seeds:
+    for seed in s.seeds:
+        s.tell(f"seed {seed}: planted collapses, three students, a slider")
         noise = teacher.noise(n, seed)
         for j in range(1, len(PLANTED)):
             swept[seed, j] = planted_collapse(teacher, torch.tensor(PLANTED, dtype=torch.float64), j, noise, seed)
@@ -80,8 +121,8 @@ def run(
         committed["base", seed] = target_trajectories(
             exact, noise, steps=50, name="base", role="teacher", **teacher.described()
         )
-        start, students = _trained(teacher, seed, started.device, steps=200 if small else 1_500)
-        control = _Control(teacher, start, seed)
+        start, students = _trained(teacher, seed, s.device, scale)
+        control = _Control(teacher, start, seed, scale.slider)
         moved["base", seed] = control.response(start, noise[:500])
         for name, student in students.items():
             model, used = denoiser(student), usage(student)
@@ -104,37 +145,39 @@ def run(
         for (name, seed), one in moved.items()
         for scale, value in zip(SCALES, one.tolist(), strict=True)
     ]
-    records |= {name: one for (name, seed), one in shared.items() if seed == started.seeds[0]}
-    records |= {f"targets of {name}": one for (name, seed), one in committed.items() if seed == started.seeds[0]}
-    return started.result(
-        paper=96,
-        title=TITLE,
-        rows=rows,
+    records |= {name: one for (name, seed), one in shared.items() if seed == s.seeds[0]}
+    records |= {f"targets of {name}": one for (name, seed), one in committed.items() if seed == s.seeds[0]}
+    doubt = scale.doubt_images if teacher.pictures else scale.doubt
+    return Outcome(
+        rows,
         claims=[
-            *_planted_claims(swept, started.seeds),
-            *_commitment_claims(committed, started.seeds),
-            *_decision_claims(teacher, early, started.seeds),
-            *_trained_claims(shared, started.seeds),
-            *_control_claims(moved, started.seeds),
+            *_planted_claims(swept, s.seeds),
+            *_commitment_claims(committed, s.seeds),
+            *_decision_claims(teacher, early, s.seeds, doubt),
+            *_trained_claims(shared, s.seeds),
+            *_control_claims(moved, s.seeds),
         ],
         records=records,
         settings={"samples": n, "planted times": list(PLANTED)},
-        notes="The paper hands over between SDXL and its distilled students, judged by FID and perceptual distances; "
-        "here the base is exact, variety is the entropy of modes (of images: of classes) and quality the share of "
-        "samples near one. Trained students of points share one network among all steps: their collapse, if any, is in "
-        "every step, so that the first step of the base brings little back. The planted one is where it was put.",
+        notes="Trained students of points share one network among all steps: their collapse, if any, is in every step, "
+        "so that the first step of the base brings little back. The planted one is where it was put.",
     )
 
 
-def _trained(teacher: Teacher, seed: int, device: str, steps: int) -> tuple[DiffusionModel, dict[str, DiffusionModel]]:
+def _trained(
+    teacher: Teacher, seed: int, device: str, scale: Scale
+) -> tuple[DiffusionModel, dict[str, DiffusionModel]]:
     """A network fitted to the teacher, the base, and four-step students that begin from it."""
     options: dict[str, Any] = {"seed": seed, "device": device, "progress": False}
-    start = regress(teacher.model, steps=2 * steps, batch=256, **options)
+    network = "unet" if teacher.pictures else "denoiser-mlp"
+    size = few_step.Size(network, {}, start=scale.start, steps=0, batch=256, samples=0)
+    start = few_step.starts(teacher, size, [seed], device)[seed]
     early = (0.99, 0.75, 0.5, 0.25, 0.0)
+    matching: dict[str, Any] = {"steps": scale.matching, "batch": 64, "fake_steps": 1, "times": early}
     methods: dict[str, Any] = {
-        CONSISTENT: Consistency(steps=3 * steps, batch=256, grid=20),
-        EXIT: DMD(rollout="exit", steps=steps, batch=64, fake_steps=1, times=early),
-        WHOLE: DMD(rollout="ode", steps=steps, batch=64, fake_steps=1, times=early),
+        CONSISTENT: Consistency(steps=scale.consistency, batch=256, grid=20),
+        EXIT: DMD(rollout="exit", **matching),
+        WHOLE: DMD(rollout="ode", **matching),
     }
     return start, {
         name: distill(teacher.model, method, network=start, name=name, **options) for name, method in methods.items()
@@ -144,7 +187,7 @@ def _trained(teacher: Teacher, seed: int, device: str, steps: int) -> tuple[Diff
 class _Control:
     """A slider trained on the base: points farther out, images of a bolder stroke."""
 
-    def __init__(self, teacher: Teacher, base: DiffusionModel, seed: int) -> None:
+    def __init__(self, teacher: Teacher, base: DiffusionModel, seed: int, steps: int) -> None:
         exact = teacher.exact
         assert exact is not None
         points = teacher.modes is not None
@@ -158,7 +201,7 @@ class _Control:
 
         self.attribute = (lambda x: x.norm(dim=1)) if points else (lambda x: x.flatten(1).mean(1))
         self.adapter = slider(
-            denoiser(base), changed(1), changed(-1), rank=2, steps=150, seed=seed, progress=False,
+            denoiser(base), changed(1), changed(-1), rank=2, steps=steps, seed=seed, progress=False,
             name="farther out" if points else "bolder",
         )  # fmt: skip
 
@@ -225,12 +268,11 @@ def _commitment_claims(runs: dict[tuple[str, int], TargetTrajectories], seeds: l
     ]  # fmt: skip
 
 
-def _decision_claims(teacher: Teacher, early: dict[tuple[float, int], float], seeds: list[int]) -> list[Claim]:
+def _decision_claims(teacher: Teacher, early: dict[tuple[float, int], float], seeds: list[int], n: int) -> list[Claim]:
     """Claim 3: which step can lose variety is told by when the teacher decides."""
     assert teacher.exact is not None
     at = torch.linspace(0.9, 0.05, 18, dtype=torch.float64)
     groups = None if teacher.modes is not None else teacher.exact.labels
-    n = 4_000 if groups is None else 500
     rises = [float(mode_uncertainty(teacher.exact, at, n=n, seed=s, groups=groups).diff().max()) for s in seeds]
     drops = [min(early[a, s] - early[b, s] for a, b in itertools.pairwise(SECOND)) for s in seeds]
     return [

@@ -5,30 +5,38 @@ under the same budget; all start from the teacher's own belief about nearly pure
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.diffusion import DMD, SiD, denoiser, distill, target_trajectories, usage
+from workbench.diffusion import DMD, EDMLevels, LogNormalLevels, SiD, denoiser, distill, target_trajectories, usage
 from workbench.diffusion.making.making import Distilling
 from workbench.diffusion.methods.sid import SiDTerms
-from workbench.records import DiffusionModel, Record, StudyResult
+from workbench.records import DiffusionModel, Record
 from workbench.studies.kit import few_step
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
-from workbench.studies.kit.diffusing import Teacher, setting
-from workbench.studies.kit.few_step import Judge, Scale, side_by_side, starts
+from workbench.studies.kit.diffusing import Teacher, teacher, trained
+from workbench.studies.kit.few_step import IMAGES, MORE_IMAGES, MORE_POINTS, POINTS, Judge, side_by_side, starts
+from workbench.studies.kit.study import Outcome, Setting, study
 
 Row = dict[str, Any]
 ALPHAS = (0.0, 0.5, 1.0, 1.2, 1.5)
 CLAIMED = (0.5, 1.0, 1.2)
-MARKS = {"small": (50, 100, 200, 400), "full": (50, 100, 200, 400, 800, 1_500)}
-"""Updates after which samples are judged."""
 USUAL = 1.2
 """The paper's better α_SiD, whose progress is followed."""
 RIVAL, ALONE, START = "DMD, one step", "L⁽¹⁾ alone", "start"
+PAPER = {"lr": 1e-5, "fake_lr": 1e-5, "levels": EDMLevels(), "fake_levels": LogNormalLevels()}
+COST = ""
+
+
+@dataclass(frozen=True)
+class Scale(few_step.Scale):
+    """What a budget buys; `marks` are updates after which samples are judged, besides the last."""
+
+    marks: tuple[int, ...]
 
 
 class SquaredDifference(SiD):
@@ -38,30 +46,44 @@ class SquaredDifference(SiD):
         return (terms.squared / terms.size).mean()
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """One generator per loss and seed, judged after 50, 100, … updates.
-
-    Arguments as for `workbench.studies.run`; `data` is a mixture's name ("ring8", "grid25", "moons") or images, whose
-    kernel density is then the teacher.
-    """
-    chosen = setting(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    teacher = chosen.data
-    size = _scale(teacher, budget)
-    marks = MARKS[budget]
-    common: dict[str, Any] = {"batch": size.batch, "steps": marks[-1]}
+@study(
+    seeds=(3, 5),
+    small=Scale(
+        points=replace(POINTS, options={"width": 64}, steps=400, samples=4_000),
+        images=replace(IMAGES, steps=400),
+        marks=(50, 100, 200),
+    ),
+    full=Scale(
+        points=MORE_POINTS,
+        images=replace(MORE_IMAGES, batch=256, steps=1_953_125, method=PAPER),
+        marks=(50, 100, 200, 400, 800, 1_500, 10_000, 100_000),
+    ),
+    data="ring8",
+    source=teacher,
+    trained=trained,
+    deviates=(
+        "exact or small teachers on rectified flow instead of EDM's image models",
+        "points: noise levels even in 0.02..0.98, learning rates 5e-4 and 1e-3, 400 updates (full: 1,500)",
+        (
+            "full on images has the paper's learning rates, noise levels and 500 million images in batches of 256, but "
+            "no moving average of the generator"
+        ),
+    ),
+    cost=COST,
+)
+def run(s: Setting[Teacher, Scale]) -> Outcome:
+    """One generator per loss and seed, judged after 50, 100, … updates."""
+    teacher, size = s.data, s.scale.of(s.data)
+    marks = (*(mark for mark in s.scale.marks if mark < size.steps), size.steps)
+    common = size.training
     methods: dict[str, Distilling] = {_named(alpha): SiD(alpha=alpha, **common) for alpha in ALPHAS}
     methods[ALONE] = SquaredDifference(**common)
     first = tuple(SiD().times(teacher.model.schedule).tolist())
-    methods[RIVAL] = DMD(times=first, fake_steps=1, clip=None, **common)
+    own = {key: value for key, value in common.items() if key != "fake_levels"}  # one law for both in DMD
+    methods[RIVAL] = DMD(times=first, fake_steps=1, clip=None, **own)
 
-    begun = starts(teacher, size, chosen.seeds, device)
+    s.tell(f"{len(s.seeds)} starts")
+    begun = starts(teacher, size, s.seeds, s.device)
     judge = Judge(teacher, size)
 
     def course(part: tuple[str, int]) -> tuple[list[Row], DiffusionModel]:
@@ -70,37 +92,29 @@ def run(
         rows, made = [], None
         for mark in followed:
             made = distill(
-                teacher.model, methods[name], network=begun[seed], steps=mark, resume=made, seed=seed, device=device,
+                teacher.model, methods[name], network=begun[seed], steps=mark, resume=made, seed=seed, device=s.device,
                 progress=False, name=name, classes=teacher.classes,
             )  # fmt: skip
             rows.append({"student": name, "seed": seed, "updates": mark} | judge.row(made, _times(made)))
         assert made is not None
         return rows, made
 
-    parts = [(name, seed) for seed in chosen.seeds for name in methods]
+    parts = [(name, seed) for seed in s.seeds for name in methods]
+    s.tell(f"{len(parts)} generators of {size.steps:,} updates")
     made = dict(zip(parts, side_by_side(course, parts), strict=True))
     rows = [row for each, _ in made.values() for row in each]
     rows += [
         {"student": START, "seed": seed, "updates": 0} | judge.row(begun[seed], SiD().times(teacher.model.schedule))
-        for seed in chosen.seeds
+        for seed in s.seeds
     ]
-    return chosen.result(
-        paper=114,
-        title="Can a one-step generator learn from the difference of two scores, and from which mixture of losses?",
-        rows=rows,
-        claims=_claims(rows, teacher, chosen.seeds, marks),
-        records=_records(teacher, {name: made[name, chosen.seeds[0]][1] for name in methods}),
-        settings={
-            "network": size.network,
-            **size.options,
-            "updates": marks[-1],
-            "batch": size.batch,
-            "sliced W2 of two exact sets": judge.floor,
-        },
-        notes="The paper trains on EDM's image models for up to 500 million images; here the teacher is exact, the "
-        "schedule rectified flow, noise levels even in 0.02..0.98. In two dimensions losses that train at all end "
-        "close together: which α is best, or whether SiD or DMD, cannot be told here. Fisher divergences of the "
-        "generator can be estimated without knowing its score, but the value of SiD's loss is (1 − α) times it.",
+    return Outcome(
+        rows,
+        claims=_claims(rows, teacher, s.seeds, marks),
+        records=_records(teacher, {name: made[name, s.seeds[0]][1] for name in methods}),
+        settings={**size.described(), "sliced W2 of two exact sets": judge.floor},
+        notes="In two dimensions losses that train at all end close together: which α is best, or whether SiD or DMD, "
+        "cannot be told here. Fisher divergences of the generator can be estimated without knowing its score, but the "
+        "value of SiD's loss is (1 − α) times it.",
     )
 
 
@@ -152,13 +166,6 @@ def _claims(rows: Sequence[Row], teacher: Teacher, seeds: Sequence[int], marks: 
             ),
         ]  # fmt: skip
     return claims
-
-
-def _scale(teacher: Teacher, budget: str) -> Scale:
-    size = few_step.scale(teacher, budget)
-    if budget != "small" or teacher.data is not None:
-        return size
-    return replace(size, options={"width": 64}, batch=256, samples=4_000)
 
 
 def _named(alpha: float) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench import models
 from workbench.diffusion import (
@@ -20,6 +20,7 @@ from workbench.diffusion import (
 from workbench.diffusion.making.making import Distilling
 from workbench.records import DiffusionModel
 from workbench.studies.kit.diffusing import Teacher
+from workbench.training import sources
 from workbench.training.grouping import Threads
 
 Part = TypeVar("Part")
@@ -27,8 +28,24 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Scale:
-    """What a budget buys: the student's network, its training, and how many samples judge it."""
+class Size:
+    """A student's network, its training, and how many samples judge it.
+
+    Attributes
+    ----------
+    network, options
+        As `workbench.models.build` takes them; of a trained teacher its own network is taken instead.
+    start
+        Steps of the fit to the teacher that students start from.
+    steps, batch
+        Of the students' training.
+    samples
+        That judge.
+    method
+        Further settings of the methods, by name, such as the paper's learning rate.
+    heldout
+        Seed of the noise that judges, apart from all that trains.
+    """
 
     network: str
     options: dict[str, Any]
@@ -36,26 +53,37 @@ class Scale:
     steps: int
     batch: int
     samples: int
+    method: dict[str, Any] = field(default_factory=dict)
     heldout: int = 1_000_000
-    """Seed of the noise that judges, apart from all that trains."""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the methods are given: steps, batch and further settings."""
+        return {"steps": self.steps, "batch": self.batch, **self.method}
+
+    def described(self) -> dict[str, Any]:
+        """As a study's settings tell it."""
+        return {"network": self.network, **self.options, "start": self.start} | self.training
 
 
-def scale(teacher: Teacher, budget: str) -> Scale:
-    """Of points an MLP, of images a U-Net."""
-    small = budget == "small"
-    if teacher.data is None:
-        return Scale(
-            "denoiser-mlp", {"width": 96 if small else 128}, 1000, 1000 if small else 3000, 256 if small else 512, 2000
-        )
-    return Scale("unet", {"width": 16 if small else 32}, 300 if small else 3000, 300 if small else 5000, 64, 200)
+@dataclass(frozen=True)
+class Scale:
+    """What a budget buys, by what the teacher models."""
+
+    points: Size
+    images: Size
+
+    def of(self, teacher: Teacher) -> Size:
+        """The size of students of this teacher."""
+        return self.images if teacher.pictures else self.points
 
 
-def networks(teacher: Teacher, scale: Scale, seeds: Sequence[int]) -> dict[int, nn.Module]:
-    """A network with fresh weights for each seed."""
-    classes = int(getattr(teacher.model, "classes", 0))
-    return {
-        seed: models.build(scale.network, (teacher.model.shape, classes), seed=seed, **scale.options) for seed in seeds
-    }
+POINTS = Size("denoiser-mlp", {"width": 96}, start=1000, steps=1000, batch=256, samples=2000)
+IMAGES = Size("unet", {"width": 16}, start=300, steps=300, batch=64, samples=200)
+"""Of a small budget."""
+MORE_POINTS = Size("denoiser-mlp", {"width": 128}, start=1000, steps=1500, batch=512, samples=4000)
+MORE_IMAGES = Size("unet", {"width": 32}, start=3000, steps=20_000, batch=64, samples=2000)
+"""Of a full budget."""
 
 
 def side_by_side(function: Callable[[Part], Made], parts: Sequence[Part]) -> list[Made]:
@@ -73,16 +101,26 @@ def side_by_side(function: Callable[[Part], Made], parts: Sequence[Part]) -> lis
 
 
 def starts(
-    teacher: Teacher, scale: Scale, seeds: Sequence[int], device: str, kind: str = "velocity"
+    teacher: Teacher, size: Size, seeds: Sequence[int], device: str, kind: str = "velocity"
 ) -> dict[int, DiffusionModel]:
-    """The fit to the teacher that the students of each seed start from."""
-    blank = networks(teacher, scale, seeds)
+    """What the students of each seed start from: a trained teacher's own network, or a fit to an exact one.
+
+    Fits are kept in the cache of trained sources, which all studies share.
+    """
+    if teacher.record is not None:
+        return dict.fromkeys(seeds, teacher.record)
+    classes = int(getattr(teacher.model, "classes", 0))
 
     def fit(seed: int) -> DiffusionModel:
-        return regress(
-            teacher.model, blank[seed], kind=kind, steps=scale.start, batch=scale.batch, seed=seed, device=device,
-            progress=False,
-        )  # fmt: skip
+        training: dict[str, Any] = {"kind": kind, "steps": size.start, "batch": size.batch, "seed": seed}
+
+        def make() -> DiffusionModel:
+            blank = models.build(size.network, (teacher.model.shape, classes), seed=seed, **size.options)
+            return regress(teacher.model, blank, device=device, progress=False, **training)
+
+        recipe = {"teacher": teacher.identity(), "network": size.network, "options": size.options, **training}
+        what = f"start of {size.network} for {teacher.name}"
+        return sources.source(make, what=what, recipe=recipe, device=device)
 
     return dict(zip(seeds, side_by_side(fit, seeds), strict=True))
 
@@ -121,23 +159,23 @@ class Judge:
     """
 
     teacher: Teacher
-    scale: Scale
+    size: Size
     noise: Tensor = field(init=False)
     ends: Tensor = field(init=False)
     real: Tensor = field(init=False)
     condition: Tensor | None = field(init=False)
 
     def __post_init__(self) -> None:
-        n = self.scale.samples
-        self.noise = self.teacher.noise(n, self.scale.heldout)
-        self.real, labels = self.teacher.real(n, torch.Generator().manual_seed(self.scale.heldout + 1))
+        n = self.size.samples
+        self.noise = self.teacher.noise(n, self.size.heldout)
+        self.real, labels = self.teacher.real(n, torch.Generator().manual_seed(self.size.heldout + 1))
         self.condition = labels if getattr(self.teacher.model, "classes", 0) else None
         self.ends = sample(self.teacher.model, self.noise, sampler="heun", steps=150, condition=self.condition)
 
     @property
     def floor(self) -> float:
         """Sliced Wasserstein distance of two sets of exact samples: no student can be told to be better."""
-        again, _ = self.teacher.real(len(self.real), torch.Generator().manual_seed(self.scale.heldout + 2))
+        again, _ = self.teacher.real(len(self.real), torch.Generator().manual_seed(self.size.heldout + 2))
         return sliced_wasserstein(again, self.real).value
 
     def samples(self, model: Denoiser | DiffusionModel, times: Tensor, sampler: Any = "ddim") -> Tensor:

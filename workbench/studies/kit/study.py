@@ -120,6 +120,8 @@ class Study(Generic[Source, Scale]):
         What differs from the paper's card, a sentence each; printed with the result.
     cost
         What the full budget costs, measured on a step and extrapolated, in words.
+    trained
+        Makes the source of a teacher of the user's; None: the study takes none.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Study(Generic[Source, Scale]):
         scales: dict[str, Scale],
         deviates: tuple[str, ...],
         cost: str,
+        trained: Callable[[Any, Any, Any, str], Source] | None = None,
     ) -> None:
         module = run.__globals__
         match = re.search(r"\bp(\d{3})_\w+$", module["__name__"])
@@ -140,7 +143,7 @@ class Study(Generic[Source, Scale]):
         self.title = " ".join(module["__doc__"].strip().partition("\n\n")[0].split())
         self.run, self.source, self.default, self.scales = run, source, default, scales
         self.seeds = dict(zip(("small", "full"), seeds, strict=True))
-        self.deviates, self.cost = deviates, cost
+        self.deviates, self.cost, self.trained = deviates, cost, trained
         self.__doc__ = run.__doc__
 
     def __call__(
@@ -152,6 +155,7 @@ class Study(Generic[Source, Scale]):
         budget: str = "small",
         device: str = "auto",
         scale: Scale | None = None,
+        teacher: Any = None,
     ) -> StudyResult:
         """Run the study.
 
@@ -169,6 +173,8 @@ class Study(Generic[Source, Scale]):
             As for `workbench.training.fit`.
         scale
             Instead of the budget's, for a quick look: ``replace(study.scales["small"], steps=10)``.
+        teacher
+            A trained model to start from instead of what is made of the data, for studies that take one.
 
         Raises
         ------
@@ -179,8 +185,14 @@ class Study(Generic[Source, Scale]):
             raise ValueError(f"budget is {budget!r}; it can be 'small' (about a minute) or 'full'")
         started = time.perf_counter()
         chosen = self._seeds(seeds, budget)
-        default = (data.name if isinstance(data, Dataset) else data) in (None, self.default)
-        found = self.source(self.default if data is None else data, root, budget)
+        named = data.name if isinstance(data, Dataset) else data
+        default = named is None or (isinstance(named, str) and named == self.default)
+        if teacher is None:
+            found = self.source(self.default if data is None else data, root, budget)
+        elif self.trained is None:
+            raise ValueError(f"teacher is {teacher!r}; the study of paper {self.paper} takes none")
+        else:
+            found, default = self.trained(teacher, data, root, budget), False
         size = self.scales[budget] if scale is None else scale
         setting = Setting(found, size, chosen, budget, device, default, started)
         return self._result(setting, self.run(setting))
@@ -235,6 +247,7 @@ def study(
     source: Callable[[Any, Any, str], Any] = dataset,
     deviates: Sequence[str] = (),
     cost: str = "",
+    trained: Callable[[Any, Any, Any, str], Any] | None = None,
 ) -> Callable[[Callable[[Setting[Any, Scale]], Outcome]], Study[Any, Scale]]:
     """Declare the function below as its file's study.
 
@@ -253,9 +266,11 @@ def study(
         What differs from the paper's card: a method's setting, a size, a part left out. A sentence each.
     cost
         What the full budget costs, in words, from the time of a measured step.
+    trained
+        Makes what `run` gets of a trained model of the user's, and their data, root and budget.
     """
 
     def declare(run: Callable[[Setting[Any, Scale]], Outcome]) -> Study[Any, Scale]:
-        return Study(run, source, data, seeds, {"small": small, "full": full}, tuple(deviates), cost)
+        return Study(run, source, data, seeds, {"small": small, "full": full}, tuple(deviates), cost, trained)
 
     return declare
