@@ -1,7 +1,8 @@
 """The record of a low-rank adapter: a small change of some layers' weights, kept apart from any network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -41,6 +42,12 @@ class Adapter(Record):
     curves: dict[str, Tensor] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "down": "real _ _",
+        "up": "real _ _",
+        "curves": "number _",
+    }
+
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"rank is {self.rank}; it must be at least 1")
@@ -65,6 +72,12 @@ class Adapter(Record):
     def change(self, name: str, scale: float = 1.0) -> Tensor:
         """ΔW of a parameter, shape (outputs, inputs)."""
         return scale * (self.alpha / self.rank) * (self.up[name] @ self.down[name])
+
+    def check(self) -> None:
+        super().check()
+        for name, down in self.down.items():
+            if self.up[name].dtype != down.dtype:
+                raise ValueError(f"{name}: A is {down.dtype}, B {self.up[name].dtype}")
 
     def summary(self) -> str:
         size = f"rank {self.rank} on {len(self)} layers, {self.parameters:,} numbers"

@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import workbench
+from workbench.records.checking import check_layout, check_types
 from workbench.records.writing import written
 
 SCHEMA = 1
@@ -93,10 +94,22 @@ class Record:
     provenance: Provenance = field(default_factory=Provenance)
 
     types: ClassVar[dict[str, type]] = {"Provenance": Provenance}
+    layout: ClassVar[Mapping[str, str]] = {}
+    """Kind and shape of the tensors, checked on opening: see `workbench.records.checking`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         Record.types[cls.__name__] = cls
+
+    def check(self) -> None:
+        """Refuse what `summary` and `to_frame` could not show; called on every record that is opened.
+
+        Raises
+        ------
+        ValueError
+            Names the field, and what it was.
+        """
+        check_layout(self, self.layout)
 
     def summary(self) -> str:
         """One or two lines of plain text that say what this record holds."""
@@ -131,7 +144,8 @@ def open(path: str | os.PathLike) -> Record:  # noqa: A001 - read as `records.op
     Raises
     ------
     RecordError
-        The file is not a record, is truncated, or was written by a newer workbench.
+        The file is not a record, is truncated, holds something else than its type promises, or was written by a newer
+        workbench.
     FileNotFoundError
         There is no such file.
     """
@@ -140,24 +154,56 @@ def open(path: str | os.PathLike) -> Record:  # noqa: A001 - read as `records.op
         raise FileNotFoundError(f"there is no record at {path}")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-            if header is None:
-                raise RecordError(f"{path} is a safetensors file, but not a workbench record")
-            document = json.loads(header)
-            schema = document.get("schema")
-            if not isinstance(schema, int) or schema > SCHEMA:
-                raise RecordError(
-                    f"{path} was written by a newer workbench (schema {schema}; this one reads up to {SCHEMA}): "
-                    "update the workbench to open it"
-                )
-            record = _decode(document["record"], file)
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            return decoded((file.metadata() or {}).get(_HEADER), _Once(file.get_tensor), str(path))
+    except (SafetensorError, OSError) as error:
         raise RecordError(f"{path} is damaged or is not a workbench record ({error})") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"{path} does not hold what its type promises ({error})") from None
+
+
+def decoded(header: str | None, tensors: Mapping[str, torch.Tensor], path: str) -> Record:
+    """The record that a file's header and tensors make; `path` is what messages call it.
+
+    Raises
+    ------
+    RecordError
+        They make none.
+    """
+    try:
+        record = _decode(_document(header, path)["record"], tensors)
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path} is damaged or is not a workbench record ({error})") from None
+    except RecordError as error:
+        raise RecordError(str(error) if path in str(error) else f"{path}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - what a stranger's values do to a record's own checks cannot be listed
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RecordError(f"{path} does not hold what its type promises ({reason})") from None
     if not isinstance(record, Record):
         raise RecordError(f"{path} holds a {type(record).__name__}, not a record")
     return record
+
+
+def _document(header: str | None, path: str) -> dict[str, Any]:
+    if header is None:
+        raise RecordError(f"{path} is a safetensors file, but not a workbench record")
+    document: dict[str, Any] = json.loads(header)
+    schema = document.get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise RecordError(
+            f"{path} was written by a newer workbench (schema {str(schema)[:40]}; this one reads up to {SCHEMA}): "
+            "update the workbench to open it"
+        )
+    return document
+
+
+class _Once(dict[str, torch.Tensor]):
+    """Each tensor of a file, read once however often the header names it: a small file cannot fill the memory."""
+
+    def __init__(self, read: Callable[[str], torch.Tensor]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, name: str) -> torch.Tensor:
+        self[name] = self._read(name)
+        return self[name]
 
 
 def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -191,13 +237,13 @@ def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     raise TypeError(f"a record cannot hold {key.lstrip('.') or 'this'}: {type(value).__name__}")
 
 
-def _decode(value: Any, file: Any) -> Any:
+def _decode(value: Any, file: Mapping[str, torch.Tensor]) -> Any:
     if isinstance(value, list):
         return [_decode(item, file) for item in value]
     if not isinstance(value, dict):
         return value
     if "$tensor" in value:
-        return file.get_tensor(value["$tensor"])
+        return file[value["$tensor"]]
     if "$float" in value:
         return float(value["$float"])
     if "$tuple" in value:
@@ -208,5 +254,10 @@ def _decode(value: Any, file: Any) -> Any:
         name = value["$record"]
         if name not in Record.types:
             raise RecordError(f"unknown record type {name!r}: it may need a newer workbench")
-        return Record.types[name](**{key: _decode(item, file) for key, item in value["fields"].items()})
+        cls, fields = Record.types[name], {key: _decode(item, file) for key, item in value["fields"].items()}
+        check_types(cls, fields)
+        found = cls(**fields)
+        if isinstance(found, Record):
+            found.check()
+        return found
     return {key: _decode(item, file) for key, item in value.items()}

@@ -1,7 +1,8 @@
 """The record of a choice among crops: the windows of real images looked at, their scores, and what was kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -47,6 +48,17 @@ class CropChoices(Record):
     picked: Tensor
     candidates: Tensor | None = None
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "source": "whole P",
+        "labels": "whole P",
+        "windows": "whole P r 3",
+        "score": "float P r",
+        "chosen": "whole P",
+        "rank": "whole P",
+        "picked": "whole n cells",
+        "candidates": "byte n cells r _ _ _",
+    }
+
     def __post_init__(self) -> None:
         pool, crops = self.score.shape
         if self.windows.shape != (pool, crops, 3):
@@ -76,6 +88,12 @@ class CropChoices(Record):
         return self.replace(
             picked=self.picked[rows], candidates=None if self.candidates is None else self.candidates[rows]
         )
+
+    def check(self) -> None:
+        super().check()
+        for what, rows, end in (("chosen", self.chosen, self.score.shape[1]), ("picked", self.picked, len(self.score))):
+            if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < end:
+                raise ValueError(f"{what} names {int(rows.max())} of 0..{end - 1}")
 
     def summary(self) -> str:
         pool, crops = self.score.shape

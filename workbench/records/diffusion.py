@@ -1,7 +1,8 @@
 """The record of a trained diffusion model: a teacher's network, or a student's with the few steps it is used with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -69,6 +70,13 @@ class DiffusionModel(Record):
     settings: dict[str, Any] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "times": "real _",
+        "mean": "float _ 1 1",
+        "std": "float _ 1 1",
+        "curves": "number iterations_",
+    }
 
     def __post_init__(self) -> None:
         if self.times is not None and (

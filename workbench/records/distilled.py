@@ -1,7 +1,8 @@
 """The record of a distilled data set: the images, their labels, how they came to be and how they want to be used."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -90,6 +91,19 @@ class DistilledSet(Record):
     settings: dict[str, Any] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "images": "float n c h w",
+        "labels": "number n …",
+        "mean": "float c 1 1",
+        "std": "float c 1 1",
+        "step_size": "float …",
+        "loss": "number iterations_",
+        "snapshots": "float snapshot_iterations n c h w",
+        "snapshot_labels": "float snapshot_iterations n classes",
+        "snapshot_accuracy": "number snapshot_iterations",
+        "source": "whole n",
+    }
 
     def __post_init__(self) -> None:
         n, count = len(self.images), len(self.classes)
@@ -210,6 +224,13 @@ class DistilledSet(Record):
         shown = self.images if images is None else images
         raw = shown.float() * self.std.float() + self.mean.float()
         return (raw * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def check(self) -> None:
+        super().check()
+        if self.soft and not self.labels.is_floating_point():
+            raise ValueError(f"soft labels are {self.labels.dtype}")
+        if not self.images.numel():
+            raise ValueError(f"images of shape {tuple(self.images.shape)} have no pixels")
 
     def summary(self) -> str:
         shape = "×".join(map(str, self.images.shape[1:]))

@@ -1,7 +1,8 @@
 """The record of what a distilled set teaches: accuracy of new networks trained on it, beside real data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -85,6 +86,19 @@ class DistilledEvaluation(Record):
     settings: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "accuracy": "float networks seeds",
+        "full_accuracy": "float networks seeds",
+        "random_accuracy": "float networks seeds",
+        "per_class": "number networks seeds classes",
+        "random_per_class": "number networks seeds classes",
+        "confusion": "number networks classes classes",
+        "ece": "float networks seeds",
+        "curves": "number networks seeds _",
+        "confidence": "number networks seeds _",
+        "agreement": "float networks seeds",
+    }
+
     def __post_init__(self) -> None:
         K, S, C = len(self.networks), len(self.seeds), len(self.classes)
         wanted: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
@@ -124,6 +138,12 @@ class DistilledEvaluation(Record):
         """
         each = (self.accuracy if values is None else values)[k].double()
         return t_interval(each)
+
+    def check(self) -> None:
+        super().check()
+        own = self.settings.get("own_start", ())
+        if not isinstance(own, list | tuple):
+            raise TypeError(f"settings['own_start'] is a {type(own).__name__}; a list of networks is needed")
 
     def summary(self) -> str:
         lines = []

@@ -1,7 +1,8 @@
 """The record of a hand-over: what comes out when the base makes some of the steps and the student the others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -69,6 +70,22 @@ class HandOver(Record):
     position_student_calls: Tensor | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "times": "number _",
+        "noise": "number n …",
+        "condition": "whole n",
+        "mean": "float _ 1 1",
+        "std": "float _ 1 1",
+        "switches": "float …",
+        "positions": "float …",
+        "measures": "number _",
+        "intervals": "number _ 2",
+        "base_calls": "number _",
+        "student_calls": "number _",
+        "position_base_calls": "number steps",
+        "position_student_calls": "number steps",
+    }
+
     def __post_init__(self) -> None:
         K, shape = self.steps, tuple(self.noise.shape)
         if K < 1:
@@ -96,6 +113,13 @@ class HandOver(Record):
     def steps(self) -> int:
         """The student's steps K."""
         return len(self.times) - 1
+
+    def check(self) -> None:
+        super().check()
+        for name, between in self.intervals.items():
+            for what, measured in between.items():
+                if len(measured) != len(self.measures[name][what]):
+                    raise ValueError(f"intervals of {name!r} have {len(measured)} {what}")
 
     def summary(self) -> str:
         told = "; ".join(

@@ -1,6 +1,8 @@
 """The records of looking at networks other than layer by layer against each other: probes, influence, fidelity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pandas as pd
 from torch import Tensor
@@ -44,6 +46,13 @@ class LayerProbes(Record):
     n_train: int
     n_test: int
     masked: dict[str, str]
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "accuracy": "real layers",
+        "intervals": "real layers 2",
+        "train_accuracy": "real layers",
+        "penalty": "real layers",
+    }
 
     def summary(self) -> str:
         seen = self.accuracy[~self.accuracy.isnan()]
@@ -95,6 +104,12 @@ class DominantExamples(Record):
     removed: Tensor
     n: int
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "values": "real layers_a layers_b",
+        "influence": "real layers_a layers_b n",
+        "removed": "real layers_a layers_b _",
+    }
+
     @property
     def largest(self) -> Tensor:
         """The largest absolute influence of one example on each cell, shape (La, Lb)."""
@@ -103,6 +118,11 @@ class DominantExamples(Record):
     def top(self, k: int = 10) -> Tensor:
         """Positions of the k examples with the largest absolute influence on each cell, largest first: (La, Lb, k)."""
         return self.influence.abs().argsort(dim=-1, descending=True)[..., :k]
+
+    def check(self) -> None:
+        super().check()
+        if not self.influence.numel() or not self.removed.numel():
+            raise ValueError("influence is of no layers or no examples")
 
     def summary(self) -> str:
         largest = self.largest.nan_to_num(nan=-1)

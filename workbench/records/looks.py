@@ -1,7 +1,8 @@
 """The records of looking at distilled images one by one: what each does in training, and where a network looks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -42,6 +43,13 @@ class Attribution(Record):
     rows: Tensor
     settings: dict[str, Any] = field(default_factory=dict)
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "values": "float n _ _ _",
+        "target": "whole n",
+        "delta": "float n",
+        "rows": "whole n",
+    }
+
     def __post_init__(self) -> None:
         n = len(self.values)
         if self.values.ndim != 4:
@@ -54,6 +62,11 @@ class Attribution(Record):
     def heat(self) -> Tensor:
         """The values summed over channels, shape (n, height, width)."""
         return self.values.sum(1)
+
+    def check(self) -> None:
+        super().check()
+        if not self.values.numel():
+            raise ValueError(f"values have shape {tuple(self.values.shape)}: there is nothing in them")
 
     def summary(self) -> str:
         against = f" against {self.baseline}" if self.baseline else ""
@@ -139,6 +152,23 @@ class DistilledLooks(Record):
     attributions: dict[str, Attribution] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "loss": "float images",
+        "gradient_norm": "float images",
+        "probabilities": "float images labels_",
+        "real": "byte m _ _ _",
+        "real_labels": "whole m",
+        "real_index": "whole m",
+        "real_is_test": "truth m",
+        "nearest_pixels": "whole images k",
+        "nearest_pixels_distance": "float images k",
+        "nearest_features": "whole images j",
+        "nearest_features_distance": "float images j",
+        "influence": "float images labels_",
+        "influence_rows": "whole images i",
+        "influence_values": "float images i",
+    }
+
     def __post_init__(self) -> None:
         n, m = len(self.loss), len(self.real)
         each = (
@@ -164,6 +194,12 @@ class DistilledLooks(Record):
 
     def __len__(self) -> int:
         return len(self.loss)
+
+    def check(self) -> None:
+        super().check()
+        known = self.probabilities.shape[1]
+        if not known or len(self.classes) not in ((known,) if self.influence is not None else (0, known)):
+            raise ValueError(f"probabilities are of {known} classes, names of {len(self.classes)}")
 
     def summary(self) -> str:
         own = "" if self.influence is None else ", influence by leaving each out"

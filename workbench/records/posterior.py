@@ -1,7 +1,8 @@
 """The record of a Gaussian process's self-distillation: every step's posterior, and what moves its sliders."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -120,6 +121,34 @@ class PosteriorPath(Record):
     kernel: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "inputs": "real m f",
+        "mean": "real T m p",
+        "variance": "real T m p",
+        "targets": "real T n _",
+        "fitted": "real T n _",
+        "mixing": "real T",
+        "noise": "real T",
+        "log_marginal_likelihood": "real T",
+        "train_inputs": "real N f",
+        "train_targets": "number N _",
+        "groups": "whole N",
+        "test_targets": "number m _",
+        "filters": "real T r",
+        "effective_noise": "real T r",
+        "limit_mean": "real m p",
+        "limit_variance": "real m p",
+        "limit_filter": "real r",
+        "eigenvalues": "real r",
+        "coefficients": "real r _",
+        "projections": "real m r",
+        "directions": "real n r",
+        "prior_variance": "real m",
+        "offset": "real _",
+        "scale": "real _",
+        "probabilities": "real T m classes",
+    }
+
     def __post_init__(self) -> None:
         if self.mean.ndim != 3 or self.mean.shape != self.variance.shape:
             raise ValueError(
@@ -155,6 +184,22 @@ class PosteriorPath(Record):
         """The step (from 1) with the smallest test error; None without test targets."""
         error = self.error
         return None if error is None else int(error.argmin()) + 1
+
+    def check(self) -> None:
+        super().check()
+        features, outputs = self.inputs.shape[1], self.mean.shape[2]
+        if not self.mean.numel() or not features:
+            raise ValueError(f"mean has shape {tuple(self.mean.shape)}, inputs {tuple(self.inputs.shape)}")
+        for what, names, size in (
+            ("feature_names", self.feature_names, features), ("target_names", self.target_names, outputs)
+        ):  # fmt: skip
+            if len(names) not in (0, size):
+                raise ValueError(f"there are {len(names)} {what} for {size}")
+        if self.task == "classification" and len(self.classes) != (2 if outputs == 1 else outputs):
+            raise ValueError(f"there are {len(self.classes)} classes for {outputs} latent functions")
+        columns = outputs if self.probabilities is None else 1
+        if self.test_targets is not None and self.test_targets.shape[1] != columns:
+            raise ValueError(f"test_targets have shape {tuple(self.test_targets.shape)}")
 
     def summary(self) -> str:
         what = "regression" if self.task == "regression" else f"classification of {len(self.classes)} classes"

@@ -1,7 +1,8 @@
 """The record of temperatures fitted to distilled images, masked and not, and of the calibration they lead to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -57,6 +58,16 @@ class TemperatureScaling(Record):
     nll_curve: Tensor
     max_logit: dict[str, Tensor]
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "temperature": "float names K",
+        "ece": "float names K",
+        "nll": "float names K",
+        "accuracy": "float K",
+        "temperatures": "number points",
+        "nll_curve": "number names points",
+        "max_logit": "number K _",
+    }
+
     def way(self, name: str) -> int:
         """Position of a way by its name.
 
@@ -68,6 +79,12 @@ class TemperatureScaling(Record):
         if name not in self.names:
             raise ValueError(f"name is {name!r}; there are {', '.join(self.names)}")
         return self.names.index(name)
+
+    def check(self) -> None:
+        super().check()
+        ways, networks = self.ece.shape
+        if not networks or len(self.ratios) != ways or [len(one) for one in self.bound] != [networks] * ways:
+            raise ValueError(f"ratios or bound are not of {ways} ways and {networks} networks")
 
     def summary(self) -> str:
         means = ", ".join(f"{name} {value:.3f}" for name, value in zip(self.names, self.ece.mean(1), strict=True))

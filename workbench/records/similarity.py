@@ -1,7 +1,8 @@
 """The record of a comparison of two networks, layer by layer, with what is needed to look into each pair."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -27,6 +28,12 @@ class Examples(Record):
     labels: Tensor
     images: Tensor | None = None
     index: Tensor | None = None
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "labels": "whole m",
+        "images": "byte m _ _ _",
+        "index": "whole m",
+    }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,6 +62,13 @@ class LayerViews(Record):
     explained: Tensor
     grams: Tensor
     gram_examples: Tensor
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "projections": "real E L m 2",
+        "explained": "real E L 2",
+        "grams": "grade E L g g",
+        "gram_examples": "whole g",
+    }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,6 +122,12 @@ class SimilarityMap(Record):
     views_b: LayerViews | None = None
     examples: Examples | None = None
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "values": "real …",
+        "intervals": "real …",
+        "per_class": "real …",
+    }
+
     def __post_init__(self) -> None:
         shape: tuple[int, ...] = (len(self.layers_a), len(self.layers_b))
         if self.epochs:
@@ -126,6 +146,14 @@ class SimilarityMap(Record):
         filled = self.values.nan_to_num(nan=-torch.inf)
         best = filled.argmax(-1)
         return best.masked_fill(filled.amax(-1) == -torch.inf, -1)
+
+    def check(self) -> None:
+        super().check()
+        shape = tuple(self.values.shape)
+        within = (*shape[:-2], len(self.classes), *shape[-2:])
+        for what, value, wanted in (("intervals", self.intervals, (*shape, 2)), ("per_class", self.per_class, within)):
+            if value is not None and tuple(value.shape) != wanted:
+                raise ValueError(f"{what} has shape {tuple(value.shape)}; {wanted} belongs there")
 
     def summary(self) -> str:
         moments = f" at {len(self.epochs)} epochs" if self.epochs else ""

@@ -1,7 +1,8 @@
 """The record of a distilled solver: one number for each network call of a coarse sampler, and how well it fits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -51,6 +52,13 @@ class DistilledSolver(Record):
     moments: Tensor
     settings: dict[str, Any] = field(default_factory=dict)
 
+    layout: ClassVar[Mapping[str, str]] = {
+        "times": "number _",
+        "weights": "real steps stages",
+        "gains": "real steps stages",
+        "moments": "real steps stages 3",
+    }
+
     def __post_init__(self) -> None:
         shape = (self.steps, self.weights.shape[-1])
         if self.weights.shape != shape or self.gains.shape != shape or self.moments.shape != (*shape, 3):
@@ -83,6 +91,11 @@ class DistilledSolver(Record):
         chosen = self.weights if weights is None else weights
         squared, cross, rest = self.moments.unbind(-1)
         return (rest - 2 * chosen * cross + chosen.square() * squared).clamp_min(0)
+
+    def check(self) -> None:
+        super().check()
+        if not self.weights.numel():
+            raise ValueError("there are no steps")
 
     def summary(self) -> str:
         last = self.steps - 1

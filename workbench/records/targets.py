@@ -1,8 +1,8 @@
 """The record of a sampling run: where the state was at each step, and what the model believed the final image to be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -65,6 +65,17 @@ class TargetTrajectories(Record):
     mean: Tensor | None = None
     std: Tensor | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "times": "number steps_",
+        "states": "number steps_ n _ …",
+        "targets": "number steps_ n _ …",
+        "samples": "number n _ …",
+        "noise": "number n _ …",
+        "condition": "whole n",
+        "mean": "float _ 1 1",
+        "std": "float _ 1 1",
+    }
 
     def __post_init__(self) -> None:
         steps, whole = len(self.times), (len(self.times), *self.samples.shape)

@@ -1,8 +1,8 @@
 """The record of a training run: curves, calibration, final weights and, where asked for, the weights along the way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from torch import Tensor, nn
@@ -37,6 +37,12 @@ class Calibration(Record):
     ece: float
     nll: float
     brier: float
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "confidence": "number bins",
+        "accuracy": "number bins",
+        "count": "whole bins",
+    }
 
     def summary(self) -> str:
         return (
@@ -94,6 +100,11 @@ class TrainingRecord(Record):
     settings: dict[str, Any] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+
+    layout: ClassVar[Mapping[str, str]] = {
+        "curves": "number epochs_",
+        "per_class_accuracy": "number epochs_ classes",
+    }
 
     @property
     def epochs(self) -> int:
