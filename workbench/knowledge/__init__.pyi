@@ -26,10 +26,12 @@ from .methods.own_teacher import OwnTeacher as OwnTeacher
 from .methods.pld import PLD as PLD
 from .methods.pld import ListMLE as ListMLE
 from .methods.pld import PListMLE as PListMLE
+from .methods.pld import TeacherPListMLE as TeacherPListMLE
 from .methods.teacher_assistant import assistants as assistants
 from .methods.vkd import VKD as VKD
 from .shared import CRD as CRD
 from .shared import DIST as DIST
+from .shared import DKD as DKD
 from .shared import FSP as FSP
 from .shared import KL as KL
 from .shared import NST as NST

@@ -5,6 +5,7 @@ from workbench.signals.attention_transfer import AttentionTransfer
 from workbench.signals.crd import CRD
 from workbench.signals.cross_entropy import CrossEntropy
 from workbench.signals.dist import DIST
+from workbench.signals.dkd import DKD
 from workbench.signals.fsp import FSP
 from workbench.signals.hint import Hint
 from workbench.signals.kl import KL
@@ -18,6 +19,7 @@ from workbench.training.mixing import CutMix, Identity, Mixup, OneOf
 __all__ = [
     "CRD",
     "DIST",
+    "DKD",
     "FSP",
     "KL",
     "NST",

@@ -3,6 +3,7 @@ from .attention_transfer import AttentionTransfer as AttentionTransfer
 from .crd import CRD as CRD
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .dist import DIST as DIST
+from .dkd import DKD as DKD
 from .fsp import FSP as FSP
 from .hint import Hint as Hint
 from .kl import KL as KL

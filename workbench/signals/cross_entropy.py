@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from workbench.models import Outputs
+from workbench.signals.numbers import share
 from workbench.signals.signal import Signal
 
 
@@ -37,8 +38,7 @@ class CrossEntropy(Signal):
     complete: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.smoothing <= 1:
-            raise ValueError(f"smoothing is {self.smoothing}; it must lie in 0..1")
+        share(smoothing=self.smoothing)
 
     def __call__(self, student: Outputs, teacher: Outputs | None, labels: Tensor) -> Tensor:  # noqa: ARG002
         """Per-example loss, shape (n,); logits (n, classes), labels (n,) in 0..classes-1."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from workbench.models import Outputs
+from workbench.signals.numbers import at_least_zero, positive
 from workbench.signals.signal import Signal
 
 
@@ -42,8 +43,8 @@ class DIST(Signal):
     temperature: float = 4.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be positive")
+        at_least_zero(beta=self.beta, gamma=self.gamma)
+        positive(temperature=self.temperature)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:  # noqa: ARG002
         """One number for the batch, shape (); logits (n, classes)."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench.kernels import divergence
 from workbench.models import Outputs
+from workbench.signals.numbers import positive
 from workbench.signals.signal import Signal
 
 
@@ -36,8 +37,7 @@ class KL(Signal):
     temperature: float = 4.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be positive")
+        positive(temperature=self.temperature)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:  # noqa: ARG002
         """Per-example loss, shape (n,); logits (n, classes)."""

@@ -199,6 +199,9 @@ def test_bad_stages_are_refused_with_a_remedy():
         exit_branch(torch.zeros(2, 5), 1, 3)
     with pytest.raises(ValueError, match="no square grid"):
         exit_branch(torch.zeros(2, 16, 4), 1, 3, class_tokens=1)
+    with pytest.raises(ValueError, match="no square grid"):
+        exit_branch(torch.zeros(2, 56, 4), 1, 3)
+    assert exit_branch(torch.zeros(2, 8, 4), 1, 3)(torch.zeros(2, 8, 4)).shape == (2, 3)  # too few to be merged
 
 
 @pytest.mark.parametrize("kind", ["maps", "class token"])

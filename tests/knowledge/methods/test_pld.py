@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from workbench.knowledge.methods.pld import PLD, ListMLE, PListMLE, choice_losses, choice_weights, label_first_order
+from workbench.knowledge.methods.pld import (
+    PLD,
+    ListMLE,
+    PListMLE,
+    TeacherPListMLE,
+    choice_losses,
+    choice_weights,
+    label_first_order,
+)
 from workbench.models import Outputs
 
 
@@ -176,3 +184,28 @@ def test_extreme_logits_stay_finite():
     problem = student, student.flip(1), torch.tensor([1, 0])
     assert loss(PLD(), *problem).isfinite().all()
     assert gradient(PLD(), *problem).isfinite().all()
+
+
+@given(problems(), st.sampled_from([1.0, 4.0]))
+def test_a_rank_weighs_the_teachers_kth_largest_probability(problem, temperature):
+    """Paper 092's p-ListMLE: −Σ_k p_(k) log P(π_k | left), p sorted."""
+    student, teacher, labels = problem
+    expected = []
+    for s, t, y in zip(student, teacher, labels, strict=True):
+        order = [int(y), *sorted((c for c in range(len(t)) if c != y), key=lambda c: -float(t[c]))]
+        p = sorted((t / temperature).softmax(0).tolist(), reverse=True)
+        total = 0.0
+        for k, c in enumerate(order):
+            total = total - p[k] * s[order[k:]].log_softmax(0)[0]
+            assert order[k] == c
+        expected.append(total)
+    torch.testing.assert_close(loss(TeacherPListMLE(temperature), student, teacher, labels), torch.stack(expected))
+
+
+@given(problems())
+def test_where_the_teacher_is_right_it_is_pld(problem):
+    student, teacher, _ = problem
+    labels = teacher.argmax(1)
+    torch.testing.assert_close(
+        loss(TeacherPListMLE(2.0), student, teacher, labels), loss(PLD(2.0), student, teacher, labels)
+    )

@@ -189,7 +189,7 @@ def exit_branch(feature: Tensor, stages_left: int, classes: int, *, class_tokens
     Raises
     ------
     ValueError
-        `feature` is neither, or its tokens form no square grid.
+        `feature` is neither, or its tokens have to be merged and form no square grid.
 
     Example
     -------
@@ -244,9 +244,12 @@ class _TokenExit(nn.Module):
 
     def __init__(self, tokens: int, width: int, blocks: int, classes: int, class_tokens: int | None) -> None:
         super().__init__()
-        extra = class_tokens if class_tokens is not None else int(isqrt(tokens) ** 2 != tokens)
+        square = isqrt(tokens) ** 2 == tokens
+        lone = isqrt(tokens - 1) ** 2 == tokens - 1  # a square beside one class token
+        extra = class_tokens if class_tokens is not None else int(lone and not square)
         grid = isqrt(tokens - extra)
-        if grid * grid != tokens - extra or grid == 0:
+        must = tokens - extra > 49 or class_tokens is not None  # fewer are not merged, whatever their grid
+        if grid == 0 or (must and grid * grid != tokens - extra):
             raise ValueError(
                 f"{tokens} tokens, {extra} of them class tokens, form no square grid: set class_tokens of OFA"
             )

@@ -4,8 +4,8 @@
     π = the true label, then the other classes by falling teacher logit.
 
 Paper 092 (Bassam, Zhu & Bian 2025), Eq. 5. Convex in s; blind to a constant added to s or to t; for two classes it is
-cross-entropy weighted by the teacher's confidence in the label. `ListMLE` and `PListMLE` keep the ranking and
-weight its ranks evenly, or by position.
+cross-entropy weighted by the teacher's confidence in the label. `ListMLE`, `PListMLE` and `TeacherPListMLE` keep the
+ranking and weight its ranks evenly, by position, or by the teacher's probabilities in falling order.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from workbench.models import Outputs
+from workbench.signals.numbers import positive
 from workbench.signals.signal import Signal
 
 
@@ -45,8 +46,7 @@ class PLD(Signal):
     complete: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be positive")
+        positive(temperature=self.temperature)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
         """Per-example loss, shape (n,); logits (n, classes), labels (n,) in 0..classes-1."""
@@ -99,6 +99,41 @@ class PListMLE(Signal):
         k = torch.arange(1, losses.shape[1] + 1, dtype=losses.dtype, device=losses.device)
         weights = torch.exp2(-k) - 2.0 ** -losses.shape[1]
         return (losses * (weights / weights.sum())).sum(1)
+
+
+@dataclass(frozen=True)
+class TeacherPListMLE(Signal):
+    """The same ranking; rank k weighs as much as the teacher's k-th largest probability: paper 092's p-ListMLE.
+
+    The card says "teacher probabilities re-normalised" and "fixed decreasing". Weights that fall with the rank and stem
+    from the teacher are its probabilities in falling order, whichever class stands at the rank. It differs from `PLD`,
+    which weighs a rank by the class that stands there, where the teacher does not put the label first.
+
+    Attributes
+    ----------
+    temperature
+        τ > 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from workbench.models import Outputs
+    >>> wrong, even = Outputs(torch.tensor([[9.0, 0.0]])), Outputs(torch.zeros(1, 2))
+    >>> TeacherPListMLE()(even, wrong, torch.tensor([1])), PLD()(even, wrong, torch.tensor([1]))
+    (tensor([0.6931]), tensor([8.5531e-05]))
+    """
+
+    temperature: float = 1.0
+    complete: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        positive(temperature=self.temperature)
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
+        """Per-example loss, shape (n,)."""
+        order = label_first_order(teacher.logits, labels)
+        falling = (teacher.logits.detach() / self.temperature).softmax(1).sort(1, descending=True).values
+        return (falling * choice_losses(student.logits, order)).sum(1)
 
 
 def label_first_order(teacher: Tensor, labels: Tensor) -> Tensor:

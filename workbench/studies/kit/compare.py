@@ -23,10 +23,19 @@ from workbench.training.learner import CURVES
 
 @dataclass(frozen=True)
 class Length:
-    """How long, and how fast, a student trains: a comparison holds at a length and may reverse at another."""
+    """How long, and how fast, a student trains: a comparison holds at a length and may reverse at another.
+
+    Attributes
+    ----------
+    steps, lr
+        Optimizer steps and base learning rate.
+    options
+        What else a recipe says, as arguments of `Ensemble.fit`: ``optimizer``, ``weight_decay``, ``batch_size``, ….
+    """
 
     steps: int
     lr: float
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.steps} steps, lr {self.lr:g}"
@@ -228,7 +237,10 @@ def compare(
                     seeds=seeds,
                     steps=length.steps,
                     lr=length.lr,
-                    **{"progress": False, "evaluate_every": 0, "name": name} | options | dict(method.options),
+                    **{"progress": False, "evaluate_every": 0, "name": name}
+                    | options
+                    | dict(length.options)
+                    | dict(method.options),
                 )
                 seconds = (time.perf_counter() - begun) / len(seeds)
                 fresh = (method.student or student)(seeds[0])

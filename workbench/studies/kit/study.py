@@ -112,6 +112,8 @@ class Study(Generic[Source, Scale]):
         From the file's name and docstring.
     default
         The data it was made on, by name.
+    data_full
+        What the full budget takes by itself, where the paper's data are others.
     scales
         By budget.
     seeds
@@ -134,6 +136,7 @@ class Study(Generic[Source, Scale]):
         deviates: tuple[str, ...],
         cost: str,
         trained: Callable[[Any, Any, Any, str], Source] | None = None,
+        data_full: str = "",
     ) -> None:
         module = run.__globals__
         match = re.search(r"\bp(\d{3})_\w+$", module["__name__"])
@@ -144,6 +147,7 @@ class Study(Generic[Source, Scale]):
         self.run, self.source, self.default, self.scales = run, source, default, scales
         self.seeds = dict(zip(("small", "full"), seeds, strict=True))
         self.deviates, self.cost, self.trained = deviates, cost, trained
+        self.data_full = data_full or default
         self.__doc__ = run.__doc__
 
     def __call__(
@@ -162,7 +166,8 @@ class Study(Generic[Source, Scale]):
         Parameters
         ----------
         data
-            What the study's source takes, mostly a `Dataset`, a name or a path; None: what it was made on.
+            What the study's source takes, mostly a `Dataset`, a name or a path; None: what it was made on, or at the
+            full budget the paper's data, where those are others.
         root
             Where data files lie.
         seeds
@@ -185,10 +190,12 @@ class Study(Generic[Source, Scale]):
             raise ValueError(f"budget is {budget!r}; it can be 'small' (about a minute) or 'full'")
         started = time.perf_counter()
         chosen = self._seeds(seeds, budget)
-        named = data.name if isinstance(data, Dataset) else data
-        default = named is None or (isinstance(named, str) and named == self.default)
+        own = self.default if budget == "small" else self.data_full
+        wanted = own if data is None else data
+        named = wanted.name if isinstance(wanted, Dataset) else wanted
+        default = isinstance(named, str) and named == self.default
         if teacher is None:
-            found = self.source(self.default if data is None else data, root, budget)
+            found = self.source(wanted, root, budget)
         elif self.trained is None:
             raise ValueError(f"teacher is {teacher!r}; the study of paper {self.paper} takes none")
         else:
@@ -244,6 +251,7 @@ def study(
     small: Scale,
     full: Scale,
     data: str = "digits",
+    data_full: str = "",
     source: Callable[[Any, Any, str], Any] = dataset,
     deviates: Sequence[str] = (),
     cost: str = "",
@@ -259,6 +267,8 @@ def study(
         How large everything is: what a minute on a laptop buys, and the paper's own setting.
     data
         What it is made on; its claims' margins hold there.
+    data_full
+        The paper's data, which the full budget takes by itself; empty: `data`.
     source
         Makes what `run` gets as ``s.data`` from the user's data, its root and the budget; the default takes data with
         classes.
@@ -271,6 +281,8 @@ def study(
     """
 
     def declare(run: Callable[[Setting[Any, Scale]], Outcome]) -> Study[Any, Scale]:
-        return Study(run, source, data, seeds, {"small": small, "full": full}, tuple(deviates), cost, trained)
+        return Study(
+            run, source, data, seeds, {"small": small, "full": full}, tuple(deviates), cost, trained, data_full
+        )
 
     return declare

@@ -4,88 +4,130 @@ Paper 054, V_kD. A CNN teaches a transformer through its last features, with pro
 teacher's features as they are, standardised or whitened; and a GAN's discriminator learns from such features.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from workbench import models
 from workbench.data import Dataset
 from workbench.knowledge import KL, VKD, CrossEntropy, Signal
 from workbench.knowledge.making.distill import bind
 from workbench.knowledge.methods.vkd import Normalisation, Projector
 from workbench.models import observe
-from workbench.records import StudyResult
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
 from workbench.studies.kit.compare import Comparison, Length, compare
-from workbench.studies.kit.setting import Setting
-from workbench.studies.survey.ring_gan import modes_covered
-from workbench.training import fit
+from workbench.studies.kit.recipes import EPOCH, FILLED, PUBLIC, Network
+from workbench.studies.kit.study import Outcome, Setting, study
+from workbench.studies.knowledge.ring_gan import modes_covered
 
-EXAMPLES = 300
-STUDENT, TEACHER = "pool", "stage3"
 SHRINKAGE = 0.1
+MOST = 2000
+"""Examples and steps by which a projector is trained alone, at most."""
 FREEDOM: tuple[Projector, ...] = ("orthogonal", "linear", "MLP")
 """Projectors from the least to the most free."""
+PROJECTIONS: tuple[tuple[Projector, Normalisation], ...] = (
+    ("orthogonal", "none"),
+    ("orthogonal", "standardise"),
+    ("orthogonal", "whiten"),
+    ("linear", "none"),
+    ("linear", "standardise"),
+    ("linear+BN", "standardise"),
+    ("MLP", "standardise"),
+    ("none", "standardise"),
+)
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Ten ways of matching features, from a CNN 64 channels wide to a transformer 24 wide, on 300 images.
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is; features are the teacher's layer `seen` and what the student's head reads."""
 
-    Arguments as for `workbench.studies.run`; the data must be images. In full: longer, more seeds, and every projector
-    with every normalisation.
+    teacher: Network
+    student: Network
+    seen: str
+    length: Length
+    examples: int | None
+    gan_steps: int
+    projections: tuple[tuple[Projector, Normalisation], ...] = PROJECTIONS
+
+
+STUDENT = "pool"
+ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.05, "batch_size": 64, "augment": "shift+flip"}
+EVERY: tuple[Projector, ...] = ("orthogonal", "orthogonal (torch)", "linear", "linear+BN", "MLP", "none")
+NORMALISATIONS: tuple[Normalisation, ...] = ("none", "standardise", "whiten")
+
+
+@study(
+    seeds=(5, 3),
+    small=Scale(
+        Network("convnet", {"width": 64, "depth": 3, "norm": "batch"}, {"epochs": 8, "lr": 3e-3}),
+        Network("vit", {"width": 24, "depth": 2, "patch": 4}),
+        seen="stage3",
+        length=Length(300, 3e-3, {"batch_size": 32}),
+        examples=300,
+        gan_steps=1000,
+    ),
+    full=Scale(
+        Network("resnet32x4", training={"epochs": 240, "lr": 0.05, **PUBLIC}),
+        Network("vit", {"width": 192, "depth": 12, "heads": 3, "patch": 4}),
+        seen="layer3",
+        length=Length(300 * EPOCH, 5e-4, ADAMW),
+        examples=None,
+        gan_steps=4000,
+        projections=tuple((projector, normalise) for projector in EVERY for normalise in NORMALISATIONS),
+    ),
+    data_full="cifar100",
+    deviates=(
+        "small: a CNN 64 channels wide teaches a transformer 24 wide on 300 images",
+        "whitening shrinks the covariance: small batches hold fewer examples than the teacher has channels",
+        "full: ResNet-32x4 → DeiT-Ti on CIFAR-100 instead of RegNetY-160 → DeiT-Ti on ImageNet, without mixing; "
+        + FILLED,
+        "soft labels are matched by the student's one head; there is no distillation head",
+        "generation, image GANs in the paper, is a GAN on points of the plane; detection is left out",
+    ),
+)
+def run(s: Setting[Dataset, Scale]) -> Outcome:
+    """Ten ways of matching features, from a CNN to a narrower transformer; in full every projector with every
+    normalisation. The data must be images.
     """
-    setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=5, seeds_full=10)
-    dataset = setting.data
-    if len(dataset.shape) != 3:
-        raise ValueError(f"data {dataset.name!r} has inputs of shape {dataset.shape}; this study needs images")
-    teacher = fit(
-        models.build("convnet", dataset, width=64, depth=3, norm="batch", seed=1000),
-        dataset, epochs=8, lr=3e-3, seed=1000, device=device, evaluate_every=0, progress=False, name="teacher",
-    )  # fmt: skip
-    length = Length(300, 3e-3) if budget == "small" else Length(1500, 3e-3)
-    size = min(EXAMPLES, len(dataset.train))
+    scale, data = s.scale, s.data
+    if len(data.shape) != 3:
+        raise ValueError(f"data {data.name!r} has inputs of shape {data.shape}; this study needs images")
+    teacher = scale.teacher.trained(data, seed=1000, device=s.device)
+    s.tell("a teacher is trained")
+    size = min(scale.examples or len(data.train), len(data.train))
     table = compare(
-        _methods(full=budget == "full"),
-        dataset,
+        _methods(scale),
+        data,
         teacher=teacher.model,
-        student=partial(_student, dataset),
-        seeds=setting.seeds,
+        student=partial(scale.student, data),
+        seeds=s.seeds,
         sizes=(size,),
-        lengths=(length,),
-        batch_size=32,
-        device=device,
+        lengths=(scale.length,),
+        device=s.device,
     )
+    s.tell("students are trained and judged")
     shares = {
         projector: [
-            _projector_share(projector, dataset.subset(size, seed=seed), teacher.model, seed, table, length)
-            for seed in setting.seeds
+            _projector_share(projector, data.subset(size, seed=seed), teacher.model, seed, table, scale)
+            for seed in s.seeds
         ]
         for projector in FREEDOM
     }
+    s.tell("projectors are trained alone")
     rows = [dict(row) for row in table.rows]
     for projector, values in shares.items():
-        for seed, share in zip(setting.seeds, values, strict=True):
+        for seed, share in zip(s.seeds, values, strict=True):
             rows += [{"method": f"{projector}, projector alone", "seed": seed, "projector share": share}]
-    ring = modes_covered(("standardise", "whiten"), setting.seeds, steps=1000 if budget == "small" else 4000)
+    ring = modes_covered(("standardise", "whiten"), s.seeds, steps=scale.gan_steps)
     rows += [
         {"method": f"ring GAN, {name}", "seed": seed, "modes": modes}
         for name, values in ring.items()
-        for seed, modes in zip(setting.seeds, values, strict=True)
+        for seed, modes in zip(s.seeds, values, strict=True)
     ]
-    return setting.result(
-        paper=54,
-        title="Does a projector that can only turn make the student do the learning?",
-        rows=rows,
+    return Outcome(
+        rows,
         claims=(
             asserted(
                 "An orthogonal projector can do less of the feature loss's decrease by itself than a linear one",
@@ -121,62 +163,42 @@ def run(
         ),
         teacher=teacher,
         records=table.records,
-        settings={"length": str(length), "shrinkage of whitening": SHRINKAGE},
-        notes="The paper distils RegNetY-160 into DeiT on ImageNet for 300 epochs. The student's features are those "
-        "its head reads. “projector share” is the part of the feature loss's decrease that the projector reaches by "
-        "itself, on a student frozen at its start; batches are smaller than the teacher is wide, so whitening shrinks "
-        "the covariance. Generation, image GANs in the paper, is a GAN on points of the plane here.",
+        settings={"length": str(scale.length), "shrinkage of whitening": SHRINKAGE},
+        notes="“projector share” is the part of the feature loss's decrease that the projector reaches by itself, on a "
+        "student frozen at its start.",
     )  # fmt: skip
 
 
-def _methods(*, full: bool) -> dict[str, Signal]:
-    pairs: list[tuple[Projector, Normalisation]] = [
-        ("orthogonal", "none"),
-        ("orthogonal", "standardise"),
-        ("orthogonal", "whiten"),
-        ("linear", "none"),
-        ("linear", "standardise"),
-        ("linear+BN", "standardise"),
-        ("MLP", "standardise"),
-        ("none", "standardise"),
-    ]
-    if full:
-        pairs = [
-            (projector, normalise)
-            for projector in ("orthogonal", "orthogonal (torch)", "linear", "linear+BN", "MLP", "none")
-            for normalise in ("none", "standardise", "whiten")
-        ]
+def _methods(scale: Scale) -> dict[str, Signal]:
     methods: dict[str, Signal] = {"soft labels alone": KL(temperature=1)}
-    for projector, normalise in pairs:
-        methods[f"{projector}, {normalise}"] = KL(temperature=1) + _features(projector, normalise)
-    methods["orthogonal, standardise, no soft labels"] = CrossEntropy() + _features("orthogonal", "standardise")
+    for projector, normalise in scale.projections:
+        methods[f"{projector}, {normalise}"] = KL(temperature=1) + _features(projector, normalise, scale.seen)
+    methods["orthogonal, standardise, no soft labels"] = CrossEntropy() + _features(
+        "orthogonal", "standardise", scale.seen
+    )
     return methods
 
 
-def _features(projector: Projector, normalise: Normalisation) -> VKD:
-    return VKD(STUDENT, TEACHER, projector=projector, normalise=normalise, shrinkage=SHRINKAGE)
-
-
-def _student(data: Dataset, seed: int) -> nn.Module:
-    patch = {"patch": 4} if min(data.shape[1:]) <= 16 else {}
-    return models.build("vit", data, width=24, depth=2, seed=seed, **patch)
+def _features(projector: Projector, normalise: Normalisation, seen: str) -> VKD:
+    return VKD(STUDENT, seen, projector=projector, normalise=normalise, shrinkage=SHRINKAGE)
 
 
 def _projector_share(
-    projector: Projector, data: Dataset, teacher: nn.Module, seed: int, table: Comparison, length: Length
+    projector: Projector, data: Dataset, teacher: nn.Module, seed: int, table: Comparison, scale: Scale
 ) -> float:
     """Decrease of the feature loss by training the projector on a frozen student ÷ decrease by training both."""
-    student = _student(data, seed).eval()
-    signal = _features(projector, "standardise")
+    student, length = scale.student(data, seed).eval(), scale.length
+    signal = _features(projector, "standardise", scale.seen)
     loss = bind(signal, teacher, student, data, seed=seed)
-    split = data.train.to("cpu")
+    split = data.subset(min(MOST, len(data.train))).train.to("cpu")
     with torch.no_grad():
         s = observe(student, STUDENT)(split.inputs)
-        t = observe(teacher.cpu().eval(), TEACHER)(split.inputs)
+        t = observe(teacher.cpu().eval(), scale.seen)(split.inputs)
     start = loss(s, t, split.labels).mean().item()
+    steps = min(length.steps, MOST)
     optimizer = torch.optim.Adam(loss.parameters(), lr=length.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, length.steps)
-    for _ in range(length.steps):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
         optimizer.zero_grad()
         loss(s, t, split.labels).mean().backward()
         optimizer.step()
