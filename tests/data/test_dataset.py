@@ -131,7 +131,7 @@ def test_a_wrong_label_is_named_with_its_row():
     ("changes", "message"),
     [
         ({"inputs": torch.zeros(3, 2)}, "inputs, labels and index differ in length"),
-        ({"inputs": torch.zeros(2, 2, dtype=torch.int64)}, "floating point"),
+        ({"inputs": torch.zeros(2, 2, dtype=torch.int32)}, "floating point"),
         ({"labels": torch.zeros(2)}, "classes need int64"),
         ({"classes": ()}, "without classes"),
         ({"labels": torch.zeros(2, 1, dtype=torch.int64)}, r"shape \(n,\)"),

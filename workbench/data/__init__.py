@@ -3,6 +3,7 @@
 from workbench.data.assemble import from_arrays
 from workbench.data.dataset import Dataset, Loader, Split
 from workbench.data.digits import digit_pairs
+from workbench.data.doors import as_dataset, as_split
 from workbench.data.folder import image_folder
 from workbench.data.identity import fingerprint
 from workbench.data.loading import load, names
@@ -17,6 +18,8 @@ __all__ = [
     "Dataset",
     "Loader",
     "Split",
+    "as_dataset",
+    "as_split",
     "cache_dir",
     "digit_pairs",
     "digit_scenes",

@@ -19,7 +19,8 @@ class Split:
     Attributes
     ----------
     inputs
-        Normalised, float32, shape (n, *shape): (n, channels, height, width) for images, (n, features) for tables.
+        Normalised, float32, shape (n, *shape): (n, channels, height, width) for images, (n, features) for tables; or
+        token ids, int64, which no conversion to another floating point type touches.
     labels
         Classes 0..C−1, int64, shape (n,); float targets, shape (n,), when there are no `classes` (regression).
     classes
@@ -58,8 +59,8 @@ class Split:
             raise DataError(
                 f"inputs, labels and index differ in length: {len(self.inputs)}, {len(self.labels)}, {len(self.index)}"
             )
-        if not self.inputs.is_floating_point():
-            raise DataError(f"inputs are {self.inputs.dtype}; floating point numbers are needed")
+        if not (self.inputs.is_floating_point() or self.inputs.dtype == torch.int64):
+            raise DataError(f"inputs are {self.inputs.dtype}; floating point numbers, or int64 token ids, are needed")
         if self.labels.ndim != 1:
             raise DataError(f"labels have shape {tuple(self.labels.shape)}; shape (n,) is needed")
         if not self.classes:
@@ -182,7 +183,7 @@ class Split:
         labels = self.labels.to(device)
         return dataclasses.replace(
             self,
-            inputs=self.inputs.to(device=device, dtype=dtype),
+            inputs=self.inputs.to(device=device, dtype=dtype if self.inputs.is_floating_point() else None),
             labels=labels if self.classes else labels.to(dtype=dtype),
             mean=self.mean.to(device=device, dtype=dtype),
             std=self.std.to(device=device, dtype=dtype),

@@ -200,6 +200,8 @@ def resolve(augment: str | Augment | None) -> Augment | None:
     """
     if augment is None or callable(augment):
         return augment
+    if not isinstance(augment, str):
+        raise TypeError(f"augment is a {type(augment).__name__}; it is a name, or a function of (inputs, generator)")
     names = [name.strip() for name in augment.split("+")]
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:

@@ -80,7 +80,7 @@ def pick(device: str | torch.device) -> torch.device:
     if device != "auto":
         try:
             chosen = torch.device(device)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise ValueError(f"device is {device!r}; it can be 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {device!r}, but this machine has no usable GPU: use 'auto' or 'cpu'")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from workbench import models as networks_by_name
-from workbench.data import Dataset, Split
+from workbench.data import Dataset, Split, as_dataset
 from workbench.models import Outputs
 from workbench.records import Checkpoint, Provenance, TrainingRecord
 from workbench.training import augment as augmentations
-from workbench.training import distributed, evaluating, losses, optimizers, plan, randomness, resuming
+from workbench.training import distributed, doors, evaluating, losses, optimizers, plan, randomness, resuming
 from workbench.training.checkpoints import reopened
 from workbench.training.evaluating import Scores
 from workbench.training.fit import assemble, kept_in, plain, splits
@@ -85,9 +85,10 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self._models)
 
+    @doors.hinted
     def fit(
         self,
-        data: Dataset | Split | Sequence[Dataset] | Sequence[Split],
+        data: Any,
         epochs: int = 20,
         *,
         steps: int | None = None,
@@ -123,7 +124,8 @@ class Ensemble:
         Parameters
         ----------
         data
-            One for all, or one per member, with training splits of equal size.
+            One for all, as for `workbench.training.fit`; or a list of `Dataset` or `Split`, one per member, with
+            training splits of equal size.
         lr
             One for all, or one per member.
         loss
@@ -155,10 +157,10 @@ class Ensemble:
         """
         started = time.perf_counter()
         place = distributed.pick(device)
-        rates = _one_each("lr", lr, len(self), float)
+        rates = [doors.number("lr", rate, above=0) for rate in _one_each("lr", lr, len(self), None)]
         seeds = _one_each("seeds", range(len(self)) if seeds is None else seeds, len(self), int)
         titles = _titles(name, len(self))
-        sources = _one_each("data", data, len(self), None)
+        sources = _sources(data, len(self))
         each = [splits(one) for one in sources]
         course = plan.make(
             len(each[0][0]),
@@ -171,15 +173,15 @@ class Ensemble:
             evaluate_every=evaluate_every,
         )
         shared_settings = {
-            "epochs": None if steps is not None else epochs,
+            "epochs": None if steps is not None else int(epochs),
             "steps": course.steps,
             "steps_per_point": course.point,
             "optimizer": plain(optimizer),
-            "weight_decay": weight_decay,
-            "momentum": momentum,
+            "weight_decay": float(weight_decay),
+            "momentum": float(momentum),
             "schedule": plain(schedule),
-            "warmup": warmup,
-            "batch_size": batch_size,
+            "warmup": float(warmup),
+            "batch_size": course.batch_size,
             "augment": plain(augment),
             "loss": plain(loss),
             "layers": [layers] if isinstance(layers, str) else list(layers),
@@ -437,6 +439,11 @@ def _one_each(name: str, value: Any, members: int, kind: Any) -> list[Any]:
     if len(value) != members:
         raise ValueError(f"{name} has {len(value)} entries for {members} networks: give one for all, or one each")
     return [one if kind is None else kind(one) for one in value]
+
+
+def _sources(data: Any, members: int) -> list[Dataset | Split]:
+    apart = isinstance(data, list | tuple) and all(isinstance(one, Dataset | Split) for one in data)
+    return _one_each("data", data if apart else as_dataset(data), members, None)
 
 
 def _titles(name: str | Sequence[str], members: int) -> list[str]:

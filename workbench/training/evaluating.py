@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.analysis.calibration import calibration
-from workbench.data import Split
+from workbench.data import Split, as_split
 from workbench.models import observe
 
 
@@ -77,8 +77,18 @@ def logits_of(model: nn.Module, inputs: Tensor, batch_size: int = 512) -> Tensor
         model.train(training)
 
 
-def evaluate(model: nn.Module, split: Split, *, batch_size: int = 512) -> dict[str, float]:
+def evaluate(model: nn.Module, split: Any, *, batch_size: int = 512) -> dict[str, float]:
     """Score a network on a split, on the device and in the floating point type that the network has.
+
+    Parameters
+    ----------
+    model
+        Any network.
+    split
+        A `Split` such as ``data.test``, or what `workbench.data.as_split` makes one of: ``(x, y)``, a torch data set
+        or loader, a dict of tensors.
+    batch_size
+        Examples per forward pass; the result does not depend on it.
 
     Returns
     -------
@@ -88,8 +98,8 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = 512) -> dict[s
 
     Raises
     ------
-    ValueError
-        The split is empty.
+    ValueError, TypeError
+        The split is empty, or is none.
 
     Examples
     --------
@@ -98,10 +108,11 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = 512) -> dict[s
     >>> sorted(evaluate(wb.models.build("mlp", data), data.test))
     ['accuracy', 'brier', 'ece', 'nll']
     """
-    if len(split) == 0:
+    found = as_split(split, "split")
+    if len(found) == 0:
         raise ValueError("split is empty: there is nothing to evaluate on")
-    inputs, labels = placed(split, model)
-    return metrics(score(logits_of(model, inputs, batch_size)[None], labels[None], len(split.classes)))[0]
+    inputs, labels = placed(found, model)
+    return metrics(score(logits_of(model, inputs, batch_size)[None], labels[None], len(found.classes)))[0]
 
 
 def metrics(scores: Scores) -> list[dict[str, float]]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from workbench.analysis.calibration import calibration
-from workbench.data import Dataset, Split
+from workbench.data import Dataset, Split, as_dataset
 from workbench.records import Provenance, TrainingRecord
 from workbench.training import augment as augmentations
-from workbench.training import distributed, losses, optimizers, plan, randomness, resuming
+from workbench.training import distributed, doors, losses, optimizers, plan, randomness, resuming
 from workbench.training.checkpoints import Checkpoints, reopened
 from workbench.training.evaluating import Scores
 from workbench.training.guide import GuideFunction, train_split
@@ -21,9 +21,10 @@ from workbench.training.learner import Batches, Single
 from workbench.training.loop import Failure, Keep, TrainingError, Watch, progress_bar, run
 
 
+@doors.hinted
 def fit(
     model: nn.Module,
-    data: Dataset | Split,
+    data: Any,
     epochs: int = 20,
     *,
     steps: int | None = None,
@@ -61,7 +62,8 @@ def fit(
     model
         Any network; its output is the logits (n, classes), or has them as ``.logits``.
     data
-        Dataset, or a split to train on without testing.
+        `Dataset`, or a `Split` to train on without testing; or whatever `workbench.data.as_dataset` takes: tensors or
+        arrays ``(x, y)``, a torch data set or loader, a dict of tensors. Inputs may be token ids.
     epochs, steps
         Passes over ``data.train``; or optimizer steps, which then count instead. With `steps`, the curves have a point
         per `evaluate_every` steps (left out: per pass, at most about twenty in all).
@@ -116,8 +118,8 @@ def fit(
 
     Raises
     ------
-    ValueError
-        An argument is out of range; the message names it, what it was and what would do.
+    ValueError, TypeError
+        An argument is out of range or of a wrong type; the message names it, what it was and what would do.
     TrainingError
         The loss became NaN or infinite; ``error.record`` is the last sound state.
 
@@ -130,8 +132,12 @@ def fit(
     (3, True)
     """
     started = time.perf_counter()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is {model!r}; it must be an nn.Module, such as wb.models.build('mlp', data)")
     device = distributed.pick(device)
+    data = as_dataset(data)
     train, test = splits(data)
+    seed = doors.whole("seed", seed)
     course = plan.make(
         len(train),
         epochs=epochs,
@@ -142,8 +148,11 @@ def fit(
         snapshots=snapshots,
         evaluate_every=evaluate_every,
     )
+    lr, warmup = doors.number("lr", lr, above=0), float(warmup)
+    weight_decay = doors.number("weight_decay", weight_decay, least=0)
+    momentum = doors.number("momentum", momentum, least=0)
     settings = {
-        "epochs": None if steps is not None else epochs,
+        "epochs": None if steps is not None else int(epochs),
         "steps": course.steps,
         "steps_per_point": course.point,
         "optimizer": plain(optimizer),
@@ -152,7 +161,7 @@ def fit(
         "momentum": momentum,
         "schedule": plain(schedule),
         "warmup": warmup,
-        "batch_size": batch_size,
+        "batch_size": course.batch_size,
         "augment": plain(augment),
         "loss": plain(loss),
         "layers": [layers] if isinstance(layers, str) else list(layers),

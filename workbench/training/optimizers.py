@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from workbench.training import doors
+
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 NAMES = ("adam", "adamw", "sgd")
@@ -38,8 +40,9 @@ def make(
         raise ValueError(
             f"optimizer is {optimizer!r}; it can be {', '.join(map(repr, NAMES))}, or a function of the parameters"
         )
-    if not lr > 0:
-        raise ValueError(f"lr is {lr}; it must be positive")
+    lr = doors.number("lr", lr, above=0)
+    weight_decay = doors.number("weight_decay", weight_decay, least=0)
+    momentum = doors.number("momentum", momentum, least=0)
     # The fused step is one pass over memory; it exists for real floating point types on the CPU and on CUDA.
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
     match optimizer:

@@ -1,14 +1,13 @@
 """The plan of a run: how many steps, which examples each sees, at what rate, and when the curves get a point."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from workbench.training import randomness, schedules
+from workbench.training import doors, randomness, schedules
 
 
 @dataclass(frozen=True)
@@ -95,15 +94,14 @@ def make(
     """Check the arguments of `fit` that concern a run's course and lay them out."""
     if examples < 1:
         raise ValueError("data.train is empty: there is nothing to train on")
-    _whole("batch_size", batch_size, 1)
+    batch_size = doors.whole("batch_size", batch_size, 1)
     if steps is None:
-        _whole("epochs", epochs, 0)
+        epochs = doors.whole("epochs", epochs, 0)
     else:
-        _whole("steps", steps, 0)
+        steps = doors.whole("steps", steps, 0)
     if evaluate_every is not None:
-        _whole("evaluate_every", evaluate_every, 0)
-    if not warmup >= 0:
-        raise ValueError(f"warmup is {warmup}; it counts epochs (or, with steps=, steps) and cannot be negative")
+        evaluate_every = doors.whole("evaluate_every", evaluate_every, 0)
+    warmup = doors.number("warmup", warmup, least=0)
     pass_steps = _pass_steps(examples, batch_size)
     if steps is None:
         total, point = epochs * pass_steps, pass_steps
@@ -144,15 +142,12 @@ def _snapshot_points(snapshots: int | str | Sequence[int], points: int) -> froze
         message = f"snapshots is {snapshots!r}; it can be 'all', every how many epochs, or a list of epochs"
         raise ValueError(message)  # noqa: TRY004 - a string is a right type, this is a wrong value
     if isinstance(snapshots, int):
-        _whole("snapshots", snapshots, 0)
+        doors.whole("snapshots", snapshots, 0)
         return frozenset({*range(0, points + 1, snapshots), points}) if snapshots else frozenset()
-    chosen = frozenset(int(point) for point in snapshots)
+    if not isinstance(snapshots, Iterable):
+        raise ValueError(f"snapshots is {snapshots!r}; it can be 'all', every how many epochs, or a list of epochs")  # noqa: TRY004
+    chosen = frozenset(doors.whole("an epoch of snapshots", point) for point in snapshots)
     outside = sorted(point for point in chosen if not 0 <= point <= points)
     if outside:
         raise ValueError(f"snapshots asks for epoch {outside[0]}; this run has epochs 0 (before training) to {points}")
     return chosen
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")

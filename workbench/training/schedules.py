@@ -51,7 +51,7 @@ def resolve(schedule: str | Schedule) -> Schedule:
     """
     if callable(schedule):
         return schedule
-    if schedule not in SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
         raise ValueError(
             f"schedule is {schedule!r}; it can be {', '.join(map(repr, SCHEDULES))}, "
             "or a function from progress (0..1) to the share of lr"

@@ -6,25 +6,27 @@ The teacher is in eval mode and never trained; what it says about each example i
 augmentation makes the inputs new each time). Trainable parts of the signal are trained with the student and dropped.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from workbench import training
-from workbench.data import Dataset
+from workbench.data import Dataset, Split, as_dataset
 from workbench.models import Outputs, observe
 from workbench.records import TrainingRecord
 from workbench.signals.cross_entropy import CrossEntropy
 from workbench.signals.kl import KL
 from workbench.signals.signal import Signal
+from workbench.training import doors
 
 
 def distill(
     teacher: nn.Module | TrainingRecord | None,
     student: nn.Module,
-    data: Dataset,
+    data: Any,
     signal: Signal | None = None,
     *,
     labels_weight: float | None = None,
@@ -41,7 +43,8 @@ def distill(
     student
         The network to train; it is trained in place.
     data
-        What the student sees.
+        What the student sees: a `Dataset` or `Split`, or whatever `workbench.data.as_dataset` takes, such as tensors
+        ``(x, y)``, a torch data set or loader, or a dict of tensors.
     signal
         What it is told: one signal or a weighted sum; default ``KL(temperature=4)``.
     labels_weight
@@ -77,6 +80,8 @@ def distill(
     >>> record.model is student
     True
     """
+    _check_options(distill, options)
+    data = as_dataset(data)
     teacher = _network(teacher)
     loss = training_loss(signal, labels_weight)
     _check(teacher, student, loss)
@@ -89,7 +94,7 @@ def distill(
 def distill_many(
     teachers: Sequence[nn.Module | None] | nn.Module | None,
     students: Sequence[nn.Module],
-    data: Sequence[Dataset] | Dataset,
+    data: Any,
     signal: Signal | None = None,
     *,
     labels_weight: float | None = None,
@@ -105,7 +110,7 @@ def distill_many(
     students
         Networks of one architecture; trained in place as far as the ensemble does.
     data
-        One data set for all, or one each, of equal size.
+        One for all, as for `distill`, or a list of `Dataset` or `Split`, one each, of equal size.
     signal, labels_weight
         As for `distill`.
     seeds
@@ -127,9 +132,11 @@ def distill_many(
     >>> len(distill_many(teacher, students, data, steps=5, progress=False))
     3
     """
+    _check_options(distill_many, options)
     count = len(students)
     each_teacher = _one_each("teachers", teachers, count)
-    each_data = _one_each("data", data, count)
+    apart = isinstance(data, list | tuple) and all(isinstance(one, Dataset | Split) for one in data)
+    each_data = _one_each("data", data if apart else as_dataset(data), count)
     seeds = range(count) if seeds is None else seeds
     loss = training_loss(signal, labels_weight)
     for teacher, student in zip(each_teacher, students, strict=True):
@@ -141,7 +148,7 @@ def distill_many(
     guides: dict[int, Any] = {id(teacher): _guide(teacher, loss, None) for teacher in each_teacher}
     shared = len(guides) == 1
     records = training.Ensemble(list(students)).fit(
-        data if isinstance(data, Dataset) else list(data),
+        each_data,
         loss=bound if any(True for _ in bound[0].parameters()) else bound[0],
         layers=loss.student_layers,
         guide=guides[id(each_teacher[0])] if shared else [guides[id(teacher)] for teacher in each_teacher],
@@ -164,7 +171,7 @@ def bind(
     signal: Signal,
     teacher: nn.Module | None,
     student: nn.Module,
-    data: Dataset,
+    data: Dataset | Split,
     *,
     teacher_data: Dataset | None = None,
     seed: int = 0,
@@ -177,7 +184,8 @@ def bind(
     ValueError
         The two networks do not score the same number of classes.
     """
-    examples = data.train.take(torch.arange(min(batch, len(data.train))))
+    train = data.train if isinstance(data, Dataset) else data
+    examples = train.take(torch.arange(min(batch, len(train))))
     seen = examples if teacher_data is None else teacher_data.train.take(torch.arange(len(examples)))
     of_student = look(student, signal.student_layers, examples.inputs)
     of_teacher = None if teacher is None else look(teacher, signal.teacher_layers, seen.inputs)
@@ -199,11 +207,19 @@ def look(network: nn.Module, layers: tuple[str, ...], inputs: torch.Tensor) -> O
     training = network.training
     own = next(network.parameters(), inputs)
     try:
-        seen = observe(network.eval(), layers)(inputs.to(own))
+        placed = inputs.to(own) if inputs.is_floating_point() else inputs.to(own.device)  # token ids stay integers
+        seen = observe(network.eval(), layers)(placed)
         there = {name: each.to(inputs.device) for name, each in seen.features.items()}
         return Outputs(seen.logits.to(inputs.device), there)
     finally:
         network.train(training)
+
+
+def _check_options(call: Callable[..., Any], options: dict[str, Any]) -> None:
+    trainer = training.fit if call is distill else training.Ensemble.fit
+    own, passed_on = (inspect.signature(each).parameters for each in (call, trainer))
+    known = [*own, *(name for name in passed_on if name not in ("self", "model", "loss", "layers", "guide"))]
+    doors.check_keywords(call.__name__, options, [name for name in known if name != "options"])
 
 
 def _guide(teacher: nn.Module | None, loss: Signal, teacher_data: Dataset | None) -> Any:
