@@ -53,14 +53,16 @@ lint: $(VENV)/.test node_modules/.stamp ## style, types, layers; every check run
 	done; \
 	if [ -x node_modules/.bin/tsc ]; then \
 		echo "── tsc"; node_modules/.bin/tsc --project tsconfig.json || status=1; \
+		echo "── prettier"; node_modules/.bin/prettier --check --log-level warn "widgets/**/*.js" || status=1; \
 	else \
-		echo "── tsc: the types of the JavaScript halves are not checked, that needs npm"; \
+		echo "── tsc, prettier: the JavaScript halves are not checked, that needs npm"; \
 	fi; \
 	exit $$status
 
-format: $(VENV)/.test ## put the code into the project's format
+format: $(VENV)/.test node_modules/.stamp ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	@if [ -x node_modules/.bin/prettier ]; then node_modules/.bin/prettier --write --log-level warn "widgets/**/*.js"; fi
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) node_modules build dist gallery .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
@@ -90,6 +92,6 @@ $(VENV)/.bench: $(VENV)/.test
 	@$(INSTALL) --editable '.[test,distributed,bench]'
 	@touch $@
 
-# The type checker of the JavaScript halves; without npm the rest of the lint still runs.
+# The type checker and the formatter of the JavaScript halves; without npm the rest of the lint still runs.
 node_modules/.stamp: package.json package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund && touch $@; fi

@@ -25,7 +25,13 @@ const LEGIBLE = 34; // px of a pixel that its value fits into
  */
 export function createAtlas(testid) {
   const base = el("canvas", { "aria-hidden": "true" });
-  const over = el("canvas", { class: "dw-over", tabindex: 0, role: "application", "aria-roledescription": "image atlas", "data-testid": testid });
+  const over = el("canvas", {
+    class: "dw-over",
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "image atlas",
+    "data-testid": testid,
+  });
   const node = el("div", { class: "dw-atlas" }, base, over);
   const pages = createPages();
   let told = /** @type {import("./layout.js").Layout | null} */ (null);
@@ -55,7 +61,9 @@ export function createAtlas(testid) {
       if (told !== layout) {
         told = layout;
         over.dataset.grid = [layout.columns, ...layout.pitch, layout.size[1], layout.size[0]].join(" ");
-        over.dataset.blocks = layout.placed.map(({ x, y, block }) => `${x.toFixed(4)} ${y.toFixed(4)} ${block.rows.length}`).join(";");
+        over.dataset.blocks = layout.placed
+          .map(({ x, y, block }) => `${x.toFixed(4)} ${y.toFixed(4)} ${block.rows.length}`)
+          .join(";");
       }
     },
   };
@@ -123,7 +131,10 @@ function drawHeaders(context, theme, layout, view, width, height) {
  */
 function drawSelected(context, theme, { layout, selected, hovered }, view, width, height) {
   const [h, w] = layout.size;
-  const screen = (/** @type {number} */ u, /** @type {number} */ v) => [(u - view.x) * view.scale, (v - view.y) * view.scale];
+  const screen = (/** @type {number} */ u, /** @type {number} */ v) => [
+    (u - view.x) * view.scale,
+    (v - view.y) * view.scale,
+  ];
   if (selected.size) {
     const small = w * view.scale < 20;
     /** @type {[number, number, number][]} neighbours in a line are framed together where they are tiny */
@@ -133,10 +144,14 @@ function drawSelected(context, theme, { layout, selected, hovered }, view, width
       if (!selected.has(row)) continue;
       const [u, v] = /** @type {[number, number]} */ (layout.corner(row));
       const last = runs.at(-1);
-      if (small && last && last[1] === v && Math.abs(last[0] + last[2] + layout.gap - u) < 0.01) last[2] = u + w - last[0];
+      if (small && last && last[1] === v && Math.abs(last[0] + last[2] + layout.gap - u) < 0.01)
+        last[2] = u + w - last[0];
       else runs.push([u, v, w]);
     }
-    for (const [colour, line, inset] of /** @type {[string, number, number][]} */ ([[theme.paper, small ? 2.5 : 5, 0], [theme.focus, small ? 1.5 : 3, 0]])) {
+    for (const [colour, line, inset] of /** @type {[string, number, number][]} */ ([
+      [theme.paper, small ? 2.5 : 5, 0],
+      [theme.focus, small ? 1.5 : 3, 0],
+    ])) {
       context.beginPath();
       for (const [u, v, length] of runs) {
         const [left, top] = screen(u, v);
@@ -156,7 +171,10 @@ function drawSelected(context, theme, { layout, selected, hovered }, view, width
   const corner = hovered === null ? null : layout.corner(hovered);
   if (corner) {
     const [left, top] = screen(...corner);
-    for (const [colour, line, grow] of /** @type {[string, number, number][]} */ ([[theme.ink, 2.5, 2], [theme.paper, 1, 0.5]])) {
+    for (const [colour, line, grow] of /** @type {[string, number, number][]} */ ([
+      [theme.ink, 2.5, 2],
+      [theme.paper, 1, 0.5],
+    ])) {
       context.strokeStyle = colour;
       context.lineWidth = line;
       context.strokeRect(left - grow, top - grow, w * view.scale + 2 * grow, h * view.scale + 2 * grow);
@@ -164,7 +182,11 @@ function drawSelected(context, theme, { layout, selected, hovered }, view, width
   }
 }
 
-/** @param {CanvasRenderingContext2D} context @param {import("../parts/theme.js").Theme} theme @param {[number, number][]} line */
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {import("../parts/theme.js").Theme} theme
+ * @param {[number, number][]} line
+ */
 function drawOutline(context, theme, line) {
   context.beginPath();
   line.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
@@ -195,7 +217,10 @@ function writeValues(context, theme, { layout, values, ink }, view, width, heigh
   for (const row of layout.touching(view.x, view.y, view.x + width / view.scale, view.y + height / view.scale)) {
     const [left, top] = /** @type {[number, number]} */ (layout.corner(row));
     const [x0, y0] = [Math.max(0, Math.floor(view.x - left)), Math.max(0, Math.floor(view.y - top))];
-    const [x1, y1] = [Math.min(w, Math.ceil(view.x + width / view.scale - left)), Math.min(h, Math.ceil(view.y + height / view.scale - top))];
+    const [x1, y1] = [
+      Math.min(w, Math.ceil(view.x + width / view.scale - left)),
+      Math.min(h, Math.ceil(view.y + height / view.scale - top)),
+    ];
     for (let y = y0; y < y1; y++) {
       for (let x = x0; x < x1; x++) {
         const found = values(row, x, y);
@@ -204,7 +229,9 @@ function writeValues(context, theme, { layout, values, ink }, view, width, heigh
         context.font = `${size}px ${theme.font}`;
         const [cx, cy] = [(left + x + 0.5 - view.x) * view.scale, (top + y + 0.5 - view.y) * view.scale];
         context.fillStyle = ink(found);
-        found.forEach((value, c) => context.fillText(number(value, 2), cx, cy + (c - (found.length - 1) / 2) * size * 1.1));
+        found.forEach((value, c) =>
+          context.fillText(number(value, 2), cx, cy + (c - (found.length - 1) / 2) * size * 1.1),
+        );
       }
     }
   }

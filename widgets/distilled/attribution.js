@@ -23,7 +23,8 @@ import { createSlider } from "../parts/slider.js";
  */
 
 /** What can be attributed; mirrors `offer` in actions.py.
- * @typedef {{ methods: { value: string, label: string, baseline: boolean, signed: boolean }[], baselines: { value: string, label: string }[], networks: string[], can: boolean }} Offer */
+ * @typedef {{ methods: { value: string, label: string, baseline: boolean, signed: boolean }[], baselines: { value:
+ *   string, label: string }[], networks: string[], can: boolean }} Offer */
 
 /** @typedef {{ method: string, target: "label" | "predicted" | number, baseline: string, network: string }} Choice */
 
@@ -51,7 +52,8 @@ export function createAttribution(frame, lens) {
   const moment = (/** @type {Known} */ one) => one.iteration ?? lens.last();
   /** How the evaluator is trained under the present settings; lens.py has the other copy. */
   const made = () => `${model.get("training").networks[0]}, ${model.get("training").epochs} epochs`;
-  const current = (/** @type {Known} */ one) => one.set === lens.set() && moment(one) === lens.iteration() && (!one.made || one.made === made());
+  const current = (/** @type {Known} */ one) =>
+    one.set === lens.set() && moment(one) === lens.iteration() && (!one.made || one.made === made());
   const choice = () => /** @type {Choice} */ (model.get("attribution"));
   const choose = (/** @type {Record<string, any>} */ change) => frame.save({ attribution: { ...choice(), ...change } });
   let busy = false;
@@ -75,19 +77,39 @@ export function createAttribution(frame, lens) {
     };
   }
   const method = select("method", "method", (value) => choose({ method: value }));
-  const target = select("target", "for class", (value) => choose({ target: /^\d+$/.test(value) ? Number(value) : value }));
+  const target = select("target", "for class", (value) =>
+    choose({ target: /^\d+$/.test(value) ? Number(value) : value }),
+  );
   const baseline = select("baseline", "against", (value) => choose({ baseline: value }));
   const network = select("network", "of", (value) => choose({ network: value }));
-  const ask = el("button", { class: "dw-button dw-outlined", "data-testid": "attribute", title: "Computed in Python by captum" });
+  const ask = el("button", {
+    class: "dw-button dw-outlined",
+    "data-testid": "attribute",
+    title: "Computed in Python by captum",
+  });
   frame.listen(ask, "click", () => request());
-  const opacity = createSlider(frame, { name: "opacity", label: "opacity", help: "How strongly the attribution covers the image", move: (value) => frame.save({ opacity: value }) });
+  const opacity = createSlider(frame, {
+    name: "opacity",
+    label: "opacity",
+    help: "How strongly the attribution covers the image",
+    move: (value) => frame.save({ opacity: value }),
+  });
   const legend = createLegend();
   const note = el("p", { class: "dw-quiet", "data-testid": "attribution-note" });
   const others = el("div", { class: "dw-row dw-offers" });
   const shade = el("div", { class: "dw-shade" }, opacity.node, legend.node);
-  const node = el("section", { class: "dw-why", "data-testid": "attribution" }, el("div", { class: "dw-heading-small" }, el("span", {}, "Where a network looks"), ask), el("div", { class: "dw-picks" }, method.row, target.row, baseline.row, network.row), note, others, shade);
+  const node = el(
+    "section",
+    { class: "dw-why", "data-testid": "attribution" },
+    el("div", { class: "dw-heading-small" }, el("span", {}, "Where a network looks"), ask),
+    el("div", { class: "dw-picks" }, method.row, target.row, baseline.row, network.row),
+    note,
+    others,
+    shade,
+  );
 
-  const methodOf = (/** @type {string} */ value) => content().methods.find((one) => one.value === value) ?? content().methods[0];
+  const methodOf = (/** @type {string} */ value) =>
+    content().methods.find((one) => one.value === value) ?? content().methods[0];
   const needs = () => (methodOf(choice().method).baseline ? choice().baseline : "");
 
   /** The attribution of an image under some choice; null where it was not computed.
@@ -96,7 +118,8 @@ export function createAttribution(frame, lens) {
     const against = methodOf(wanted.method).baseline ? wanted.baseline : "";
     const exact = wanted.target === "label" ? lens.labelOf(row) : wanted.target;
     for (const one of [...known()].reverse()) {
-      if (!current(one) || one.method !== wanted.method || one.network !== wanted.network || one.baseline !== against) continue;
+      if (!current(one) || one.method !== wanted.method || one.network !== wanted.network || one.baseline !== against)
+        continue;
       const i = one.rows.indexOf(row);
       if (i < 0 || (one.asked !== wanted.target && one.targets[i] !== exact)) continue;
       return heatOf(one, i);
@@ -106,18 +129,32 @@ export function createAttribution(frame, lens) {
 
   /** @param {Known} one @param {number} i @returns {Heat} */
   function heatOf(one, i) {
-    const { data } = at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, one.heat, "attributions_arrays")), i);
+    const { data } = at(
+      /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, one.heat, "attributions_arrays")),
+      i,
+    );
     let limit = 0;
     let sum = 0;
     for (const value of data) {
       limit = Math.max(limit, Math.abs(value));
       sum += value;
     }
-    return { values: data, limit, signed: one.signed, target: one.targets[i], delta: one.delta?.[i] ?? null, sum, made: one.made };
+    return {
+      values: data,
+      limit,
+      signed: one.signed,
+      target: one.targets[i],
+      delta: one.delta?.[i] ?? null,
+      sum,
+      made: one.made,
+    };
   }
 
   /** Pinned images, or the one under the cursor, without such an attribution. */
-  const wanted = () => /** @type {number[]} */ (lens.pinned().length ? lens.pinned() : [lens.shown()].filter((row) => row !== null)).filter((row) => !find(row, choice())).slice(0, MOST);
+  const wanted = () =>
+    /** @type {number[]} */ (lens.pinned().length ? lens.pinned() : [lens.shown()].filter((row) => row !== null))
+      .filter((row) => !find(row, choice()))
+      .slice(0, MOST);
 
   function request() {
     const rows = wanted();
@@ -127,7 +164,12 @@ export function createAttribution(frame, lens) {
       busy = false;
       frame.invalidate();
     };
-    frame.requests.ask("attribution", { set: lens.set(), iteration: lens.iteration(), rows, ...choice(), baseline: needs() }, done, { failed: done });
+    frame.requests.ask(
+      "attribution",
+      { set: lens.set(), iteration: lens.iteration(), rows, ...choice(), baseline: needs() },
+      done,
+      { failed: done },
+    );
     frame.invalidate();
   }
 
@@ -139,8 +181,19 @@ export function createAttribution(frame, lens) {
       .slice(-6)
       .map((one) => {
         const target = one.targets[one.rows.indexOf(row)];
-        const button = el("button", { class: "dw-button dw-outlined", "data-testid": "offer" }, `${methodOf(one.method).label} for ${lens.classes()[target]}`);
-        button.addEventListener("click", () => choose({ method: one.method, network: one.network, ...(one.baseline ? { baseline: one.baseline } : {}), target: one.asked ?? target }));
+        const button = el(
+          "button",
+          { class: "dw-button dw-outlined", "data-testid": "offer" },
+          `${methodOf(one.method).label} for ${lens.classes()[target]}`,
+        );
+        button.addEventListener("click", () =>
+          choose({
+            method: one.method,
+            network: one.network,
+            ...(one.baseline ? { baseline: one.baseline } : {}),
+            target: one.asked ?? target,
+          }),
+        );
         return button;
       });
   }
@@ -160,10 +213,20 @@ export function createAttribution(frame, lens) {
       if (!networks.length) return;
       const now = choice();
       method.update(methods, now.method);
-      target.update([{ value: "label", label: "its label" }, { value: "predicted", label: "the most probable" }, ...lens.classes().map((label, k) => ({ value: String(k), label }))], String(now.target));
+      target.update(
+        [
+          { value: "label", label: "its label" },
+          { value: "predicted", label: "the most probable" },
+          ...lens.classes().map((label, k) => ({ value: String(k), label })),
+        ],
+        String(now.target),
+      );
       baseline.update(baselines, now.baseline);
       baseline.row.hidden = !methodOf(now.method).baseline;
-      network.update(networks.map((value) => ({ value, label: value })), now.network);
+      network.update(
+        networks.map((value) => ({ value, label: value })),
+        now.network,
+      );
       network.row.hidden = networks.length < 2;
       const found = find(row, now);
       const missing = wanted().length;
@@ -178,14 +241,41 @@ export function createAttribution(frame, lens) {
       if (!found) {
         const other = known().find((one) => one.set === lens.set() && one.rows.includes(row));
         const hint = frame.standalone || !can ? "Not computed for this image." : "Not computed yet for this image.";
-        write(note, elsewhere.length ? `${hint} Computed:` : !other ? hint : moment(other) !== lens.iteration() ? `${hint} It was at iteration ${moment(other)}; shown is ${lens.iteration()}.` : `${hint} It was of an evaluator trained otherwise (${other.made}).`);
+        write(
+          note,
+          elsewhere.length
+            ? `${hint} Computed:`
+            : !other
+              ? hint
+              : moment(other) !== lens.iteration()
+                ? `${hint} It was at iteration ${moment(other)}; shown is ${lens.iteration()}.`
+                : `${hint} It was of an evaluator trained otherwise (${other.made}).`,
+        );
         return;
       }
       const label = lens.classes()[found.target];
-      const total = found.signed ? `sum ${number(found.sum, 3)} logit` : `largest ${number(found.limit, 3)} logit per unit`;
-      write(note, `${methodOf(now.method).label} of ${now.network}${found.made ? ` (${found.made})` : ""} for ${label}: ${total}${found.delta === null ? "" : `, convergence delta ${signed(found.delta)} logit`}`);
-      opacity.update({ low: 0, high: 1, value: model.get("opacity"), normal: null, text: `${Math.round(100 * model.get("opacity"))} %` });
-      legend.update(theme, { label: `${found.signed ? "logit per pixel: blue against, red for" : "magnitude, logit per unit of a normalised pixel"}${lens.shape()[0] > 1 ? ", channels summed" : ""}`, map: mapOf(theme, found), low: found.signed ? -found.limit : 0, high: found.limit, mark, clipped: false });
+      const total = found.signed
+        ? `sum ${number(found.sum, 3)} logit`
+        : `largest ${number(found.limit, 3)} logit per unit`;
+      write(
+        note,
+        `${methodOf(now.method).label} of ${now.network}${found.made ? ` (${found.made})` : ""} for ${label}: ${total}${found.delta === null ? "" : `, convergence delta ${signed(found.delta)} logit`}`,
+      );
+      opacity.update({
+        low: 0,
+        high: 1,
+        value: model.get("opacity"),
+        normal: null,
+        text: `${Math.round(100 * model.get("opacity"))} %`,
+      });
+      legend.update(theme, {
+        label: `${found.signed ? "logit per pixel: blue against, red for" : "magnitude, logit per unit of a normalised pixel"}${lens.shape()[0] > 1 ? ", channels summed" : ""}`,
+        map: mapOf(theme, found),
+        low: found.signed ? -found.limit : 0,
+        high: found.limit,
+        mark,
+        clipped: false,
+      });
     },
   };
 }

@@ -21,7 +21,13 @@ export function createCourse(frame, data) {
     if (loss) {
       const { at, range, values } = data.once("course", [one, name], () => {
         const known = /** @type {Float32Array} */ (data.values(loss.values));
-        return { values: known, at: Array.from(/** @type {Int32Array} */ (data.values(loss.at)), (iteration) => place(one.iterations, iteration)), range: span(known) };
+        return {
+          values: known,
+          at: Array.from(/** @type {Int32Array} */ (data.values(loss.at)), (iteration) =>
+            place(one.iterations, iteration),
+          ),
+          range: span(known),
+        };
       });
       found.push({ name: name.replaceAll("_", " "), values, at, range, colour: theme.focus });
     }
@@ -31,7 +37,16 @@ export function createCourse(frame, data) {
         const known = all.map((_, k) => k).filter((k) => !Number.isNaN(all[k]));
         return { at: known, values: known.map((k) => all[k]), range: span(known.map((k) => all[k])) };
       });
-      if (values.length) found.push({ name: "test accuracy", values, at, range, colour: runColour("student", 0, theme.dark), dash: [5, 3], text: (/** @type {number} */ value) => `${number(100 * value, 1)} %` });
+      if (values.length)
+        found.push({
+          name: "test accuracy",
+          values,
+          at,
+          range,
+          colour: runColour("student", 0, theme.dark),
+          dash: [5, 3],
+          text: (/** @type {number} */ value) => `${number(100 * value, 1)} %`,
+        });
     }
     return found;
   }

@@ -34,7 +34,10 @@ import { number } from "../parts/dom.js";
  * @property {{ nearest?: RealPairs, start?: RealPairs }} real
  */
 
-/** @typedef {{ sets: SetContent[], classes: string[], shape: [number, number, number], trainable: boolean }} Content trainable: there is data to train and test on */
+/**
+ * @typedef {{ sets: SetContent[], classes: string[], shape: [number, number, number], trainable: boolean }} Content
+ *   trainable: there is data to train and test on
+ */
 
 /** Bytes of some images, and the raw values that 0 and 255 stand for.
  * @typedef {{ data: Uint8Array, low: number, high: number }} Pixels */
@@ -75,7 +78,8 @@ export function size(bytes) {
 /** @param {import("../parts/dom.js").Model} model */
 export function createData(model) {
   const content = () => /** @type {Content} */ (model.get("content"));
-  const selection = () => /** @type {{ set: string, iteration: number, images: number[], moment: number }} */ (model.get("selection"));
+  const selection = () =>
+    /** @type {{ set: string, iteration: number, images: number[], moment: number }} */ (model.get("selection"));
   const set = () => content().sets.find(({ name }) => name === selection().set) ?? content().sets[0];
   const position = () => Math.max(0, set().iterations.indexOf(selection().iteration));
   /** @type {Map<string, { key: any[], value: any }>} */
@@ -109,7 +113,11 @@ export function createData(model) {
   function pixelsOf(one, moment) {
     const all = /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, one.pixels));
     // One and the same object per moment: that tells a painted page that it is still right.
-    return once(`pixels ${one.name} ${moment}`, [all, one], () => ({ data: /** @type {Uint8Array} */ (at(all, moment).data), low: one.low, high: one.high }));
+    return once(`pixels ${one.name} ${moment}`, [all, one], () => ({
+      data: /** @type {Uint8Array} */ (at(all, moment).data),
+      low: one.low,
+      high: one.high,
+    }));
   }
 
   /** What the images can be sorted by, by name: one number per image of the set shown. */
@@ -128,7 +136,9 @@ export function createData(model) {
   /** The images in the order in which they are seen, block by block; `shown` in view.py has the other copy.
    * @returns {Block[]} */
   function blocks() {
-    const [sort, descending, together, kept] = ["sort", "descending", "by_class", "classes"].map((name) => model.get(name));
+    const [sort, descending, together, kept] = ["sort", "descending", "by_class", "classes"].map((name) =>
+      model.get(name),
+    );
     const score = sort === "class" ? null : (scores()[sort] ?? null);
     return once("blocks", [set(), score, sort, descending, together, JSON.stringify(kept)], () => {
       const names = content().classes;
@@ -138,7 +148,12 @@ export function createData(model) {
       const sign = descending ? -1 : 1;
       if (score) {
         // What has no score comes last, in either direction.
-        rows.sort((a, b) => Number(Number.isNaN(score[a])) - Number(Number.isNaN(score[b])) || (Number.isNaN(score[a]) ? 0 : sign * (score[a] - score[b])) || a - b);
+        rows.sort(
+          (a, b) =>
+            Number(Number.isNaN(score[a])) - Number(Number.isNaN(score[b])) ||
+            (Number.isNaN(score[a]) ? 0 : sign * (score[a] - score[b])) ||
+            a - b,
+        );
       } else if (descending) rows.reverse();
       if (!together && sort !== "class") return rows.length ? [{ title: "", colour: -1, rows }] : [];
       /** @type {Block[]} */
@@ -153,7 +168,12 @@ export function createData(model) {
   function here() {
     const one = set();
     const named = content().sets.some(({ name }) => name === model.get("against"));
-    return { key: `${one.name} ${position()}`, title: `${named ? `${one.name}, ` : ""}iteration ${one.iterations[position()].toLocaleString("en")}`, pixels: pixelsOf(one, position()), rows: null };
+    return {
+      key: `${one.name} ${position()}`,
+      title: `${named ? `${one.name}, ` : ""}iteration ${one.iterations[position()].toLocaleString("en")}`,
+      pixels: pixelsOf(one, position()),
+      rows: null,
+    };
   }
 
   /** What it is compared with; null where it is compared with nothing. @returns {Side | null} */
@@ -163,17 +183,35 @@ export function createData(model) {
     if (what === NOTHING) return null;
     if (what === MOMENT) {
       const moment = Math.max(0, one.iterations.indexOf(selection().moment));
-      return { key: `${one.name} ${moment}`, title: `iteration ${one.iterations[moment].toLocaleString("en")}`, pixels: pixelsOf(one, moment), rows: null };
+      return {
+        key: `${one.name} ${moment}`,
+        title: `iteration ${one.iterations[moment].toLocaleString("en")}`,
+        pixels: pixelsOf(one, moment),
+        rows: null,
+      };
     }
     if (what === NEAREST || what === START) {
       const pairs = one.real[what === NEAREST ? "nearest" : "start"];
-      if (!pairs) return { key: what, title: what, pixels: { data: new Uint8Array(0), low: 0, high: 1 }, rows: once("none", [one], () => new Int32Array(one.count).fill(-1)) };
-      return { key: `${one.name} ${what}`, title: what, pixels: { data: values(pairs.pixels), low: 0, high: 1 }, rows: values(pairs.rows) };
+      if (!pairs)
+        return {
+          key: what,
+          title: what,
+          pixels: { data: new Uint8Array(0), low: 0, high: 1 },
+          rows: once("none", [one], () => new Int32Array(one.count).fill(-1)),
+        };
+      return {
+        key: `${one.name} ${what}`,
+        title: what,
+        pixels: { data: values(pairs.pixels), low: 0, high: 1 },
+        rows: values(pairs.rows),
+      };
     }
     const second = content().sets.find(({ name }) => name === what) ?? one;
     const iteration = selection().iteration;
     const ended = position() === one.iterations.length - 1;
-    const moment = ended ? second.iterations.length - 1 : Math.max(0, second.iterations.filter((its) => its <= iteration).length - 1);
+    const moment = ended
+      ? second.iterations.length - 1
+      : Math.max(0, second.iterations.filter((its) => its <= iteration).length - 1);
     return {
       key: `${what} ${moment}`,
       title: `${what}, iteration ${second.iterations[moment].toLocaleString("en")}`,
@@ -193,7 +231,14 @@ export function createData(model) {
   }
 
   /** How many images the two sides share. @param {Side} side */
-  const paired = (side) => (side.rows ? once("paired", [side.rows], () => Array.from(/** @type {Int32Array} */ (side.rows)).filter((row) => row >= 0).length) : set().count);
+  const paired = (side) =>
+    side.rows
+      ? once(
+          "paired",
+          [side.rows],
+          () => Array.from(/** @type {Int32Array} */ (side.rows)).filter((row) => row >= 0).length,
+        )
+      : set().count;
 
   /**
    * Raw values (0 to 1 for a natural image) of a pixel, one per channel; null where the side has no such image.
@@ -207,7 +252,10 @@ export function createData(model) {
     const own = side.rows ? side.rows[row] : row;
     if (own < 0) return null;
     const { data, low, high } = side.pixels;
-    return Array.from({ length: channels }, (_, c) => low + (data[((own * channels + c) * height + y) * width + x] / 255) * (high - low));
+    return Array.from(
+      { length: channels },
+      (_, c) => low + (data[((own * channels + c) * height + y) * width + x] / 255) * (high - low),
+    );
   }
 
   /** How far an image lies from its partner: mean of the differences of raw values, and of their magnitudes; null without one.
@@ -222,7 +270,11 @@ export function createData(model) {
     const [grow, grow2] = [one, other].map(({ pixels }) => (pixels.high - pixels.low) / 255);
     let [sum, total] = [0, 0];
     for (let i = 0; i < size; i++) {
-      const difference = one.pixels.low + grow * one.pixels.data[row * size + i] - other.pixels.low - grow2 * other.pixels.data[partner * size + i];
+      const difference =
+        one.pixels.low +
+        grow * one.pixels.data[row * size + i] -
+        other.pixels.low -
+        grow2 * other.pixels.data[partner * size + i];
       sum += difference;
       total += Math.abs(difference);
     }
@@ -244,7 +296,10 @@ export function createData(model) {
     if (!one.soft) return null;
     const course = tensor(model, one.label_course);
     const last = position() === one.iterations.length - 1;
-    return /** @type {Float32Array} */ ((course && !last ? at(course, position(), row) : at(/** @type {any} */ (tensor(model, one.soft_labels)), row)).data);
+    return /** @type {Float32Array} */ (
+      (course && !last ? at(course, position(), row) : at(/** @type {any} */ (tensor(model, one.soft_labels)), row))
+        .data
+    );
   }
 
   /** @param {number} row */
@@ -257,11 +312,43 @@ export function createData(model) {
     const source = values(set().source)?.[row];
     const found = Object.entries(scores()).filter(([, score]) => !Number.isNaN(score[row]));
     return [
-      ...(set().soft ? [/** @type {[string, string]} */ (["label", `${content().classes[labels()[row]]} ${number(100 * confidence(row), 1)} %`])] : []),
-      ...found.map(([name, score]) => /** @type {[string, string]} */ ([SCORES[name], `${number(score[row], Math.abs(score[row]) < 0.1 ? 4 : 3)}${UNITS[name] ? ` ${UNITS[name]}` : ""}`])),
+      ...(set().soft
+        ? [
+            /** @type {[string, string]} */ ([
+              "label",
+              `${content().classes[labels()[row]]} ${number(100 * confidence(row), 1)} %`,
+            ]),
+          ]
+        : []),
+      ...found.map(
+        ([name, score]) =>
+          /** @type {[string, string]} */ ([
+            SCORES[name],
+            `${number(score[row], Math.abs(score[row]) < 0.1 ? 4 : 3)}${UNITS[name] ? ` ${UNITS[name]}` : ""}`,
+          ]),
+      ),
       ...(source >= 0 ? [/** @type {[string, string]} */ (["began as real image", String(source)])] : []),
     ];
   }
 
-  return { model, content, selection, set, position, once, values, labels, scores, blocks, here, there, paired, valuesAt, apart, labelAt, describe, facts };
+  return {
+    model,
+    content,
+    selection,
+    set,
+    position,
+    once,
+    values,
+    labels,
+    scores,
+    blocks,
+    here,
+    there,
+    paired,
+    valuesAt,
+    apart,
+    labelAt,
+    describe,
+    facts,
+  };
 }

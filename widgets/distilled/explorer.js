@@ -1,4 +1,5 @@
-// DistilledImagesExplorer: what distilled images are, how they came to be, how sets differ; the other half: explorer.py.
+// DistilledImagesExplorer: what distilled images are, how they came to be, how sets differ; the other half:
+// explorer.py.
 //
 // The parts beside the atlas (inspector.js, teaching.js) are given the frame and a `Lens`, see
 // inspector.js: which set, iteration and images they are about. What is known beyond pixels is in the traits
@@ -28,11 +29,35 @@ function render({ model, el: host }) {
       settings: [
         { trait: "sort", label: "Sort by", kind: "choice", inBar: true, choices: sortChoices },
         { trait: "against", label: "Compare with", kind: "choice", inBar: true, choices: againstChoices },
-        { trait: "compare", label: "as", kind: "choice", inBar: true, choices: () => (model.get("against") === NOTHING ? [] : ["side by side", "flicker", "difference"].map((value) => ({ value, label: value }))) },
+        {
+          trait: "compare",
+          label: "as",
+          kind: "choice",
+          inBar: true,
+          choices: () =>
+            model.get("against") === NOTHING
+              ? []
+              : ["side by side", "flicker", "difference"].map((value) => ({ value, label: value })),
+        },
         { trait: "descending", label: "The largest first", kind: "switch" },
-        { trait: "by_class", label: "Keep the images of a class together", kind: "switch", help: "Where images are sorted by a number" },
-        { trait: "full_range", label: "Black to white span all values", kind: "switch", help: "Otherwise black is 0 and white is 1, and values beyond are clipped" },
-        { trait: "curve", label: "Curve of the timeline", kind: "choice", choices: () => Object.keys(data.set().curves).map((value) => ({ value, label: value.replaceAll("_", " ") })) },
+        {
+          trait: "by_class",
+          label: "Keep the images of a class together",
+          kind: "switch",
+          help: "Where images are sorted by a number",
+        },
+        {
+          trait: "full_range",
+          label: "Black to white span all values",
+          kind: "switch",
+          help: "Otherwise black is 0 and white is 1, and values beyond are clipped",
+        },
+        {
+          trait: "curve",
+          label: "Curve of the timeline",
+          kind: "choice",
+          choices: () => Object.keys(data.set().curves).map((value) => ({ value, label: value.replaceAll("_", " ") })),
+        },
       ],
     },
   );
@@ -48,20 +73,37 @@ function render({ model, el: host }) {
   frame.bar.onDismiss(() => frame.select({ images: [] }));
 
   function sortChoices() {
-    return [{ value: "class", label: "class" }, ...Object.keys(SCORES).filter((name) => data.scores()[name] || name === model.get("sort")).map((value) => ({ value, label: SCORES[value] }))];
+    return [
+      { value: "class", label: "class" },
+      ...Object.keys(SCORES)
+        .filter((name) => data.scores()[name] || name === model.get("sort"))
+        .map((value) => ({ value, label: SCORES[value] })),
+    ];
   }
 
   function againstChoices() {
     const { sets: all } = content();
     const kinds = new Set(all.flatMap(({ real }) => Object.keys(real)));
-    const found = [NOTHING, ...(all.some(({ iterations }) => iterations.length > 1) ? [MOMENT] : []), ...(kinds.has("nearest") ? ["nearest real images"] : []), ...(kinds.has("start") ? ["real images they began as"] : [])];
-    return [...found, ...all.map(({ name }) => name).filter((name) => name !== data.set().name || name === model.get("against"))].map((value) => ({ value, label: value }));
+    const found = [
+      NOTHING,
+      ...(all.some(({ iterations }) => iterations.length > 1) ? [MOMENT] : []),
+      ...(kinds.has("nearest") ? ["nearest real images"] : []),
+      ...(kinds.has("start") ? ["real images they began as"] : []),
+    ];
+    return [
+      ...found,
+      ...all.map(({ name }) => name).filter((name) => name !== data.set().name || name === model.get("against")),
+    ].map((value) => ({ value, label: value }));
   }
 
   frame.onDraw((theme) => {
     const width = frame.stage.clientWidth;
     const full = document.fullscreenElement === frame.root;
-    const tall = full ? Math.max(300, globalThis.innerHeight - 330) : frame.root.hasAttribute("data-narrow") ? 420 : 540;
+    const tall = full
+      ? Math.max(300, globalThis.innerHeight - 330)
+      : frame.root.hasAttribute("data-narrow")
+        ? 420
+        : 540;
     head.update(theme);
     stage.update(theme, width, tall);
     sets.update();
@@ -93,7 +135,9 @@ function render({ model, el: host }) {
       one.seconds ? `${number(one.seconds, 1)} s on ${one.device}` : "",
       one.interrupted ? `interrupted after iteration ${one.iterations_done.toLocaleString("en")}` : "",
       one.left_out ? `${one.left_out} moments left out: they take too much room` : "",
-      clipped ? `raw values ${number(one.low, 2)} to ${number(one.high, 2)}, sent in 256 steps${model.get("full_range") ? "" : "; beyond 0 to 1 they are clipped"}` : "",
+      clipped
+        ? `raw values ${number(one.low, 2)} to ${number(one.high, 2)}, sent in 256 steps${model.get("full_range") ? "" : "; beyond 0 to 1 they are clipped"}`
+        : "",
       short ? `${short} images have no partner` : "",
     ];
   }
@@ -107,14 +151,52 @@ function render({ model, el: host }) {
     const names = content().classes;
     const [here, there] = [data.here(), data.there()];
     return {
-      columns: ["set", "iteration", "image", "class", "selected", ...scores.map(([name]) => name), ...(one.soft ? names.map((name) => `label[${name}]`) : []), ...(there ? ["difference", "distance"] : [])],
-      rows: data.blocks().flatMap(({ rows }) =>
-        rows.map((row) => [one.name, data.selection().iteration, row, names[data.labels()[row]], chosen.has(row) ? "yes" : "no", ...scores.map(([, score]) => score[row]), ...(data.labelAt(row) ?? []), ...(there ? (data.apart(here, there, row) ?? [null, null]) : [])]),
-      ),
+      columns: [
+        "set",
+        "iteration",
+        "image",
+        "class",
+        "selected",
+        ...scores.map(([name]) => name),
+        ...(one.soft ? names.map((name) => `label[${name}]`) : []),
+        ...(there ? ["difference", "distance"] : []),
+      ],
+      rows: data
+        .blocks()
+        .flatMap(({ rows }) =>
+          rows.map((row) => [
+            one.name,
+            data.selection().iteration,
+            row,
+            names[data.labels()[row]],
+            chosen.has(row) ? "yes" : "no",
+            ...scores.map(([, score]) => score[row]),
+            ...(data.labelAt(row) ?? []),
+            ...(there ? (data.apart(here, there, row) ?? [null, null]) : []),
+          ]),
+        ),
     };
   }
 
-  frame.watch(["content", "arrays", "findings", "selection", "sort", "descending", "by_class", "classes", "against", "compare", "full_range", "curve", "panel", "title"], () => frame.invalidate());
+  frame.watch(
+    [
+      "content",
+      "arrays",
+      "findings",
+      "selection",
+      "sort",
+      "descending",
+      "by_class",
+      "classes",
+      "against",
+      "compare",
+      "full_range",
+      "curve",
+      "panel",
+      "title",
+    ],
+    () => frame.invalidate(),
+  );
   frame.invalidate();
   return () => frame.dispose();
 }

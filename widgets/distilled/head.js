@@ -12,9 +12,20 @@ import { icon } from "../parts/icons.js";
  */
 export function createHead(frame, data, stage) {
   const { model } = data;
-  /** @param {string} name @param {string} key @param {string} help @param {import("../parts/icons.js").IconName} image @param {() => void} run @param {string} [shown] */
+  /**
+   * @param {string} name
+   * @param {string} key
+   * @param {string} help
+   * @param {import("../parts/icons.js").IconName} image
+   * @param {() => void} run
+   * @param {string} [shown]
+   */
   function tool(name, key, help, image, run, shown = key.toUpperCase()) {
-    const button = el("button", { class: "dw-button", title: `${help} (${shown})`, "aria-label": help, "data-testid": `hand-${name}` }, icon(image));
+    const button = el(
+      "button",
+      { class: "dw-button", title: `${help} (${shown})`, "aria-label": help, "data-testid": `hand-${name}` },
+      icon(image),
+    );
     frame.listen(button, "click", run);
     frame.keys.add(key === "+" ? ["+", "="] : key, help.toLowerCase(), run, shown);
     return button;
@@ -29,7 +40,9 @@ export function createHead(frame, data, stage) {
     tool("out", "-", "Zoom out", "minus", () => stage.zoom(1 / 1.5), "−"),
     tool("fit", "0", "Show all images", "fit", () => stage.fit()),
   ];
-  const turn = tool("order", "o", "Reverse the order", "order", () => frame.save({ descending: !model.get("descending") }));
+  const turn = tool("order", "o", "Reverse the order", "order", () =>
+    frame.save({ descending: !model.get("descending") }),
+  );
   frame.keys.add("a", "select all images that are shown", () => stage.pick(stage.shown(), "add"), "A");
   frame.keys.add("b", "compare with this moment from now on", () => keepMoment(), "B");
   frame.keys.add("x", "flip between the two sides of a flicker", () => stage.flip(), "X");
@@ -42,12 +55,33 @@ export function createHead(frame, data, stage) {
   frame.listen(flip, "click", () => stage.pause());
   const moments = el("select", { "data-testid": "moment", "aria-label": "Iteration compared with" });
   frame.listen(moments, "change", () => frame.select({ moment: Number(moments.value) }));
-  const take = el("button", { class: "dw-button dw-outlined", title: "Compare with the moment shown now, from now on (B)", "data-testid": "take-moment" }, "this one");
+  const take = el(
+    "button",
+    {
+      class: "dw-button dw-outlined",
+      title: "Compare with the moment shown now, from now on (B)",
+      "data-testid": "take-moment",
+    },
+    "this one",
+  );
   frame.listen(take, "click", () => keepMoment());
   const moment = el("label", { class: "dw-setting" }, el("span", { class: "dw-quiet" }, "with iteration"), moments);
   const compare = el("div", { class: "dw-row dw-compare" }, moment, take, flip, stage.legend);
-  const chips = el("div", { class: "dw-classes dw-filter", role: "group", "aria-label": "Classes shown", "data-testid": "classes" });
-  const tools = el("div", { class: "dw-tools dw-hands", role: "toolbar", "aria-label": "Atlas" }, ...hands.map(({ button }) => button), el("i", { class: "dw-rule", "aria-hidden": "true" }), ...zooms, el("i", { class: "dw-rule", "aria-hidden": "true" }), turn);
+  const chips = el("div", {
+    class: "dw-classes dw-filter",
+    role: "group",
+    "aria-label": "Classes shown",
+    "data-testid": "classes",
+  });
+  const tools = el(
+    "div",
+    { class: "dw-tools dw-hands", role: "toolbar", "aria-label": "Atlas" },
+    ...hands.map(({ button }) => button),
+    el("i", { class: "dw-rule", "aria-hidden": "true" }),
+    ...zooms,
+    el("i", { class: "dw-rule", "aria-hidden": "true" }),
+    turn,
+  );
   const node = el("div", { class: "dw-head" }, tools, chips, compare);
   let built = "";
   let listed = "";
@@ -62,7 +96,13 @@ export function createHead(frame, data, stage) {
     const name = data.content().classes[k];
     const kept = /** @type {string[]} */ (model.get("classes"));
     const alone = kept.length === 1 && kept[0] === name;
-    const next = more ? (kept.includes(name) ? kept.filter((one) => one !== name) : [...kept, name]) : alone ? [] : [name];
+    const next = more
+      ? kept.includes(name)
+        ? kept.filter((one) => one !== name)
+        : [...kept, name]
+      : alone
+        ? []
+        : [name];
     frame.save({ classes: next });
   }
 
@@ -82,8 +122,15 @@ export function createHead(frame, data, stage) {
             const dot = el("i", { "aria-hidden": "true" });
             dot.style.borderColor = classColour(k, theme.dark);
             dot.style.backgroundColor = isHollow(k) ? "transparent" : classColour(k, theme.dark);
-            const chip = el("button", { class: "dw-class", "data-class": k, title: `Show only ${name}; with Shift also others` }, dot, el("span", {}, name));
-            chip.addEventListener("click", (event) => frame.guard(() => choose(k, event.shiftKey || event.ctrlKey || event.metaKey)));
+            const chip = el(
+              "button",
+              { class: "dw-class", "data-class": k, title: `Show only ${name}; with Shift also others` },
+              dot,
+              el("span", {}, name),
+            );
+            chip.addEventListener("click", (event) =>
+              frame.guard(() => choose(k, event.shiftKey || event.ctrlKey || event.metaKey)),
+            );
             return chip;
           }),
         );
@@ -95,7 +142,10 @@ export function createHead(frame, data, stage) {
       const list = JSON.stringify(one.iterations);
       if (list !== listed) {
         listed = list;
-        fill(moments, ...one.iterations.map((iteration) => el("option", { value: iteration }, iteration.toLocaleString("en"))));
+        fill(
+          moments,
+          ...one.iterations.map((iteration) => el("option", { value: iteration }, iteration.toLocaleString("en"))),
+        );
       }
       moments.value = String(data.selection().moment);
       moment.hidden = take.hidden = against !== MOMENT;

@@ -64,15 +64,41 @@ export function createInspector(frame, lens) {
   const picture = createPicture(frame, lens, () => frame.invalidate());
   const numbers = el("input", { type: "checkbox", "data-testid": "setting-pixel_values" });
   frame.listen(numbers, "change", () => frame.save({ pixel_values: numbers.checked }));
-  const numbersRow = el("label", { class: "dw-setting dw-quiet" }, numbers, el("span", {}, "write the pixel values (raw, 0 to 1)"));
-  const strip = el("div", { class: "dw-strip", role: "group", "aria-label": "The other selected images", "data-testid": "strip" });
+  const numbersRow = el(
+    "label",
+    { class: "dw-setting dw-quiet" },
+    numbers,
+    el("span", {}, "write the pixel values (raw, 0 to 1)"),
+  );
+  const strip = el("div", {
+    class: "dw-strip",
+    role: "group",
+    "aria-label": "The other selected images",
+    "data-testid": "strip",
+  });
   const figures = el("div", { class: "dw-figures", "data-testid": "image-facts" });
   const attribution = createAttribution(frame, lens);
   const rows = createClassRows(frame);
   const crops = createCrops(frame, lens);
   const nearest = createNearest(frame, lens);
-  const look = el("button", { class: "dw-button dw-outlined", "data-testid": "look", title: "Trains one network on the images and looks at each of them" }, "look at all images");
-  const influence = el("button", { class: "dw-button dw-outlined", "data-testid": "look-influence", title: "Also trains once without each image: as many trainings as there are images" }, "with influence");
+  const look = el(
+    "button",
+    {
+      class: "dw-button dw-outlined",
+      "data-testid": "look",
+      title: "Trains one network on the images and looks at each of them",
+    },
+    "look at all images",
+  );
+  const influence = el(
+    "button",
+    {
+      class: "dw-button dw-outlined",
+      "data-testid": "look-influence",
+      title: "Also trains once without each image: as many trainings as there are images",
+    },
+    "with influence",
+  );
   let busy = false;
   const askLooks = (/** @type {boolean} */ more) => {
     busy = true;
@@ -82,16 +108,48 @@ export function createInspector(frame, lens) {
     };
     const here = /** @type {string[]} */ (model.get("offer").here);
     const chosen = model.get("attribution").network;
-    frame.requests.ask("looks", { set: lens.set(), influence: more, ...(here.includes(chosen) ? { network: chosen } : {}) }, done, { failed: done });
+    frame.requests.ask(
+      "looks",
+      { set: lens.set(), influence: more, ...(here.includes(chosen) ? { network: chosen } : {}) },
+      done,
+      { failed: done },
+    );
     frame.invalidate();
   };
   frame.listen(look, "click", () => askLooks(false));
   frame.listen(influence, "click", () => askLooks(true));
   const unknown = el("p", {});
-  const missing = el("div", { class: "dw-ask", "data-testid": "no-looks" }, unknown, el("div", { class: "dw-row" }, look, influence));
+  const missing = el(
+    "div",
+    { class: "dw-ask", "data-testid": "no-looks" },
+    unknown,
+    el("div", { class: "dw-row" }, look, influence),
+  );
   const old = el("p", { class: "dw-note", "data-testid": "looks-moment" });
-  const empty = el("div", { class: "dw-empty", "data-testid": "empty" }, el("p", {}, el("b", {}, "Hover an image; click to keep it.")), el("p", { class: "dw-quiet" }, "Its pixels, its label beside what a network says, the real images it is nearest to, what it does in training and where a network looks then show here. Several selected images can be compared, or left out of a training."));
-  const body = el("div", { class: "dw-image" }, el("div", { class: "dw-large-row" }, picture.node), numbersRow, strip, figures, attribution.node, rows.node, crops.node, old, nearest.node, missing);
+  const empty = el(
+    "div",
+    { class: "dw-empty", "data-testid": "empty" },
+    el("p", {}, el("b", {}, "Hover an image; click to keep it.")),
+    el(
+      "p",
+      { class: "dw-quiet" },
+      "Its pixels, its label beside what a network says, the real images it is nearest to, what it does in training and where a network looks then show here. Several selected images can be compared, or left out of a training.",
+    ),
+  );
+  const body = el(
+    "div",
+    { class: "dw-image" },
+    el("div", { class: "dw-large-row" }, picture.node),
+    numbersRow,
+    strip,
+    figures,
+    attribution.node,
+    rows.node,
+    crops.node,
+    old,
+    nearest.node,
+    missing,
+  );
   frame.inspector.append(heading, empty, body);
 
   const looks = () => /** @type {Looks | null} */ (model.get("findings")?.looks?.[lens.set()] ?? null);
@@ -112,7 +170,15 @@ export function createInspector(frame, lens) {
         copy.style.width = `${Math.round(lens.shape()[2] * scale)}px`;
         copy.style.height = `${Math.round(lens.shape()[1] * scale)}px`;
         copy.getContext("2d")?.drawImage(lens.picture(row), 0, 0);
-        const button = el("button", { class: "dw-button dw-small", title: `Show ${lens.describe(row)} large`, "aria-label": `Show ${lens.describe(row)} large` }, copy);
+        const button = el(
+          "button",
+          {
+            class: "dw-button dw-small",
+            title: `Show ${lens.describe(row)} large`,
+            "aria-label": `Show ${lens.describe(row)} large`,
+          },
+          copy,
+        );
         button.addEventListener("click", () => lens.pin([row, ...lens.pinned().filter((one) => one !== row)]));
         return button;
       }),
@@ -136,22 +202,34 @@ export function createInspector(frame, lens) {
       write(tag, preview ? "preview" : lens.pinned().length > 1 ? `1 of ${lens.pinned().length} selected` : "selected");
       const heat = attribution.heat(row);
       const large = Math.min(320, width);
-      picture.update(theme, row, heat, { width: large, opacity: model.get("opacity"), numbers: model.get("pixel_values") });
+      picture.update(theme, row, heat, {
+        width: large,
+        opacity: model.get("opacity"),
+        numbers: model.get("pixel_values"),
+      });
       numbersRow.hidden = !picture.legible(large);
       numbers.checked = model.get("pixel_values");
-      small(lens.pinned().filter((one) => one !== row), theme);
+      small(
+        lens.pinned().filter((one) => one !== row),
+        theme,
+      );
       const at = picture.pixel();
       attribution.update(theme, row, heat && at ? heat.values[at[1] * lens.shape()[2] + at[0]] : null);
 
       const known = looks();
       const here = lens.iteration() === lens.last();
       const count = lens.classes().length;
-      const ofRow = (/** @type {string | null | undefined} */ key) => found(key)?.data.subarray(row * count, (row + 1) * count) ?? null;
+      const ofRow = (/** @type {string | null | undefined} */ key) =>
+        found(key)?.data.subarray(row * count, (row + 1) * count) ?? null;
       const shift = known && here ? ofRow(known.influence) : null;
       /** @type {[string, string][]} */
       const lines = [];
       if (known && here) {
-        lines.push(["network", known.network], ["loss", `${number(found(known.scores.loss)?.data[row], 3)} nats`], ["gradient norm", number(found(known.scores.gradient_norm)?.data[row], 3)]);
+        lines.push(
+          ["network", known.network],
+          ["loss", `${number(found(known.scores.loss)?.data[row], 3)} nats`],
+          ["gradient norm", number(found(known.scores.gradient_norm)?.data[row], 3)],
+        );
         if (shift) lines.push(["influence, mean", `${signed(mean(shift))} nats`]);
       }
       figures.hidden = !lines.length;
@@ -167,13 +245,23 @@ export function createInspector(frame, lens) {
       crops.update(row);
       nearest.update(known && here ? known : null, row);
       old.hidden = !known || here;
-      write(old, `What a network says, nearest real images and influence are known of the final images (iteration ${lens.last()}); shown is iteration ${lens.iteration()}.`);
+      write(
+        old,
+        `What a network says, nearest real images and influence are known of the final images (iteration ${lens.last()}); shown is iteration ${lens.iteration()}.`,
+      );
       const able = !frame.standalone && lens.can();
       missing.hidden = Boolean(known?.influence) || (Boolean(known) && !able);
       look.hidden = Boolean(known);
       look.disabled = influence.disabled = busy;
       missing.lastElementChild?.toggleAttribute("hidden", !able);
-      write(unknown, known ? "Influence is not known: it takes one training without each image." : able ? "What a network makes of the images is not known yet." : "What a network makes of the images is not known here: pass looks=, or data= to look from here.");
+      write(
+        unknown,
+        known
+          ? "Influence is not known: it takes one training without each image."
+          : able
+            ? "What a network makes of the images is not known yet."
+            : "What a network makes of the images is not known here: pass looks=, or data= to look from here.",
+      );
     },
   };
 }

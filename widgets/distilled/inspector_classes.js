@@ -3,7 +3,10 @@
 import { classColour, colour } from "../parts/colours.js";
 import { el, fill, number, write } from "../parts/dom.js";
 
-/** @typedef {{ classes: string[], label: ArrayLike<number>, soft: boolean, probabilities: ArrayLike<number> | null, influence: ArrayLike<number> | null, limit: number }} Rows */
+/**
+ * @typedef {{ classes: string[], label: ArrayLike<number>, soft: boolean, probabilities: ArrayLike<number> | null,
+ *   influence: ArrayLike<number> | null, limit: number }} Rows
+ */
 
 const MOST = 12; // classes listed; the rest are those with the least in them
 
@@ -25,10 +28,18 @@ export function createClassRows(frame) {
      * @param {Rows} now
      */
     update(theme, { classes, label, soft, probabilities, influence, limit }) {
-      const state = JSON.stringify([theme.dark, classes, Array.from(label), probabilities && Array.from(probabilities), influence && Array.from(influence), limit]);
+      const state = JSON.stringify([
+        theme.dark,
+        classes,
+        Array.from(label),
+        probabilities && Array.from(probabilities),
+        influence && Array.from(influence),
+        limit,
+      ]);
       if (state === listed) return;
       listed = state;
-      const weight = (/** @type {number} */ k) => Math.max(label[k], probabilities?.[k] ?? 0, influence && limit ? Math.abs(influence[k]) / limit : 0);
+      const weight = (/** @type {number} */ k) =>
+        Math.max(label[k], probabilities?.[k] ?? 0, influence && limit ? Math.abs(influence[k]) / limit : 0);
       // A hard label is one bar, and alone it is all there is to say.
       const shown = classes.map((_, k) => k).filter((k) => soft || probabilities || influence || label[k] > 0);
       const many = shown.length > MOST;
@@ -36,7 +47,12 @@ export function createClassRows(frame) {
       fill(
         head,
         el("th", { scope: "col" }, "class"),
-        el("th", { scope: "col" }, soft ? "soft label" : "label", probabilities && el("span", { class: "dw-quiet" }, " / network")),
+        el(
+          "th",
+          { scope: "col" },
+          soft ? "soft label" : "label",
+          probabilities && el("span", { class: "dw-quiet" }, " / network"),
+        ),
         influence && el("th", { scope: "col" }, "influence (nats)"),
       );
       fill(
@@ -49,15 +65,42 @@ export function createClassRows(frame) {
             return el("span", { class: "dw-bar-track", "aria-hidden": "true" }, fillBar);
           };
           const ink = classColour(k, theme.dark);
-          const says = el("td", {}, (soft || label[k] > 0) && el("div", { class: "dw-two" }, bar(label[k], "dw-solid", ink), el("span", { class: "dw-number" }, number(label[k], 2))));
-          if (probabilities) says.append(el("div", { class: "dw-two dw-quiet" }, bar(probabilities[k], "dw-open", theme.quiet), el("span", { class: "dw-number" }, number(probabilities[k], 2))));
-          return el("tr", {}, el("th", { scope: "row", title: classes[k] }, classes[k]), says, influence && el("td", {}, diverging(theme, influence[k], limit)));
+          const says = el(
+            "td",
+            {},
+            (soft || label[k] > 0) &&
+              el(
+                "div",
+                { class: "dw-two" },
+                bar(label[k], "dw-solid", ink),
+                el("span", { class: "dw-number" }, number(label[k], 2)),
+              ),
+          );
+          if (probabilities)
+            says.append(
+              el(
+                "div",
+                { class: "dw-two dw-quiet" },
+                bar(probabilities[k], "dw-open", theme.quiet),
+                el("span", { class: "dw-number" }, number(probabilities[k], 2)),
+              ),
+            );
+          return el(
+            "tr",
+            {},
+            el("th", { scope: "row", title: classes[k] }, classes[k]),
+            says,
+            influence && el("td", {}, diverging(theme, influence[k], limit)),
+          );
         }),
       );
       rest.hidden = !many;
       write(rest, `and ${classes.length - shown.length} classes with less in them`);
       key.hidden = !influence;
-      write(key, "Influence: change of the class's mean test loss when this image is left out of training. Above zero (red): without it the class is learned worse.");
+      write(
+        key,
+        "Influence: change of the class's mean test loss when this image is left out of training. Above zero (red): without it the class is learned worse.",
+      );
     },
   };
 }
@@ -75,6 +118,16 @@ function diverging(theme, value, limit) {
   bar.style.width = `${50 * share}%`;
   bar.style.left = value < 0 ? `${50 - 50 * share}%` : "50%";
   // Ends of the map that stand out from the page; its middle is the page.
-  bar.style.color = colour(theme.dark ? "diverging-dark" : "diverging", known ? Math.sign(value) * (0.45 + 0.4 * share) : 0, -1, 1);
-  return el("div", { class: "dw-two" }, el("span", { class: "dw-bar-track dw-centred", "aria-hidden": "true" }, bar), el("span", { class: "dw-number" }, (value > 0 ? "+" : "") + number(value, 3)));
+  bar.style.color = colour(
+    theme.dark ? "diverging-dark" : "diverging",
+    known ? Math.sign(value) * (0.45 + 0.4 * share) : 0,
+    -1,
+    1,
+  );
+  return el(
+    "div",
+    { class: "dw-two" },
+    el("span", { class: "dw-bar-track dw-centred", "aria-hidden": "true" }, bar),
+    el("span", { class: "dw-number" }, (value > 0 ? "+" : "") + number(value, 3)),
+  );
 }

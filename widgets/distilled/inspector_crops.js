@@ -28,8 +28,19 @@ export function createCrops(frame, lens) {
   const beside = el("span", {});
   const cells = el("div", { class: "dw-cells" });
   const rest = el("p", { class: "dw-quiet dw-fine" });
-  const key = el("p", { class: "dw-quiet dw-fine" }, "Cross-entropy of the classifier on each window, in nats: low is recognisable. Outlined: the window that was kept.");
-  const node = el("section", { class: "dw-why", "data-testid": "crops" }, el("div", { class: "dw-heading-small" }, el("span", {}, "Cut from real images"), beside), cells, rest, key);
+  const key = el(
+    "p",
+    { class: "dw-quiet dw-fine" },
+    "Cross-entropy of the classifier on each window, in nats: low is recognisable. Outlined: the window that was kept.",
+  );
+  const node = el(
+    "section",
+    { class: "dw-why", "data-testid": "crops" },
+    el("div", { class: "dw-heading-small" }, el("span", {}, "Cut from real images"), beside),
+    cells,
+    rest,
+    key,
+  );
   let listed = /** @type {any[]} */ ([]);
 
   return {
@@ -41,25 +52,42 @@ export function createCrops(frame, lens) {
       const state = [choices, row];
       if (!choices || state.every((value, i) => value === listed[i])) return;
       listed = state;
-      const of = (/** @type {string} */ name) => at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, name)), row);
+      const of = (/** @type {string} */ name) =>
+        at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, name)), row);
       const [score, chosen, rank, source] = [choices.score, choices.chosen, choices.rank, choices.source].map(of);
       const pictures = choices.candidates ? of(choices.candidates) : null;
       const count = choices.factor ** 2;
       const pool = choices.pool[lens.labelOf(row)];
-      write(beside, `${pool.toLocaleString("en")} images of the class, ${choices.crops} ${choices.crops === 1 ? "window" : "windows"} of each`);
+      write(
+        beside,
+        `${pool.toLocaleString("en")} images of the class, ${choices.crops} ${choices.crops === 1 ? "window" : "windows"} of each`,
+      );
       fill(
         cells,
         ...Array.from({ length: Math.min(count, MOST_CELLS) }, (_, k) => {
           const scores = at(score, k).data;
           const kept = chosen.data[k];
-          const order = [...scores.keys()].sort((a, b) => Number(b === kept) - Number(a === kept) || scores[a] - scores[b]);
-          const where = count === 1 ? "" : `line ${Math.floor(k / choices.factor) + 1}, column ${(k % choices.factor) + 1}: `;
+          const order = [...scores.keys()].sort(
+            (a, b) => Number(b === kept) - Number(a === kept) || scores[a] - scores[b],
+          );
+          const where =
+            count === 1 ? "" : `line ${Math.floor(k / choices.factor) + 1}, column ${(k % choices.factor) + 1}: `;
           const shown = order.slice(0, MOST_WINDOWS);
           const windows = pictures && at(pictures, k);
           return el(
             "div",
             {},
-            el("p", {}, where, el("b", {}, `image ${source.data[k]}`), el("span", { class: "dw-quiet" }, `, ${ordinal(rank.data[k] + 1)} of ${pool.toLocaleString("en")} by its best window`)),
+            el(
+              "p",
+              {},
+              where,
+              el("b", {}, `image ${source.data[k]}`),
+              el(
+                "span",
+                { class: "dw-quiet" },
+                `, ${ordinal(rank.data[k] + 1)} of ${pool.toLocaleString("en")} by its best window`,
+              ),
+            ),
             el(
               "ul",
               { class: "dw-gallery" },
@@ -68,7 +96,12 @@ export function createCrops(frame, lens) {
                 const said = `window of image ${source.data[k]}, ${number(scores[window], 3)} nats${window === kept ? ", kept" : ""}`;
                 const picture = windows && thumbnail(windows, window, 40);
                 picture?.setAttribute("aria-label", said);
-                return el("li", { title: said, "data-kept": String(window === kept) }, picture, window === kept ? el("b", {}, text) : el("span", { class: "dw-quiet" }, text));
+                return el(
+                  "li",
+                  { title: said, "data-kept": String(window === kept) },
+                  picture,
+                  window === kept ? el("b", {}, text) : el("span", { class: "dw-quiet" }, text),
+                );
               }),
               order.length > shown.length && el("li", { class: "dw-quiet" }, `and ${order.length - shown.length} more`),
             ),

@@ -25,7 +25,9 @@ export function createNearest(frame, lens) {
       if (!looks || state.every((value, i) => value === listed[i])) return;
       listed = state;
       const array = (/** @type {string | null | undefined} */ key) => tensor(model, key, "findings_arrays");
-      const [real, labels, index, isTest] = [looks.real, looks.real_labels, looks.real_index, looks.real_is_test].map(array);
+      const [real, labels, index, isTest] = [looks.real, looks.real_labels, looks.real_index, looks.real_is_test].map(
+        array,
+      );
       /**
        * @param {string} title
        * @param {string | null | undefined} rows
@@ -49,7 +51,13 @@ export function createNearest(frame, lens) {
               const text = write(what.data[row * count + k]);
               const picture = thumbnail(real, place, 48);
               picture.setAttribute("aria-label", `real image ${index?.data[place]} of class ${label}`);
-              return el("li", { title: `${isTest?.data[place] ? "test" : "training"} image ${index?.data[place]}` }, picture, el("b", {}, label), el("span", { class: "dw-quiet" }, text));
+              return el(
+                "li",
+                { title: `${isTest?.data[place] ? "test" : "training"} image ${index?.data[place]}` },
+                picture,
+                el("b", {}, label),
+                el("span", { class: "dw-quiet" }, text),
+              );
             }),
           ),
         );
@@ -57,9 +65,24 @@ export function createNearest(frame, lens) {
       const distance = (/** @type {number} */ value) => number(value, 2);
       fill(
         node,
-        group("Nearest real images in pixels (distance)", looks.nearest_pixels, looks.nearest_pixels_distance, distance),
-        group("Nearest in the features of the network (distance)", looks.nearest_features, looks.nearest_features_distance, distance),
-        group("Test images that change most without it (nats)", looks.influence_rows, looks.influence_values, (value) => (value > 0 ? "+" : "") + number(value, 2)),
+        group(
+          "Nearest real images in pixels (distance)",
+          looks.nearest_pixels,
+          looks.nearest_pixels_distance,
+          distance,
+        ),
+        group(
+          "Nearest in the features of the network (distance)",
+          looks.nearest_features,
+          looks.nearest_features_distance,
+          distance,
+        ),
+        group(
+          "Test images that change most without it (nats)",
+          looks.influence_rows,
+          looks.influence_values,
+          (value) => (value > 0 ? "+" : "") + number(value, 2),
+        ),
       );
     },
   };

@@ -12,7 +12,13 @@ const ROOM = 26; // px of a pixel that a number fits into
  * @param {() => void} moved the pixel under the cursor is another one
  */
 export function createPicture(frame, lens, moved) {
-  const canvas = el("canvas", { class: "dw-large", tabindex: 0, role: "application", "aria-roledescription": "image", "data-testid": "large" });
+  const canvas = el("canvas", {
+    class: "dw-large",
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "image",
+    "data-testid": "large",
+  });
   let shown = /** @type {{ row: number, heat: import("./attribution.js").Heat | null, pixel: number } | null} */ (null);
   let at = /** @type {[number, number] | null} */ (null);
   let offset = [0, 0];
@@ -21,14 +27,25 @@ export function createPicture(frame, lens, moved) {
   function lines(x, y) {
     if (!shown) return [];
     const values = lens.values(shown.row, x, y);
-    const names = values.length === 3 ? ["red", "green", "blue"] : values.length === 1 ? ["value"] : values.map((_, k) => `channel ${k}`);
+    const names =
+      values.length === 3
+        ? ["red", "green", "blue"]
+        : values.length === 1
+          ? ["value"]
+          : values.map((_, k) => `channel ${k}`);
     const [, , width] = lens.shape();
-    return [...names.map((name, k) => /** @type {[string, string]} */ ([name, number(values[k], 3)])), ...(shown.heat ? [/** @type {[string, string]} */ (["attribution", `${number(shown.heat.values[y * width + x], 4)} logit`])] : [])];
+    return [
+      ...names.map((name, k) => /** @type {[string, string]} */ ([name, number(values[k], 3)])),
+      ...(shown.heat
+        ? [/** @type {[string, string]} */ (["attribution", `${number(shown.heat.values[y * width + x], 4)} logit`])]
+        : []),
+    ];
   }
   /** @param {[number, number] | null} next @param {{ x: number, y: number } | null} point */
   function move(next, point) {
     at = next;
-    if (next && point) frame.tooltip.show(point.x, point.y, el("b", {}, `row ${next[1]}, column ${next[0]}`), facts(lines(...next)));
+    if (next && point)
+      frame.tooltip.show(point.x, point.y, el("b", {}, `row ${next[1]}, column ${next[0]}`), facts(lines(...next)));
     else frame.tooltip.hide();
     moved();
   }
@@ -36,23 +53,41 @@ export function createPicture(frame, lens, moved) {
     if (!shown) return;
     const bounds = canvas.getBoundingClientRect();
     const [, height, width] = lens.shape();
-    const [x, y] = [Math.floor((event.clientX - bounds.left - offset[0]) / shown.pixel), Math.floor((event.clientY - bounds.top - offset[1]) / shown.pixel)];
+    const [x, y] = [
+      Math.floor((event.clientX - bounds.left - offset[0]) / shown.pixel),
+      Math.floor((event.clientY - bounds.top - offset[1]) / shown.pixel),
+    ];
     const inside = x >= 0 && y >= 0 && x < width && y < height;
     if (inside || at) move(inside ? [x, y] : null, { x: event.clientX, y: event.clientY });
   });
   frame.listen(canvas, "pointerleave", () => move(null, null));
   frame.listen(canvas, "blur", () => move(null, null));
   frame.listen(canvas, "keydown", (/** @type {KeyboardEvent} */ event) => {
-    const steps = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] });
+    const steps = /** @type {Record<string, [number, number]>} */ ({
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, -1],
+      ArrowDown: [0, 1],
+    });
     if (!steps[event.key] || !shown || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
     const [, height, width] = lens.shape();
     const [x, y] = at ? [at[0] + steps[event.key][0], at[1] + steps[event.key][1]] : [0, 0];
-    const next = /** @type {[number, number]} */ ([Math.max(0, Math.min(width - 1, x)), Math.max(0, Math.min(height - 1, y))]);
+    const next = /** @type {[number, number]} */ ([
+      Math.max(0, Math.min(width - 1, x)),
+      Math.max(0, Math.min(height - 1, y)),
+    ]);
     const bounds = canvas.getBoundingClientRect();
-    move(next, { x: bounds.left + offset[0] + (next[0] + 1) * shown.pixel, y: bounds.top + offset[1] + (next[1] + 0.5) * shown.pixel });
-    frame.say(`row ${next[1]}, column ${next[0]}: ${lines(...next).map((line) => line.join(" ")).join(", ")}`);
+    move(next, {
+      x: bounds.left + offset[0] + (next[0] + 1) * shown.pixel,
+      y: bounds.top + offset[1] + (next[1] + 0.5) * shown.pixel,
+    });
+    frame.say(
+      `row ${next[1]}, column ${next[0]}: ${lines(...next)
+        .map((line) => line.join(" "))
+        .join(", ")}`,
+    );
   });
 
   return {
@@ -89,7 +124,10 @@ export function createPicture(frame, lens, moved) {
         context.strokeRect(at[0] * pixel, at[1] * pixel, pixel, pixel);
       }
       canvas.dataset.geometry = ["0 0", width * pixel, height * pixel, pixel].join(" ");
-      canvas.setAttribute("aria-label", `${lens.describe(row)}, ${width} by ${height} pixels${heat ? `, attribution for ${lens.classes()[heat.target]} over it` : ""}. Arrow keys read its pixels.`);
+      canvas.setAttribute(
+        "aria-label",
+        `${lens.describe(row)}, ${width} by ${height} pixels${heat ? `, attribution for ${lens.classes()[heat.target]} over it` : ""}. Arrow keys read its pixels.`,
+      );
     },
     /** A number fits into each pixel at this width. @param {number} room */
     legible: (room) => lens.shape()[0] === 1 && Math.floor(room / Math.max(lens.shape()[1], lens.shape()[2])) >= ROOM,
@@ -110,7 +148,8 @@ export function createPicture(frame, lens, moved) {
     const { data } = context.getImageData(0, 0, context.canvas.width, context.canvas.height);
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
-        const corner = 4 * (Math.round((y + 0.1) * pixel * ratio) * context.canvas.width + Math.round((x + 0.1) * pixel * ratio));
+        const corner =
+          4 * (Math.round((y + 0.1) * pixel * ratio) * context.canvas.width + Math.round((x + 0.1) * pixel * ratio));
         const [r, g, b] = [0, 1, 2].map((k) => (data[corner + k] / 255) ** 2.2);
         context.fillStyle = 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";
         context.fillText(number(lens.values(row, x, y)[0], 2), (x + 0.5) * pixel, (y + 0.5) * pixel + 0.5);

@@ -23,7 +23,8 @@ const LARGEST = 128; // px of an image when everything fits
 export function createLayout(blocks, [h, w], width, height) {
   const gap = Math.max(1, Math.round(Math.min(h, w) / 12));
   const named = blocks.some(({ title }) => title);
-  const pitch = [w + gap, h + (named ? gap : 2 * gap)]; // where classes mix, a line under each image says which is its own
+  // where classes mix, a line under each image says which is its own
+  const pitch = [w + gap, h + (named ? gap : 2 * gap)];
   const header = named ? HEADER : 0;
   const most = Math.max(1, ...blocks.map(({ rows }) => rows.length));
   let best = { scale: 0, abreast: 1, columns: 1 };
@@ -32,7 +33,8 @@ export function createLayout(blocks, [h, w], width, height) {
       let lines = 0;
       for (let k = 0; k < blocks.length; k += abreast) {
         let tallest = 0;
-        for (let j = k; j < Math.min(blocks.length, k + abreast); j++) tallest = Math.max(tallest, Math.ceil(blocks[j].rows.length / columns));
+        for (let j = k; j < Math.min(blocks.length, k + abreast); j++)
+          tallest = Math.max(tallest, Math.ceil(blocks[j].rows.length / columns));
         lines += tallest;
       }
       const bands = Math.ceil(blocks.length / abreast);
@@ -77,20 +79,35 @@ export function createLayout(blocks, [h, w], width, height) {
       if (u < 0 || v < 0 || u >= columns * pitch[0] || v >= lines * pitch[1]) continue;
       const [column, line] = [Math.floor(u / pitch[0]), Math.floor(v / pitch[1])];
       const row = block.rows[line * columns + column];
-      const pixel = /** @type {[number, number]} */ ([Math.floor(u - column * pitch[0]), Math.floor(v - line * pitch[1])]);
+      const pixel = /** @type {[number, number]} */ ([
+        Math.floor(u - column * pitch[0]),
+        Math.floor(v - line * pitch[1]),
+      ]);
       if (row === undefined || pixel[0] >= w || pixel[1] >= h) return null;
       return { row, pixel };
     }
     return null;
   }
 
-  /** Images that a rectangle touches, in the order shown. @param {number} x0 @param {number} y0 @param {number} x1 @param {number} y1 */
+  /**
+   * Images that a rectangle touches, in the order shown.
+   * @param {number} x0
+   * @param {number} y0
+   * @param {number} x1
+   * @param {number} y1
+   */
   function touching(x0, y0, x1, y1) {
     /** @type {number[]} */
     const found = [];
     for (const { block, x, y: top, lines } of placed) {
-      const [c0, c1] = [Math.max(0, Math.ceil((x0 - x - w) / pitch[0])), Math.min(columns - 1, Math.floor((x1 - x) / pitch[0]))];
-      const [l0, l1] = [Math.max(0, Math.ceil((y0 - top - h) / pitch[1])), Math.min(lines - 1, Math.floor((y1 - top) / pitch[1]))];
+      const [c0, c1] = [
+        Math.max(0, Math.ceil((x0 - x - w) / pitch[0])),
+        Math.min(columns - 1, Math.floor((x1 - x) / pitch[0])),
+      ];
+      const [l0, l1] = [
+        Math.max(0, Math.ceil((y0 - top - h) / pitch[1])),
+        Math.min(lines - 1, Math.floor((y1 - top) / pitch[1])),
+      ];
       for (let line = l0; line <= l1; line++) {
         for (let column = c0; column <= c1; column++) {
           const row = block.rows[line * columns + column];
@@ -111,7 +128,12 @@ export function createLayout(blocks, [h, w], width, height) {
     });
   }
 
-  /** The image one step away in a direction; the same one at an edge. @param {number} row @param {string} key @returns {number} */
+  /**
+   * The image one step away in a direction; the same one at an edge.
+   * @param {number} row
+   * @param {string} key
+   * @returns {number}
+   */
   function beside(row, key) {
     const order = () => placed.flatMap(({ block }) => block.rows);
     const found = places.get(row);
@@ -129,13 +151,32 @@ export function createLayout(blocks, [h, w], width, height) {
     const [x] = /** @type {[number, number]} */ (corner(row));
     const candidates = placed.filter(({ y: top }) => (down ? top > placed[k].y : top < placed[k].y));
     if (!candidates.length) return row;
-    const edge = down ? Math.min(...candidates.map(({ y: top }) => top)) : Math.max(...candidates.map(({ y: top }) => top));
-    const near = candidates.filter(({ y: top }) => top === edge).sort((a, b) => Math.abs(a.x + (columns * pitch[0]) / 2 - x) - Math.abs(b.x + (columns * pitch[0]) / 2 - x))[0];
+    const edge = down
+      ? Math.min(...candidates.map(({ y: top }) => top))
+      : Math.max(...candidates.map(({ y: top }) => top));
+    const near = candidates
+      .filter(({ y: top }) => top === edge)
+      .sort((a, b) => Math.abs(a.x + (columns * pitch[0]) / 2 - x) - Math.abs(b.x + (columns * pitch[0]) / 2 - x))[0];
     const column = Math.max(0, Math.min(columns - 1, Math.round((x - near.x) / pitch[0])));
     return near.block.rows[Math.min(near.block.rows.length - 1, (down ? 0 : near.lines - 1) * columns + column)];
   }
 
-  return { placed, places, columns, pitch, gap, size: [h, w], world, scale, header: header / scale, corner, under, touching, inside, beside };
+  return {
+    placed,
+    places,
+    columns,
+    pitch,
+    gap,
+    size: [h, w],
+    world,
+    scale,
+    header: header / scale,
+    corner,
+    under,
+    touching,
+    inside,
+    beside,
+  };
 }
 
 /**

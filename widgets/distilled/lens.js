@@ -53,4 +53,3 @@ export function createLens(data, stage) {
     can: () => Boolean(model.get("offer")?.can),
   };
 }
-

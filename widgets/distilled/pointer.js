@@ -10,7 +10,8 @@
  * @property {import("./viewport.js").Viewport} viewport
  * @property {() => Tool} tool
  * @property {() => number | null} cursor the image that the keys stand on
- * @property {(row: number | null, pixel: [number, number] | null, point: { x: number, y: number } | null, spoken: boolean) => void} hover
+ * @property {(row: number | null, pixel: [number, number] | null, point: { x: number, y: number } | null, spoken:
+ *   boolean) => void} hover
  * @property {(rows: number[], how: How) => void} pick
  * @property {(line: [number, number][] | null) => void} outline
  * @property {() => void} moved
@@ -37,7 +38,10 @@ export function createPointer(frame, canvas, hands) {
     const { left, top } = canvas.getBoundingClientRect();
     return [event.clientX - left, event.clientY - top];
   };
-  const howOf = (/** @type {MouseEvent} */ event) => /** @type {How} */ (event.altKey ? "subtract" : event.shiftKey ? "add" : event.ctrlKey || event.metaKey ? "toggle" : "only");
+  const howOf = (/** @type {MouseEvent} */ event) =>
+    /** @type {How} */ (
+      event.altKey ? "subtract" : event.shiftKey ? "add" : event.ctrlKey || event.metaKey ? "toggle" : "only"
+    );
 
   // A scroll of the page that runs over the atlas goes on; one that begins on the atlas zooms it.
   frame.listen(document, "wheel", (/** @type {WheelEvent} */ event) => {
@@ -117,7 +121,15 @@ export function createPointer(frame, canvas, hands) {
     if (ended.draws === "move") return;
     const line = ended.line.map((corner) => viewport.world(...corner));
     hands.outline(null);
-    const rows = ended.draws === "lasso" ? layout.inside(line) : layout.touching(Math.min(line[0][0], line[2][0]), Math.min(line[0][1], line[2][1]), Math.max(line[0][0], line[2][0]), Math.max(line[0][1], line[2][1]));
+    const rows =
+      ended.draws === "lasso"
+        ? layout.inside(line)
+        : layout.touching(
+            Math.min(line[0][0], line[2][0]),
+            Math.min(line[0][1], line[2][1]),
+            Math.max(line[0][0], line[2][0]),
+            Math.max(line[0][1], line[2][1]),
+          );
     hands.pick(rows, ended.how === "toggle" ? "add" : ended.how);
   };
   frame.listen(canvas, "pointerup", release);
@@ -147,14 +159,23 @@ export function createPointer(frame, canvas, hands) {
       if (event.key === " " || from === null) return;
       hands.pick([from], event.altKey ? "subtract" : event.shiftKey ? "add" : "toggle");
     } else if (/^Arrow|^Page/.test(event.key)) {
-      const next = from === null || !layout.places.has(from) ? layout.placed[0].block.rows[0] : layout.beside(from, event.key);
+      const next =
+        from === null || !layout.places.has(from) ? layout.placed[0].block.rows[0] : layout.beside(from, event.key);
       viewport.reveal(next);
       const [x, y] = /** @type {[number, number]} */ (layout.corner(next));
       const view = viewport.now();
       const bounds = canvas.getBoundingClientRect();
       if (event.shiftKey) hands.pick(from === null ? [next] : [from, next], "add");
       else if (event.altKey) hands.pick(from === null ? [next] : [from, next], "subtract");
-      hands.hover(next, null, { x: bounds.left + (x + layout.size[1] - view.x) * view.scale, y: bounds.top + (y + layout.size[0] / 2 - view.y) * view.scale }, true);
+      hands.hover(
+        next,
+        null,
+        {
+          x: bounds.left + (x + layout.size[1] - view.x) * view.scale,
+          y: bounds.top + (y + layout.size[0] / 2 - view.y) * view.scale,
+        },
+        true,
+      );
       hands.moved();
     } else return;
     event.preventDefault();

@@ -23,7 +23,12 @@ export function createSets(frame, data) {
     // Compared with the one that is loaded, the two change places.
     if (model.get("against") === name) frame.save({ against: data.set().name });
     // Another history has other moments, and row 7 of another set is another image.
-    frame.select({ set: name, images: [], iteration: next.iterations[next.iterations.length - 1], moment: next.iterations[0] });
+    frame.select({
+      set: name,
+      images: [],
+      iteration: next.iterations[next.iterations.length - 1],
+      moment: next.iterations[0],
+    });
     frame.say(`${name} is shown`);
   }
 
@@ -47,23 +52,36 @@ export function createSets(frame, data) {
       const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.set;
       const networks = [...new Set(Object.values(evaluations).flatMap((/** @type {any} */ found) => found.networks))];
       const seeds = new Set(Object.values(evaluations).map((/** @type {any} */ found) => found.seeds.length));
-      const note = networks.length ? `Accuracy on the test split in %, mean ± 95 % interval over ${seeds.size === 1 ? [...seeds][0] : "the"} seeds of networks trained on the set.` : "";
+      const note = networks.length
+        ? `Accuracy on the test split in %, mean ± 95 % interval over ${seeds.size === 1 ? [...seeds][0] : "the"} seeds of networks trained on the set.`
+        : "";
       const rows = sets.map((one) => {
         const found = evaluations[one.name];
         const shown = one === data.set();
         const row = el(
           "tr",
-          { tabindex: 0, "data-set": one.name, "data-testid": "set-row", "aria-selected": String(shown), "aria-label": `${one.name}: ${shown ? "shown" : "Enter loads it"}` },
+          {
+            tabindex: 0,
+            "data-set": one.name,
+            "data-testid": "set-row",
+            "aria-selected": String(shown),
+            "aria-label": `${one.name}: ${shown ? "shown" : "Enter loads it"}`,
+          },
           el("th", { scope: "row" }, one.name),
           el("td", { class: "dw-number" }, one.count.toLocaleString("en")),
           el("td", { class: "dw-number" }, size(one.bytes)),
           el("td", { class: "dw-number" }, one.seconds ? number(one.seconds, 1) : "–"),
-          ...networks.map((network) => el("td", { class: "dw-number" }, percent(found?.scores.distilled[found.networks.indexOf(network)]))),
+          ...networks.map((network) =>
+            el("td", { class: "dw-number" }, percent(found?.scores.distilled[found.networks.indexOf(network)])),
+          ),
         );
         row.addEventListener("click", () => frame.guard(() => load(one.name)));
         row.addEventListener("keydown", (event) => {
           if (event.key === "Enter") frame.guard(() => load(one.name));
-          else if (event.key === "ArrowDown" || event.key === "ArrowUp") /** @type {HTMLElement | null} */ (event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling)?.focus();
+          else if (event.key === "ArrowDown" || event.key === "ArrowUp")
+            /** @type {HTMLElement | null} */ (
+              event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling
+            )?.focus();
           else return;
           event.preventDefault();
           event.stopPropagation();
@@ -75,7 +93,17 @@ export function createSets(frame, data) {
         el(
           "table",
           {},
-          el("thead", {}, el("tr", {}, ...["set", "images", "size", "time (s)", ...networks].map((name, k) => el("th", { scope: "col", class: k ? "dw-number" : null }, name)))),
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              ...["set", "images", "size", "time (s)", ...networks].map((name, k) =>
+                el("th", { scope: "col", class: k ? "dw-number" : null }, name),
+              ),
+            ),
+          ),
           el("tbody", {}, ...rows),
         ),
         note && el("p", { class: "dw-quiet" }, note),

@@ -28,7 +28,11 @@ export function createStage(frame, data) {
   const figures = [first, second].map((atlas, k) => el("figure", { class: "dw-figure" }, titles[k], atlas.node));
   const legend = createLegend();
   legend.node.dataset.testid = "atlas-legend";
-  const nothing = el("p", { class: "dw-empty", "data-testid": "no-images", hidden: true }, "No image is of the classes that are chosen: choose others above, or all.");
+  const nothing = el(
+    "p",
+    { class: "dw-empty", "data-testid": "no-images", hidden: true },
+    "No image is of the classes that are chosen: choose others above, or all.",
+  );
   const node = el("div", { class: "dw-atlases", "data-testid": "atlases" }, ...figures, nothing);
   /** @type {import("./layout.js").Layout | null} */
   let layout = null;
@@ -72,7 +76,10 @@ export function createStage(frame, data) {
     let next;
     if (how === "add") next = [...now, ...rows.filter((row) => !chosen.has(row))];
     else if (how === "subtract") next = now.filter((row) => !rows.includes(row));
-    else if (how === "toggle") next = rows.every((row) => chosen.has(row)) ? now.filter((row) => !rows.includes(row)) : [...now, ...rows.filter((row) => !chosen.has(row))];
+    else if (how === "toggle")
+      next = rows.every((row) => chosen.has(row))
+        ? now.filter((row) => !rows.includes(row))
+        : [...now, ...rows.filter((row) => !chosen.has(row))];
     // A second click lets go, but not the second one of a double click.
     else next = now.length === 1 && rows.length === 1 && now[0] === rows[0] && !again ? [] : rows;
     frame.select({ images: next });
@@ -86,13 +93,20 @@ export function createStage(frame, data) {
     if (!at || viewport.now().scale < READABLE) return rows;
     const names = data.content().shape[0] === 3 ? ["red", "green", "blue"] : null;
     /** @param {number[] | null} values */
-    const written = (values) => (values ? values.map((value, c) => `${names ? `${names[c]} ` : ""}${number(value, 3)}`).join(", ") : "no such image");
+    const written = (values) =>
+      values
+        ? values.map((value, c) => `${names ? `${names[c]} ` : ""}${number(value, 3)}`).join(", ")
+        : "no such image";
     const own = data.valuesAt(one, row, ...at);
     rows.push([`pixel ${at[0]}, ${at[1]}`, written(own)]);
     if (other) {
       const its = data.valuesAt(other, row, ...at);
       rows.push([other.title, written(its)]);
-      if (own && its) rows.push([data.content().shape[0] > 1 ? "difference, channel mean" : "difference", number(mean(own) - mean(its), 3)]);
+      if (own && its)
+        rows.push([
+          data.content().shape[0] > 1 ? "difference, channel mean" : "difference",
+          number(mean(own) - mean(its), 3),
+        ]);
     }
     return rows;
   }
@@ -106,7 +120,13 @@ export function createStage(frame, data) {
     if (row !== null && spoken) cursor = row;
     if (row !== null && point) {
       frame.tooltip.show(point.x, point.y, el("b", {}, data.describe(row)), facts(lines(row, at)));
-      if (spoken) frame.say(`${data.describe(row)}${data.selection().images.includes(row) ? ", selected" : ""}: ${data.facts(row).map((line) => line.join(" ")).join(", ")}`);
+      if (spoken)
+        frame.say(
+          `${data.describe(row)}${data.selection().images.includes(row) ? ", selected" : ""}: ${data
+            .facts(row)
+            .map((line) => line.join(" "))
+            .join(", ")}`,
+        );
     } else frame.tooltip.hide();
     if (changed) frame.invalidate();
     else repaint();
@@ -137,10 +157,12 @@ export function createStage(frame, data) {
   function keepTime() {
     const runs = how() === "flicker" && !paused;
     if (runs && !timer) {
-      timer = /** @type {any} */ (setInterval(() => {
-        flipped = !flipped;
-        frame.invalidate();
-      }, FLICKER));
+      timer = /** @type {any} */ (
+        setInterval(() => {
+          flipped = !flipped;
+          frame.invalidate();
+        }, FLICKER)
+      );
     } else if (!runs) {
       clearInterval(timer);
       timer = 0;
@@ -199,7 +221,9 @@ export function createStage(frame, data) {
       const room = beside && stacked ? Math.round(tall * 0.6) : tall;
       const blocks = data.blocks();
       const { shape } = data.content();
-      const now = (layout = data.once("layout", [blocks, each, room], () => createLayout(blocks, [shape[1], shape[2]], each, room)));
+      const now = (layout = data.once("layout", [blocks, each, room], () =>
+        createLayout(blocks, [shape[1], shape[2]], each, room),
+      ));
       const height = Math.max(120, Math.min(room, Math.ceil(now.world[1] * now.scale) + 6));
       viewport.fit(now, each, height);
       node.dataset.layout = mode;
@@ -209,12 +233,32 @@ export function createStage(frame, data) {
       figures[0].style.width = figures[1].style.width = `${each}px`;
       const blank = word(theme.panel);
       const labels = data.labels();
-      const strips = data.once("strips", [theme.dark], () => data.content().classes.map((_, k) => word(classColour(k, theme.dark))));
+      const strips = data.once("strips", [theme.dark], () =>
+        data.content().classes.map((_, k) => word(classColour(k, theme.dark))),
+      );
       const strip = (/** @type {number} */ row) => strips[labels[row]];
       const map = theme.dark ? "diverging-dark" : "diverging";
-      const limit = mode === "difference" && other ? data.once("limit", [one.pixels, other.pixels, other.rows], () => largestDifference(one, other, shape, data.set().count)) : 0;
-      const sides = /** @type {[Side, Side][]} */ (beside && other ? [[one, one], [other, other]] : mode === "flicker" && other && flipped ? [[other, other]] : [[one, other ?? one]]);
-      const drawn = sides.map(([side, against]) => (mode === "difference" ? differenceSource(side, against, shape, limit, map, blank) : imageSource(side, shape, range(side), blank)));
+      const limit =
+        mode === "difference" && other
+          ? data.once("limit", [one.pixels, other.pixels, other.rows], () =>
+              largestDifference(one, other, shape, data.set().count),
+            )
+          : 0;
+      const sides = /** @type {[Side, Side][]} */ (
+        beside && other
+          ? [
+              [one, one],
+              [other, other],
+            ]
+          : mode === "flicker" && other && flipped
+            ? [[other, other]]
+            : [[one, other ?? one]]
+      );
+      const drawn = sides.map(([side, against]) =>
+        mode === "difference"
+          ? differenceSource(side, against, shape, limit, map, blank)
+          : imageSource(side, shape, range(side), blank),
+      );
       const title = mode === "difference" && other ? `${one.title} − ${other.title}` : sides[0][0].title;
       write(titles[0], title);
       write(titles[1], other?.title ?? "");
@@ -224,7 +268,8 @@ export function createStage(frame, data) {
       const count = now.places.size;
       paint = () => {
         // While everything is seen there is nothing to move: a finger on the atlas scrolls the page.
-        for (const { canvas } of [first, second]) canvas.style.touchAction = viewport.fitted && tool === "move" ? "pan-y" : "none";
+        for (const { canvas } of [first, second])
+          canvas.style.touchAction = viewport.fitted && tool === "move" ? "pan-y" : "none";
         sides.forEach(([side], k) => {
           (k ? second : first).draw(
             theme,
@@ -235,10 +280,18 @@ export function createStage(frame, data) {
               source: drawn[k],
               strip,
               selected,
-              hovered: hovered ?? (document.activeElement === first.canvas || document.activeElement === second.canvas ? cursor : null),
+              hovered:
+                hovered ??
+                (document.activeElement === first.canvas || document.activeElement === second.canvas ? cursor : null),
               outline,
-              values: mode === "difference" && other ? (row, x, y) => difference(side, other, row, x, y) : (row, x, y) => data.valuesAt(side, row, x, y),
-              ink: mode === "difference" ? (values) => inkOn(map, values[0], -limit, limit) : (values) => inkOver(values, range(side)),
+              values:
+                mode === "difference" && other
+                  ? (row, x, y) => difference(side, other, row, x, y)
+                  : (row, x, y) => data.valuesAt(side, row, x, y),
+              ink:
+                mode === "difference"
+                  ? (values) => inkOn(map, values[0], -limit, limit)
+                  : (values) => inkOver(values, range(side)),
             },
             each,
             height,
@@ -246,7 +299,14 @@ export function createStage(frame, data) {
         });
         if (mode === "difference" && other) {
           const mark = hovered !== null && pixel ? (difference(one, other, hovered, ...pixel)?.[0] ?? null) : null;
-          legend.update(theme, { label: shape[0] > 1 ? "difference of raw values, channel mean" : "difference of raw values", map, low: -limit, high: limit, mark, clipped: false });
+          legend.update(theme, {
+            label: shape[0] > 1 ? "difference of raw values, channel mean" : "difference of raw values",
+            map,
+            low: -limit,
+            high: limit,
+            mark,
+            clipped: false,
+          });
         }
       };
       if (blocks.length) paint();
@@ -266,7 +326,9 @@ export function createStage(frame, data) {
  * @param {[number, number]} range that is black and white
  */
 function inkOver(values, [low, high]) {
-  const [r, g, b] = (values.length >= 3 ? values : [values[0], values[0], values[0]]).map((value) => Math.max(0, Math.min(1, (value - low) / (high - low || 1))) ** 2.2);
+  const [r, g, b] = (values.length >= 3 ? values : [values[0], values[0], values[0]]).map(
+    (value) => Math.max(0, Math.min(1, (value - low) / (high - low || 1))) ** 2.2,
+  );
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";
 }
 

@@ -13,7 +13,8 @@ import { swatch } from "../parts/timeline.js";
  * @typedef {{ mean: number, low: number | null, high: number | null }} Estimate */
 
 /** One curve per network, (3, points): mean, low and high over the seeds.
- * @typedef {{ name: "distilled" | "random" | "full", label: string, steps: number[], accuracy: string[], confidence: string[] | null }} Course */
+ * @typedef {{ name: "distilled" | "random" | "full", label: string, steps: number[], accuracy: string[],
+ *   confidence: string[] | null }} Course */
 
 /** An evaluation; mirrors `evaluation_content` in teaching.py.
  * @typedef {object} Evaluation
@@ -43,7 +44,8 @@ import { swatch } from "../parts/timeline.js";
  */
 
 /** Curves while training goes on, over shares of it: mean over seeds, null where not yet.
- * @typedef {{ set: string, network: string, steps: Record<string, number[]>, accuracy: Record<string, (number | null)[]>, confidence: Record<string, (number | null)[]> }} Live */
+ * @typedef {{ set: string, network: string, steps: Record<string, number[]>, accuracy: Record<string, (number |
+ *   null)[]>, confidence: Record<string, (number | null)[]> }} Live */
 
 /**
  * @param {import("../parts/frame.js").Frame} frame
@@ -56,7 +58,11 @@ export function createTeaching(frame, lens) {
   const empty = el("div", { class: "dw-empty", "data-testid": "teaching-empty" });
   const head = el("tr", {});
   const body = el("tbody", {});
-  const table = el("div", { class: "dw-table dw-cross" }, el("table", { "data-testid": "cross" }, el("thead", {}, head), body));
+  const table = el(
+    "div",
+    { class: "dw-table dw-cross" },
+    el("table", { "data-testid": "cross" }, el("thead", {}, head), body),
+  );
   const fine = el("p", { class: "dw-quiet dw-fine" });
   const key = el("div", { class: "dw-key", "data-testid": "curve-key" });
   const curves = createCurves(frame);
@@ -64,14 +70,62 @@ export function createTeaching(frame, lens) {
   const reliability = createReliability(frame);
   const change = createChange(frame, lens);
   const scaling = createScaling(frame, lens);
-  const figures = el("div", { class: "dw-teach-figures" }, el("section", { class: "dw-why dw-wide" }, el("div", { class: "dw-heading-small" }, el("span", {}, "On all test examples, by network"), el("span", {}, "")), table, fine), curves.accuracy, curves.confidence, el("div", { class: "dw-wide" }, key), change.node, confusion.node, reliability.node);
-  const inside = el("div", { class: "dw-teaching", "data-testid": "teaching" }, controls.node, stale, empty, figures, scaling.node);
+  const figures = el(
+    "div",
+    { class: "dw-teach-figures" },
+    el(
+      "section",
+      { class: "dw-why dw-wide" },
+      el("div", { class: "dw-heading-small" }, el("span", {}, "On all test examples, by network"), el("span", {}, "")),
+      table,
+      fine,
+    ),
+    curves.accuracy,
+    curves.confidence,
+    el("div", { class: "dw-wide" }, key),
+    change.node,
+    confusion.node,
+    reliability.node,
+  );
+  const inside = el(
+    "div",
+    { class: "dw-teaching", "data-testid": "teaching" },
+    controls.node,
+    stale,
+    empty,
+    figures,
+    scaling.node,
+  );
   const told = el("span", { class: "dw-quiet" });
-  const fold = el("button", { class: "dw-button dw-fold", "data-testid": "setting-panel", "aria-expanded": "false" }, el("span", {}, "What it teaches"), told);
+  const fold = el(
+    "button",
+    { class: "dw-button dw-fold", "data-testid": "setting-panel", "aria-expanded": "false" },
+    el("span", {}, "What it teaches"),
+    told,
+  );
   frame.listen(fold, "click", () => frame.save({ panel: model.get("panel") === "teaching" ? "images" : "teaching" }));
-  frame.keys.add("t", "what the set teaches: open or close", () => frame.save({ panel: model.get("panel") === "teaching" ? "images" : "teaching" }), "T");
+  frame.keys.add(
+    "t",
+    "what the set teaches: open or close",
+    () => frame.save({ panel: model.get("panel") === "teaching" ? "images" : "teaching" }),
+    "T",
+  );
   const node = el("section", { class: "dw-lessons", "aria-label": "What it teaches" }, fold, inside);
-  frame.watch(["live", "attributions", "training", "left_out", "judged", "scaled", "offer", "attribution", "opacity", "pixel_values"], () => frame.invalidate());
+  frame.watch(
+    [
+      "live",
+      "attributions",
+      "training",
+      "left_out",
+      "judged",
+      "scaled",
+      "offer",
+      "attribution",
+      "opacity",
+      "pixel_values",
+    ],
+    () => frame.invalidate(),
+  );
 
   const base = () => /** @type {Evaluation | null} */ (model.get("findings")?.evaluations?.[lens.set()] ?? null);
   const without = () => /** @type {Without | null} */ (model.get("findings")?.without?.[lens.set()] ?? null);
@@ -84,27 +138,57 @@ export function createTeaching(frame, lens) {
   let listed = "";
   /** @param {Evaluation} found @param {Without | null} less */
   function writeTable(found, less) {
-    const names = ["distilled", ...(less ? ["without"] : []), ...["random", "full"].filter((name) => found.scores[name])];
-    const titles = /** @type {Record<string, string>} */ ({ distilled: `${found.images} distilled images`, without: `without ${less?.rows.length}`, random: "as many random real", full: "all real data" });
+    const names = [
+      "distilled",
+      ...(less ? ["without"] : []),
+      ...["random", "full"].filter((name) => found.scores[name]),
+    ];
+    const titles = /** @type {Record<string, string>} */ ({
+      distilled: `${found.images} distilled images`,
+      without: `without ${less?.rows.length}`,
+      random: "as many random real",
+      full: "all real data",
+    });
     const agreements = Object.keys(found.agreement);
     const at = shown(found);
     const now = JSON.stringify([found, less?.evaluation.scores, less?.rows.length, at]);
     if (now === listed) return;
     listed = now;
-    fill(head, el("th", { scope: "col" }, "network"), ...names.map((name) => el("th", { scope: "col", class: "dw-number" }, titles[name])), el("th", { scope: "col", class: "dw-number" }, "ECE"), ...agreements.map((name) => el("th", { scope: "col", class: "dw-number" }, `agrees with ${name}`)));
+    fill(
+      head,
+      el("th", { scope: "col" }, "network"),
+      ...names.map((name) => el("th", { scope: "col", class: "dw-number" }, titles[name])),
+      el("th", { scope: "col", class: "dw-number" }, "ECE"),
+      ...agreements.map((name) => el("th", { scope: "col", class: "dw-number" }, `agrees with ${name}`)),
+    );
     fill(
       body,
       ...found.networks.map((network, k) => {
         const row = el("tr", { "data-chosen": k === at });
-        const pick = el("button", { class: "dw-button", "aria-pressed": String(k === at), title: `Show the figures of ${network}` }, network);
+        const pick = el(
+          "button",
+          { class: "dw-button", "aria-pressed": String(k === at), title: `Show the figures of ${network}` },
+          network,
+        );
         pick.addEventListener("click", () => frame.save({ judged: network }));
-        const value = (/** @type {string} */ name) => (name === "without" ? less?.evaluation.scores.distilled[less.evaluation.networks.indexOf(network)] : found.scores[name][k]);
-        row.append(el("th", { scope: "row" }, pick), ...names.map((name) => el("td", { class: "dw-number" }, spread(value(name)))), el("td", { class: "dw-number" }, spread(found.ece[k])), ...agreements.map((name) => el("td", { class: "dw-number" }, spread(found.agreement[name][k]))));
+        const value = (/** @type {string} */ name) =>
+          name === "without"
+            ? less?.evaluation.scores.distilled[less.evaluation.networks.indexOf(network)]
+            : found.scores[name][k];
+        row.append(
+          el("th", { scope: "row" }, pick),
+          ...names.map((name) => el("td", { class: "dw-number" }, spread(value(name)))),
+          el("td", { class: "dw-number" }, spread(found.ece[k])),
+          ...agreements.map((name) => el("td", { class: "dw-number" }, spread(found.agreement[name][k]))),
+        );
         return row;
       }),
     );
     const n = found.seeds.length;
-    write(fine, `accuracy in % on the real test split, ${n === 1 ? "one seed: no interval can be told" : `mean ± half of the 95 % t interval over ${n} seeds`}${found.interrupted ? "; stopped before the end" : ""}`);
+    write(
+      fine,
+      `accuracy in % on the real test split, ${n === 1 ? "one seed: no interval can be told" : `mean ± half of the 95 % t interval over ${n} seeds`}${found.interrupted ? "; stopped before the end" : ""}`,
+    );
   }
 
   return {
@@ -112,7 +196,9 @@ export function createTeaching(frame, lens) {
     /** @param {import("../parts/theme.js").Theme} theme */
     update(theme) {
       // On a narrow page one image stands right below the atlas, and this below both.
-      const home = frame.root.hasAttribute("data-narrow") ? /** @type {HTMLElement} */ (frame.inspector.parentElement) : frame.stage;
+      const home = frame.root.hasAttribute("data-narrow")
+        ? /** @type {HTMLElement} */ (frame.inspector.parentElement)
+        : frame.stage;
       if (node.parentElement !== home) home.append(node);
       const found = base();
       const less = without();
@@ -121,7 +207,14 @@ export function createTeaching(frame, lens) {
       inside.hidden = !open;
       fold.setAttribute("aria-expanded", String(open));
       const k = found ? shown(found) : 0;
-      write(told, live ? "training …" : found ? `accuracy ${spread(found.scores.distilled[k])} (${found.networks[k]}, ${found.seeds.length} ${found.seeds.length === 1 ? "seed" : "seeds"})` : "not measured");
+      write(
+        told,
+        live
+          ? "training …"
+          : found
+            ? `accuracy ${spread(found.scores.distilled[k])} (${found.networks[k]}, ${found.seeds.length} ${found.seeds.length === 1 ? "seed" : "seeds"})`
+            : "not measured",
+      );
       if (!open) return;
       controls.update();
       writeStale(found, less);
@@ -135,8 +228,24 @@ export function createTeaching(frame, lens) {
       if (!found && !live) {
         fill(
           empty,
-          el("p", {}, el("b", {}, frame.standalone || !lens.can() ? "What this set teaches has not been measured." : "Press “train on the set now”.")),
-          el("p", { class: "dw-quiet" }, frame.standalone || !lens.can() ? "Pass evaluation= to show a measurement, or data= to train from here." : "New networks then learn from these images alone, and are tested on real data: accuracy and confidence along training beside as many random real images and all real data, by class, by network, with intervals over seeds."),
+          el(
+            "p",
+            {},
+            el(
+              "b",
+              {},
+              frame.standalone || !lens.can()
+                ? "What this set teaches has not been measured."
+                : "Press “train on the set now”.",
+            ),
+          ),
+          el(
+            "p",
+            { class: "dw-quiet" },
+            frame.standalone || !lens.can()
+              ? "Pass evaluation= to show a measurement, or data= to train from here."
+              : "New networks then learn from these images alone, and are tested on real data: accuracy and confidence along training beside as many random real images and all real data, by class, by network, with intervals over seeds.",
+          ),
         );
         return;
       }
@@ -161,9 +270,18 @@ export function createTeaching(frame, lens) {
     const out = controls.leftOut();
     const reasons = [];
     const measured = taughtAt() ?? lens.last();
-    if (found && measured !== lens.iteration()) reasons.push(`measured on the images of iteration ${measured.toLocaleString("en")}; shown is ${lens.iteration().toLocaleString("en")}`);
-    if (less && JSON.stringify(less.rows) !== JSON.stringify(out)) reasons.push(`“without” left out ${less.rows.length} images; now ${out.length === 0 ? "none is" : out.length === 1 ? "1 is" : `${out.length} are`} left out`);
-    else if (found && !less && out.length) reasons.push(`${out.length} ${out.length === 1 ? "image is" : "images are"} left out and not yet trained without`);
+    if (found && measured !== lens.iteration())
+      reasons.push(
+        `measured on the images of iteration ${measured.toLocaleString("en")}; shown is ${lens.iteration().toLocaleString("en")}`,
+      );
+    if (less && JSON.stringify(less.rows) !== JSON.stringify(out))
+      reasons.push(
+        `“without” left out ${less.rows.length} images; now ${out.length === 0 ? "none is" : out.length === 1 ? "1 is" : `${out.length} are`} left out`,
+      );
+    else if (found && !less && out.length)
+      reasons.push(
+        `${out.length} ${out.length === 1 ? "image is" : "images are"} left out and not yet trained without`,
+      );
     stale.hidden = !reasons.length;
     write(stale, reasons.length ? `Out of date: ${reasons.join("; ")}. Train again to see what is there now.` : "");
   }

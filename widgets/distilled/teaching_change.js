@@ -35,15 +35,25 @@ export function createChange(frame, lens) {
       const { change } = less;
       plot.node.hidden = key.hidden = !change;
       if (!change) return write(words, less.reason);
-      const rowOf = (/** @type {string} */ packed) => Array.from(at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, packed, "findings_arrays")), network).data);
+      const rowOf = (/** @type {string} */ packed) =>
+        Array.from(
+          at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, packed, "findings_arrays")), network)
+            .data,
+        );
       const [mean, low, high, noise] = [change.mean, change.low, change.high, change.noise].map(rowOf);
       const classes = ["all", ...lens.classes()];
       const known = !Number.isNaN(low[0]);
-      const reach = Math.min(1, Math.max(0.02, ...[...mean, ...low, ...high, ...noise].filter(Number.isFinite).map(Math.abs)) * 1.12);
+      const reach = Math.min(
+        1,
+        Math.max(0.02, ...[...mean, ...low, ...high, ...noise].filter(Number.isFinite).map(Math.abs)) * 1.12,
+      );
       const x = classes.map((_, k) => k);
       const ink = runColour("other", 0, theme.dark);
       const wide = Math.max(4, Math.min(26, width / classes.length / 3));
-      write(beside, `${found.networks[network]}, ${less.rows.length} left out, paired over ${change.seeds} ${change.seeds === 1 ? "seed" : "seeds"}`);
+      write(
+        beside,
+        `${found.networks[network]}, ${less.rows.length} left out, paired over ${change.seeds} ${change.seeds === 1 ? "seed" : "seeds"}`,
+      );
       plot.update(
         theme,
         {
@@ -51,9 +61,25 @@ export function createChange(frame, lens) {
           x: { low: -0.6, high: classes.length - 0.4, title: "class", names: classes },
           y: { low: -100 * reach, high: 100 * reach, title: "percentage points" },
           layers: [
-            { kind: "segments", x, y: noise.map((value) => 100 * value), low: noise.map((value) => -100 * value), colour: theme.quiet, opacity: 0.22, width: wide * 1.7, name: "seeds alone: ±" },
+            {
+              kind: "segments",
+              x,
+              y: noise.map((value) => 100 * value),
+              low: noise.map((value) => -100 * value),
+              colour: theme.quiet,
+              opacity: 0.22,
+              width: wide * 1.7,
+              name: "seeds alone: ±",
+            },
             { kind: "line", x: [-0.6, classes.length - 0.4], y: [0, 0], colour: theme.ink, width: 1 },
-            { kind: "segments", x, y: high.map((value) => 100 * value), low: low.map((value) => 100 * value), colour: ink, width: 2.5 },
+            {
+              kind: "segments",
+              x,
+              y: high.map((value) => 100 * value),
+              low: low.map((value) => 100 * value),
+              colour: ink,
+              width: 2.5,
+            },
             { kind: "points", x, y: mean.map((value) => 100 * value), colour: ink, width: 9, name: "change" },
           ],
         },
@@ -65,12 +91,37 @@ export function createChange(frame, lens) {
       const chance = 0.05 * (classes.length - 1);
       fill(
         words,
-        known ? `Over all classes ${signed(mean[0])} percentage points (95 % interval ${signed(low[0])} to ${signed(high[0])}). ` : `Over all classes ${signed(mean[0])} percentage points; one seed: no interval can be told. `,
-        known && (moved.length ? `Interval beyond zero: ${moved.map((k) => `class ${classes[k]} ${signed(mean[k])}`).join(", ")} (by chance alone about ${chance < 1 ? chance.toFixed(1) : Math.round(chance)} of ${classes.length - 1} classes would).` : "No class has an interval beyond zero: the seeds explain it."),
+        known
+          ? `Over all classes ${signed(mean[0])} percentage points (95 % interval ${signed(low[0])} to ${signed(high[0])}). `
+          : `Over all classes ${signed(mean[0])} percentage points; one seed: no interval can be told. `,
+        known &&
+          (moved.length
+            ? `Interval beyond zero: ${moved.map((k) => `class ${classes[k]} ${signed(mean[k])}`).join(", ")} (by chance alone about ${chance < 1 ? chance.toFixed(1) : Math.round(chance)} of ${classes.length - 1} classes would).`
+            : "No class has an interval beyond zero: the seeds explain it."),
       );
       key.hidden = !known;
-      write(key, "Points and bars: change paired over the seeds with its 95 % interval. Grey: how far two means over as many seeds differ by the seeds alone.");
-      fill(table, el("caption", {}, "Change of accuracy by class, in percentage points"), el("tbody", {}, ...classes.map((name, k) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, signed(mean[k])), el("td", {}, known ? `${signed(low[k])} to ${signed(high[k])}` : "no interval"), el("td", {}, `seeds alone ±${percent(noise[k]).replace(" %", "")}`)))));
+      write(
+        key,
+        "Points and bars: change paired over the seeds with its 95 % interval. Grey: how far two means over as many seeds differ by the seeds alone.",
+      );
+      fill(
+        table,
+        el("caption", {}, "Change of accuracy by class, in percentage points"),
+        el(
+          "tbody",
+          {},
+          ...classes.map((name, k) =>
+            el(
+              "tr",
+              {},
+              el("th", { scope: "row" }, name),
+              el("td", {}, signed(mean[k])),
+              el("td", {}, known ? `${signed(low[k])} to ${signed(high[k])}` : "no interval"),
+              el("td", {}, `seeds alone ±${percent(noise[k]).replace(" %", "")}`),
+            ),
+          ),
+        ),
+      );
     },
   };
 }

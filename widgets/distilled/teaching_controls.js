@@ -22,7 +22,14 @@ export function createControls(frame, lens) {
   const chips = el("div", { class: "dw-row dw-chips", role: "group", "aria-label": "Networks to train" });
   /** @param {string} name @param {string} label @param {number} low @param {number} high */
   function field(name, label, low, high) {
-    const input = el("input", { type: "number", min: low, max: high, step: 1, "data-testid": `protocol-${name}`, class: "dw-count" });
+    const input = el("input", {
+      type: "number",
+      min: low,
+      max: high,
+      step: 1,
+      "data-testid": `protocol-${name}`,
+      class: "dw-count",
+    });
     frame.listen(input, "change", () => {
       const value = Math.round(Number(input.value));
       if (value >= low && value <= high) frame.save({ training: { ...protocol(), [name]: value } });
@@ -34,13 +41,43 @@ export function createControls(frame, lens) {
   const epochs = field("epochs", "epochs", 1, 5000);
   const beside = el("input", { type: "checkbox", "data-testid": "protocol-references" });
   frame.listen(beside, "change", () => frame.save({ training: { ...protocol(), references: beside.checked } }));
-  const train = el("button", { class: "dw-button dw-outlined dw-main", "data-testid": "teach", title: "New networks, trained from scratch on these images, tested on real data" });
-  const retrain = el("button", { class: "dw-button dw-outlined dw-main", "data-testid": "teach-without", title: "The same training without the images left out; paired with the training on all of them over the seeds" });
-  const takeOut = el("button", { class: "dw-button dw-outlined", "data-testid": "take-out", title: "Leave the selected images out of the next training" });
-  const putBack = el("button", { class: "dw-button dw-outlined", "data-testid": "put-back", title: "Put all images back" }, "put all back");
+  const train = el("button", {
+    class: "dw-button dw-outlined dw-main",
+    "data-testid": "teach",
+    title: "New networks, trained from scratch on these images, tested on real data",
+  });
+  const retrain = el("button", {
+    class: "dw-button dw-outlined dw-main",
+    "data-testid": "teach-without",
+    title: "The same training without the images left out; paired with the training on all of them over the seeds",
+  });
+  const takeOut = el("button", {
+    class: "dw-button dw-outlined",
+    "data-testid": "take-out",
+    title: "Leave the selected images out of the next training",
+  });
+  const putBack = el(
+    "button",
+    { class: "dw-button dw-outlined", "data-testid": "put-back", title: "Put all images back" },
+    "put all back",
+  );
   const out = el("span", {});
-  const gallery = el("span", { class: "dw-strip", role: "group", "aria-label": "Images left out", "data-testid": "left-out" });
-  const first = el("div", { class: "dw-row" }, el("label", { class: "dw-setting" }, el("span", { class: "dw-quiet" }, "networks")), chips, seeds.row, epochs.row, el("label", { class: "dw-setting" }, beside, el("span", {}, "beside real data")), train);
+  const gallery = el("span", {
+    class: "dw-strip",
+    role: "group",
+    "aria-label": "Images left out",
+    "data-testid": "left-out",
+  });
+  const first = el(
+    "div",
+    { class: "dw-row" },
+    el("label", { class: "dw-setting" }, el("span", { class: "dw-quiet" }, "networks")),
+    chips,
+    seeds.row,
+    epochs.row,
+    el("label", { class: "dw-setting" }, beside, el("span", {}, "beside real data")),
+    train,
+  );
   const second = el("div", { class: "dw-row" }, out, gallery, takeOut, putBack, retrain);
   const node = el("div", { class: "dw-teach-controls" }, first, second);
 
@@ -51,7 +88,12 @@ export function createControls(frame, lens) {
       busy = "";
       frame.invalidate();
     };
-    frame.requests.ask("training", { set: lens.set(), iteration: lens.iteration(), without: without ? leftOut() : [], ...protocol() }, done, { failed: done });
+    frame.requests.ask(
+      "training",
+      { set: lens.set(), iteration: lens.iteration(), without: without ? leftOut() : [], ...protocol() },
+      done,
+      { failed: done },
+    );
     frame.invalidate();
   }
   frame.listen(train, "click", () => ask(false));
@@ -73,27 +115,53 @@ export function createControls(frame, lens) {
       const state = JSON.stringify([names, now.networks]);
       if (state !== chipped) {
         chipped = state;
-        const focused = /** @type {HTMLElement | null} */ (chips.contains(document.activeElement) ? document.activeElement : null)?.dataset.network;
+        const focused = /** @type {HTMLElement | null} */ (
+          chips.contains(document.activeElement) ? document.activeElement : null
+        )?.dataset.network;
         fill(
           chips,
           ...[...new Set([...names, ...now.networks])].map((name) => {
             const on = now.networks.includes(name);
-            const chip = el("button", { class: "dw-class", "aria-pressed": String(on), "data-network": name, title: on ? `Do not train ${name}` : `Train ${name} too` }, el("span", {}, name));
+            const chip = el(
+              "button",
+              {
+                class: "dw-class",
+                "aria-pressed": String(on),
+                "data-network": name,
+                title: on ? `Do not train ${name}` : `Train ${name} too`,
+              },
+              el("span", {}, name),
+            );
             chip.addEventListener("click", () => {
-              const next = on ? now.networks.filter((one) => one !== name) : [...names].filter((one) => one === name || now.networks.includes(one));
+              const next = on
+                ? now.networks.filter((one) => one !== name)
+                : [...names].filter((one) => one === name || now.networks.includes(one));
               if (next.length) frame.save({ training: { ...now, networks: next } });
             });
             return chip;
           }),
         );
-        if (focused) /** @type {HTMLElement | null} */ (chips.querySelector(`[data-network="${CSS.escape(focused)}"]`))?.focus({ preventScroll: true });
+        if (focused)
+          /** @type {HTMLElement | null} */ (chips.querySelector(`[data-network="${CSS.escape(focused)}"]`))?.focus({
+            preventScroll: true,
+          });
       }
-      for (const [one, value] of /** @type {const} */ ([[seeds, now.seeds], [epochs, now.epochs]])) {
+      for (const [one, value] of /** @type {const} */ ([
+        [seeds, now.seeds],
+        [epochs, now.epochs],
+      ])) {
         if (document.activeElement !== one.input) one.input.value = String(value);
       }
       beside.checked = now.references;
       train.disabled = retrain.disabled = busy !== "";
-      write(train, busy === "all" ? "training …" : lens.iteration() === lens.last() ? "train on the set now" : `train on iteration ${lens.iteration().toLocaleString("en")} now`);
+      write(
+        train,
+        busy === "all"
+          ? "training …"
+          : lens.iteration() === lens.last()
+            ? "train on the set now"
+            : `train on iteration ${lens.iteration().toLocaleString("en")} now`,
+      );
       const rows = leftOut();
       const fresh = lens.pinned().filter((row) => !rows.includes(row));
       write(out, rows.length ? `Left out (${rows.length}):` : "Left out: none. Select images to take them out.");
@@ -113,7 +181,15 @@ export function createControls(frame, lens) {
             copy.style.width = `${Math.round(lens.shape()[2] * scale)}px`;
             copy.style.height = `${Math.round(lens.shape()[1] * scale)}px`;
             copy.getContext("2d")?.drawImage(lens.picture(row), 0, 0);
-            const button = el("button", { class: "dw-button dw-small", title: `Put back ${lens.describe(row)}`, "aria-label": `Put back ${lens.describe(row)}` }, copy);
+            const button = el(
+              "button",
+              {
+                class: "dw-button dw-small",
+                title: `Put back ${lens.describe(row)}`,
+                "aria-label": `Put back ${lens.describe(row)}`,
+              },
+              copy,
+            );
             button.addEventListener("click", () => leave(leftOut().filter((one) => one !== row)));
             return button;
           }),

@@ -8,7 +8,11 @@ import { createPlot } from "../parts/plot.js";
 
 /** @typedef {"distilled" | "without" | "random" | "full"} Source */
 
-/** One curve. @typedef {{ name: Source, label: string, x: number[], mean: ArrayLike<number>, low: ArrayLike<number>, high: ArrayLike<number> }} Line */
+/**
+ * One curve.
+ * @typedef {{ name: Source, label: string, x: number[], mean: ArrayLike<number>, low: ArrayLike<number>, high:
+ *   ArrayLike<number> }} Line
+ */
 
 /**
  * The real data is the source (blue) and the distilled images are what it became (orange); random images are reference.
@@ -19,10 +23,17 @@ import { createPlot } from "../parts/plot.js";
 export function inkOf(name, dark, theme) {
   if (name === "full") return { colour: runColour("teacher", 0, dark), dash: [] };
   if (name === "random") return { colour: theme.quiet, dash: [5, 3] };
-  return name === "distilled" ? { colour: runColour("student", 0, dark), dash: [] } : { colour: runColour("other", 0, dark), dash: [2, 3] };
+  return name === "distilled"
+    ? { colour: runColour("student", 0, dark), dash: [] }
+    : { colour: runColour("other", 0, dark), dash: [2, 3] };
 }
 
-const LABELS = /** @type {Record<Source, string>} */ ({ distilled: "distilled images", without: "without the images left out", random: "as many random real images", full: "all real data" });
+const LABELS = /** @type {Record<Source, string>} */ ({
+  distilled: "distilled images",
+  without: "without the images left out",
+  random: "as many random real images",
+  full: "all real data",
+});
 
 /**
  * @param {import("../parts/frame.js").Frame} frame
@@ -30,7 +41,10 @@ const LABELS = /** @type {Record<Source, string>} */ ({ distilled: "distilled im
 export function createCurves(frame) {
   const { model } = frame;
   const plots = { accuracy: createPlot(frame, "course-accuracy"), confidence: createPlot(frame, "course-confidence") };
-  const blocks = { accuracy: block("Test accuracy along training", plots.accuracy.node), confidence: block("Mean confidence along training", plots.confidence.node) };
+  const blocks = {
+    accuracy: block("Test accuracy along training", plots.accuracy.node),
+    confidence: block("Mean confidence along training", plots.confidence.node),
+  };
 
   /**
    * @param {"accuracy" | "confidence"} what
@@ -44,10 +58,19 @@ export function createCurves(frame) {
     if (live) {
       return Object.entries(live[what]).map(([name, values]) => {
         const mean = values.map((value) => value ?? NaN);
-        return { name: /** @type {Source} */ (name), label: LABELS[/** @type {Source} */ (name)], x: live.steps[name], mean, low: [], high: [] };
+        return {
+          name: /** @type {Source} */ (name),
+          label: LABELS[/** @type {Source} */ (name)],
+          x: live.steps[name],
+          mean,
+          low: [],
+          high: [],
+        };
       });
     }
-    const all = found ? found.curves.map((course) => ({ course, name: /** @type {Source} */ (course.name), k: network })) : [];
+    const all = found
+      ? found.curves.map((course) => ({ course, name: /** @type {Source} */ (course.name), k: network }))
+      : [];
     const own = less?.evaluation.curves.find(({ name }) => name === "distilled");
     const k = less && found ? less.evaluation.networks.indexOf(found.networks[network]) : -1;
     if (own && k >= 0) all.push({ course: own, name: "without", k });
@@ -94,13 +117,23 @@ export function createCurves(frame) {
           theme,
           {
             label: `${what === "accuracy" ? "Test accuracy" : "Mean confidence"} of ${name} along training; at the end ${drawn.map((line) => `${line.label} ${mean(line)}`).join(", ")}`,
-            x: live ? { low: 0, high: 1, title: "share of the training" } : { low: log ? first : Math.min(first, ...steps), high: last, title: log ? "optimizer step (log scale)" : "optimizer step", whole: !log, log },
+            x: live
+              ? { low: 0, high: 1, title: "share of the training" }
+              : {
+                  low: log ? first : Math.min(first, ...steps),
+                  high: last,
+                  title: log ? "optimizer step (log scale)" : "optimizer step",
+                  whole: !log,
+                  log,
+                },
             y: { low: 0, high: 1.02, title: what },
             layers: drawn.flatMap((line) => {
               const ink = inkOf(line.name, theme.dark, theme);
               const x = log ? line.x.map((step) => Math.max(1, step)) : line.x;
               return /** @type {import("../parts/plot.js").Layer[]} */ ([
-                ...(line.low.length && !Number.isNaN(line.low[0]) ? [{ kind: "band", x, y: line.high, low: line.low, colour: ink.colour, opacity: 0.16 }] : []),
+                ...(line.low.length && !Number.isNaN(line.low[0])
+                  ? [{ kind: "band", x, y: line.high, low: line.low, colour: ink.colour, opacity: 0.16 }]
+                  : []),
                 { kind: "line", x, y: line.mean, ...ink, width: 2 },
                 { kind: "points", x, y: line.mean, colour: ink.colour, width: 5, name: line.label },
               ]);
@@ -118,7 +151,11 @@ export function createCurves(frame) {
 export function createReliability(frame) {
   const { model } = frame;
   const plot = createPlot(frame, "reliability");
-  const key = el("p", { class: "dw-quiet dw-fine" }, "Below the dashed line: more confident than right. Bars: 95 % Wilson interval; all seeds together.");
+  const key = el(
+    "p",
+    { class: "dw-quiet dw-fine" },
+    "Below the dashed line: more confident than right. Bars: 95 % Wilson interval; all seeds together.",
+  );
   const { node, beside } = block("Reliability on the test split", plot.node, key);
   return {
     node,
@@ -134,7 +171,17 @@ export function createReliability(frame) {
       if (!found || !bins) return;
       const seeds = found.seeds.length;
       write(beside, `ECE ${spread(found.ece[network])}, ${seeds} ${seeds === 1 ? "seed" : "seeds"}`);
-      plot.update(theme, reliability(model, theme, bins, `Reliability diagram of ${found.networks[network]}, all seeds together. ECE ${spread(found.ece[network])}.`), width, 250);
+      plot.update(
+        theme,
+        reliability(
+          model,
+          theme,
+          bins,
+          `Reliability diagram of ${found.networks[network]}, all seeds together. ECE ${spread(found.ece[network])}.`,
+        ),
+        width,
+        250,
+      );
     },
   };
 }
@@ -148,7 +195,9 @@ export function createReliability(frame) {
  * @returns {import("../parts/plot.js").Chart}
  */
 export function reliability(model, theme, bins, label) {
-  const [confidence, accuracy, interval, count] = [bins.confidence, bins.accuracy, bins.interval, bins.count].map((key) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, key, "findings_arrays")).data);
+  const [confidence, accuracy, interval, count] = [bins.confidence, bins.accuracy, bins.interval, bins.count].map(
+    (key) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, key, "findings_arrays")).data,
+  );
   const kept = [...count.keys()].filter((i) => count[i] > 0);
   const ink = inkOf("distilled", theme.dark, theme).colour;
   const x = kept.map((i) => confidence[i]);
@@ -159,7 +208,15 @@ export function reliability(model, theme, bins, label) {
     y: { low: 0, high: 1.04, title: "share right" },
     layers: [
       { kind: "line", x: [0, 1], y: [0, 1], colour: theme.quiet, dash: [4, 4], width: 1.25 },
-      { kind: "segments", x, y: kept.map((i) => interval[2 * i + 1]), low: kept.map((i) => interval[2 * i]), colour: ink, opacity: 0.4, width: 3 },
+      {
+        kind: "segments",
+        x,
+        y: kept.map((i) => interval[2 * i + 1]),
+        low: kept.map((i) => interval[2 * i]),
+        colour: ink,
+        opacity: 0.4,
+        width: 3,
+      },
       { kind: "line", x, y, colour: ink, width: 1.25 },
       { kind: "points", x, y, colour: ink, width: 7, name: "share right" },
     ],

@@ -18,7 +18,8 @@ const OPAQUE = 0xff000000;
 export function imageSource(side, [channels, height, width], range, blank) {
   const { data, low, high } = side.pixels;
   const shade = new Uint8ClampedArray(256);
-  for (let i = 0; i < 256; i++) shade[i] = (255 * (low + (i / 255) * (high - low) - range[0])) / (range[1] - range[0] || 1);
+  for (let i = 0; i < 256; i++)
+    shade[i] = (255 * (low + (i / 255) * (high - low) - range[0])) / (range[1] - range[0] || 1);
   const area = height * width;
   const [green, blue] = channels >= 3 ? [area, 2 * area] : [0, 0];
   return {
@@ -29,7 +30,8 @@ export function imageSource(side, [channels, height, width], range, blank) {
       let from = own * channels * area;
       for (let y = 0; y < height; y++) {
         let to = offset + y * stride;
-        for (let x = 0; x < width; x++, from++) out[to++] = OPAQUE | (shade[data[from + blue]] << 16) | (shade[data[from + green]] << 8) | shade[data[from]];
+        for (let x = 0; x < width; x++, from++)
+          out[to++] = OPAQUE | (shade[data[from + blue]] << 16) | (shade[data[from + green]] << 8) | shade[data[from]];
       }
     },
   };
@@ -47,7 +49,10 @@ export function imageSource(side, [channels, height, width], range, blank) {
  */
 export function differenceSource(one, other, [channels, height, width], limit, map, blank) {
   const rgb = table(map);
-  const colours = Uint32Array.from({ length: 256 }, (_, i) => OPAQUE | (rgb[3 * i + 2] << 16) | (rgb[3 * i + 1] << 8) | rgb[3 * i]);
+  const colours = Uint32Array.from(
+    { length: 256 },
+    (_, i) => OPAQUE | (rgb[3 * i + 2] << 16) | (rgb[3 * i + 1] << 8) | rgb[3 * i],
+  );
   const area = height * width;
   const [gain, shift] = [127.5 / (limit || 1) / channels, 127.5];
   const [grow, grow2] = [one, other].map(({ pixels }) => (pixels.high - pixels.low) / 255);
@@ -60,7 +65,8 @@ export function differenceSource(one, other, [channels, height, width], limit, m
       const [a, b] = [row * channels * area, partner * channels * area];
       for (let i = 0; i < area; i++) {
         let sum = rest;
-        for (let c = 0; c < channels; c++) sum += grow * one.pixels.data[a + c * area + i] - grow2 * other.pixels.data[b + c * area + i];
+        for (let c = 0; c < channels; c++)
+          sum += grow * one.pixels.data[a + c * area + i] - grow2 * other.pixels.data[b + c * area + i];
         const level = Math.max(0, Math.min(255, Math.round(shift + gain * sum)));
         out[offset + Math.floor(i / width) * stride + (i % width)] = colours[level];
       }
@@ -86,7 +92,8 @@ export function largestDifference(one, other, [channels, height, width], count) 
     const [a, b] = [row * channels * area, partner * channels * area];
     for (let i = 0; i < area; i++) {
       let sum = rest;
-      for (let c = 0; c < channels; c++) sum += grow * one.pixels.data[a + c * area + i] - grow2 * other.pixels.data[b + c * area + i];
+      for (let c = 0; c < channels; c++)
+        sum += grow * one.pixels.data[a + c * area + i] - grow2 * other.pixels.data[b + c * area + i];
       if (sum > most) most = sum;
       else if (-sum > most) most = -sum;
     }
@@ -94,14 +101,24 @@ export function largestDifference(one, other, [channels, height, width], count) 
   return most / channels;
 }
 
-/** @param {Uint32Array} out @param {number} offset @param {number} stride @param {number} width @param {number} height @param {number} blank */
+/**
+ * @param {Uint32Array} out
+ * @param {number} offset
+ * @param {number} stride
+ * @param {number} width
+ * @param {number} height
+ * @param {number} blank
+ */
 function fillBlank(out, offset, stride, width, height, blank) {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) out[offset + y * stride + x] = (x - y) % 6 === 0 ? 0 : blank;
   }
 }
 
-/** @typedef {{ sheet: HTMLCanvasElement[], image: ImageData, words: Uint32Array, columns: number, rows: number[] | null, key: any[], strip: number }} Page */
+/**
+ * @typedef {{ sheet: HTMLCanvasElement[], image: ImageData, words: Uint32Array, columns: number, rows: number[] |
+ *   null, key: any[], strip: number }} Page
+ */
 
 /** The pages of one atlas: one per block. */
 export function createPages() {
@@ -125,7 +142,15 @@ export function createPages() {
       const canvas = document.createElement("canvas");
       [canvas.width, canvas.height] = [width, height];
       const image = new ImageData(width, height);
-      found = pages[k] = { sheet: [canvas], image, words: new Uint32Array(image.data.buffer), columns, rows: null, key: [], strip: 0 };
+      found = pages[k] = {
+        sheet: [canvas],
+        image,
+        words: new Uint32Array(image.data.buffer),
+        columns,
+        rows: null,
+        key: [],
+        strip: 0,
+      };
     }
     const mark = block.colour < 0 && block.rows.length ? strip(block.rows[0]) : 0;
     const same = found.rows === block.rows && found.columns === columns && found.strip === mark;
@@ -176,10 +201,23 @@ export function createPages() {
         const [w, h] = [layout.columns * layout.pitch[0], lines * layout.pitch[1]];
         // The part of the block that is seen, in its own pixels.
         const [u0, v0] = [Math.max(0, Math.floor(view.x - x)), Math.max(0, Math.floor(view.y - y))];
-        const [u1, v1] = [Math.min(w, Math.ceil(view.x + width / view.scale - x)), Math.min(h, Math.ceil(view.y + height / view.scale - y))];
+        const [u1, v1] = [
+          Math.min(w, Math.ceil(view.x + width / view.scale - x)),
+          Math.min(h, Math.ceil(view.y + height / view.scale - y)),
+        ];
         if (u1 <= u0 || v1 <= v0) return;
         const sheet = page(layout, k, source, strip, level);
-        context.drawImage(sheet, u0 / shrink, v0 / shrink, (u1 - u0) / shrink, (v1 - v0) / shrink, (x + u0 - view.x) * view.scale, (y + v0 - view.y) * view.scale, (u1 - u0) * view.scale, (v1 - v0) * view.scale);
+        context.drawImage(
+          sheet,
+          u0 / shrink,
+          v0 / shrink,
+          (u1 - u0) / shrink,
+          (v1 - v0) / shrink,
+          (x + u0 - view.x) * view.scale,
+          (y + v0 - view.y) * view.scale,
+          (u1 - u0) * view.scale,
+          (v1 - v0) * view.scale,
+        );
       });
     },
   };
@@ -190,6 +228,8 @@ export function createPages() {
  * @param {string} colour "rgb(…)" or "#rrggbb"
  */
 export function word(colour) {
-  const parts = colour.startsWith("#") ? [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16)) : (colour.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
+  const parts = colour.startsWith("#")
+    ? [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16))
+    : (colour.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
   return (OPAQUE | (parts[2] << 16) | (parts[1] << 8) | parts[0]) >>> 0;
 }

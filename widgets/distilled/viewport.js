@@ -32,7 +32,8 @@ export function createViewport() {
     /** @param {import("./layout.js").Layout} next @param {number} width @param {number} height */
     fit(next, width, height) {
       // Other images than before are seen from the start; the same ones, in whatever order or moment, stay in place.
-      if (layout && (layout.placed.length !== next.placed.length || layout.places.size !== next.places.size)) fitted = true;
+      if (layout && (layout.placed.length !== next.placed.length || layout.places.size !== next.places.size))
+        fitted = true;
       layout = next;
       size = [width, height];
       settle();
@@ -41,7 +42,12 @@ export function createViewport() {
       fitted = true;
       settle();
     },
-    /** Zoom so that the point (px of the stage) stays where it is. @param {number} factor @param {number} px @param {number} py */
+    /**
+     * Zoom so that the point (px of the stage) stays where it is.
+     * @param {number} factor
+     * @param {number} px
+     * @param {number} py
+     */
     zoom(factor, px, py) {
       const [u, v] = [x + px / scale, y + py / scale];
       const least = layout?.scale ?? 0;

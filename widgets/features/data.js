@@ -11,7 +11,8 @@ import { at, extent, mean, tensor } from "../parts/arrays.js";
  * @property {string[]} layers_b
  * @property {number[]} slices for each position of the timeline the leading index into this pair's arrays
  * @property {number[]} own_epochs
- * @property {Record<string, { values: string, intervals: string | null, per_class: string | null, classes: string[], n: number, computed: string[], masked: Record<string, string> }>} measures
+ * @property {Record<string, { values: string, intervals: string | null, per_class: string | null, classes:
+ *   string[], n: number, computed: string[], masked: Record<string, string> }>} measures
  * @property {Views | null} views_a
  * @property {Views | null} views_b
  */
@@ -116,7 +117,9 @@ export function createData(model) {
       const values = new Float32Array(rows.length * columns.length);
       rows.forEach((row, i) =>
         columns.forEach((column, j) => {
-          values[i * columns.length + j] = second.values[row.second * second.columns.length + column.second] - first.values[row.first * first.columns.length + column.first];
+          values[i * columns.length + j] =
+            second.values[row.second * second.columns.length + column.second] -
+            first.values[row.first * first.columns.length + column.first];
         }),
       );
       return {
@@ -135,7 +138,11 @@ export function createData(model) {
   /** Lowest and highest similarity over all pairs and epochs: "stretch" keeps colours comparable along the timeline. */
   function range() {
     return once("range", () => {
-      const all = content().pairs.flatMap((_, p) => Array.from({ length: moments() }, (__, when) => seen(p, when)).flatMap((view) => (view ? extent(view.values) : [])));
+      const all = content().pairs.flatMap((_, p) =>
+        Array.from({ length: moments() }, (__, when) => seen(p, when)).flatMap((view) =>
+          view ? extent(view.values) : [],
+        ),
+      );
       return extent(all);
     });
   }
@@ -172,7 +179,10 @@ export function createData(model) {
     const side = axis === "rows" ? "layers_a" : "layers_b";
     const pairing = matched && !("reason" in matched) ? matched[axis] : null;
     const first = pairs[0][side].indexOf(name);
-    if (p < 0) return pairing ? pairing.findIndex((match) => (first >= 0 ? match.first === first : pairs[1][side][match.second] === name)) : -1;
+    if (p < 0)
+      return pairing
+        ? pairing.findIndex((match) => (first >= 0 ? match.first === first : pairs[1][side][match.second] === name))
+        : -1;
     const own = pairs[p][side].indexOf(name);
     if (p === 0 || own >= 0) return own;
     return pairing?.find((match) => match.first === first)?.second ?? -1;
@@ -209,7 +219,10 @@ export function createData(model) {
       column,
       there,
       value: there ? view.values[k] : NaN,
-      interval: there && view.intervals ? /** @type {[number, number]} */ ([view.intervals[2 * k], view.intervals[2 * k + 1]]) : null,
+      interval:
+        there && view.intervals
+          ? /** @type {[number, number]} */ ([view.intervals[2 * k], view.intervals[2 * k + 1]])
+          : null,
     };
   }
 
@@ -219,7 +232,9 @@ export function createData(model) {
    * @param {{ a: string, b: string }} names
    */
   function course(p, names) {
-    return once(`course ${p} ${names.a} ${names.b}`, () => Array.from({ length: moments() }, (_, when) => cell(p, names, when).value));
+    return once(`course ${p} ${names.a} ${names.b}`, () =>
+      Array.from({ length: moments() }, (_, when) => cell(p, names, when).value),
+    );
   }
 
   /** What is seen, as numbers; the same columns as `.data()` in Python.
@@ -243,9 +258,18 @@ export function createData(model) {
     const shift = difference();
     const rows = pairs.flatMap((pair, p) => {
       const view = seen(p);
-      return view ? view.rows.flatMap((a, i) => view.columns.map((b, j) => [pair.title, a, b, view.values[i * view.columns.length + j]])) : [];
+      return view
+        ? view.rows.flatMap((a, i) =>
+            view.columns.map((b, j) => [pair.title, a, b, view.values[i * view.columns.length + j]]),
+          )
+        : [];
     });
-    if (shift) rows.push(...shift.rows.flatMap((a, i) => shift.columns.map((b, j) => ["difference", a, b, shift.values[i * shift.columns.length + j]])));
+    if (shift)
+      rows.push(
+        ...shift.rows.flatMap((a, i) =>
+          shift.columns.map((b, j) => ["difference", a, b, shift.values[i * shift.columns.length + j]]),
+        ),
+      );
     return { columns: ["pair", "layer_a", "layer_b", "value"], rows };
   }
 
@@ -280,7 +304,9 @@ export function bestMatches(view) {
  * @param {number} count
  */
 export function strongest(view, count) {
-  const all = [...view.values.keys()].filter((k) => !Number.isNaN(view.values[k])).sort((p, q) => view.values[q] - view.values[p]);
+  const all = [...view.values.keys()]
+    .filter((k) => !Number.isNaN(view.values[k]))
+    .sort((p, q) => view.values[q] - view.values[p]);
   const used = new Set();
   const found = [];
   for (const k of all) {

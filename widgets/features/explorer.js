@@ -21,13 +21,29 @@ function render({ model, el: host }) {
       name: "feature-similarity",
       table: data.table,
       settings: [
-        { trait: "measure", label: "Measure", kind: "choice", inBar: true, choices: () => data.content().measures.map((value) => ({ value, label: value })) },
+        {
+          trait: "measure",
+          label: "Measure",
+          kind: "choice",
+          inBar: true,
+          choices: () => data.content().measures.map((value) => ({ value, label: value })),
+        },
         { trait: "class_name", label: "Examples of", kind: "choice", inBar: true, choices: classChoices },
         { trait: "best_match", label: "Outline the best match of each row", kind: "switch" },
         { trait: "diagonal", label: "Draw the diagonal of equal depth", kind: "switch" },
         { trait: "numbers", label: "Write the numbers into the cells", kind: "switch" },
-        { trait: "stretch", label: "Stretch the colours over the values there are", kind: "switch", help: "Otherwise the scale is 0 to 1, the same for every map" },
-        { trait: "colour_map", label: "Colours", kind: "choice", choices: () => ["viridis", "cividis"].map((value) => ({ value, label: value })) },
+        {
+          trait: "stretch",
+          label: "Stretch the colours over the values there are",
+          kind: "switch",
+          help: "Otherwise the scale is 0 to 1, the same for every map",
+        },
+        {
+          trait: "colour_map",
+          label: "Colours",
+          kind: "choice",
+          choices: () => ["viridis", "cividis"].map((value) => ({ value, label: value })),
+        },
       ],
     },
   );
@@ -40,7 +56,10 @@ function render({ model, el: host }) {
 
   /** @type {import("./inspector.js").LayerPair | null} */
   let hovered = null;
-  /** @type {{ p: number, map: ReturnType<typeof createHeatMap>, box: HTMLElement, note: HTMLElement }[]} p: which pair; −1 the difference */
+  /**
+   * @type {{ p: number, map: ReturnType<typeof createHeatMap>, box: HTMLElement, note: HTMLElement }[]} p: which
+   *   pair; −1 the difference
+   */
   let maps = [];
   let built = /** @type {any} */ (null);
 
@@ -87,7 +106,9 @@ function render({ model, el: host }) {
     if (Number.isNaN(value)) return [[what, view.reason(...at)]];
     return [
       [what, (p < 0 && value > 0 ? "+" : "") + number(value)],
-      ...(interval && !Number.isNaN(interval[0]) ? [/** @type {[string, string]} */ (["95 % interval", `${number(interval[0])} to ${number(interval[1])}`])] : []),
+      ...(interval && !Number.isNaN(interval[0])
+        ? [/** @type {[string, string]} */ (["95 % interval", `${number(interval[0])} to ${number(interval[1])}`])]
+        : []),
     ];
   }
 
@@ -99,7 +120,8 @@ function render({ model, el: host }) {
       const map = createHeatMap(frame, testid, {
         hover: (at, point) => {
           hovered = at && namesOf(p, at);
-          if (at && point && hovered) frame.tooltip.show(point.x, point.y, el("b", {}, nameAt(p, at)), facts(lines(p, at)));
+          if (at && point && hovered)
+            frame.tooltip.show(point.x, point.y, el("b", {}, nameAt(p, at)), facts(lines(p, at)));
           else frame.tooltip.hide();
           frame.invalidate();
         },
@@ -111,13 +133,23 @@ function render({ model, el: host }) {
         },
         name: (axis, index, point) => {
           const view = seen(p);
-          if (axis && view) frame.tooltip.show(point.x, point.y, axis === "rows" ? view.rows[index] : view.columns[index]);
+          if (axis && view)
+            frame.tooltip.show(point.x, point.y, axis === "rows" ? view.rows[index] : view.columns[index]);
         },
-        describe: (at) => `${nameAt(p, at)}: ${lines(p, at).map((line) => line.join(" ")).join(", ")}`,
+        describe: (at) =>
+          `${nameAt(p, at)}: ${lines(p, at)
+            .map((line) => line.join(" "))
+            .join(", ")}`,
       });
       const note = el("p", { class: "dw-empty", hidden: true });
       const full = p < 0 ? `${pairs[1].title} − ${pairs[0].title}` : pairs[p].title;
-      const box = el("figure", { class: "dw-figure" }, pairs.length > 1 && el("figcaption", { title: full }, full), map.node, note);
+      const box = el(
+        "figure",
+        { class: "dw-figure" },
+        pairs.length > 1 && el("figcaption", { title: full }, full),
+        map.node,
+        note,
+      );
       return { p, map, box, note };
     });
     fill(stages, ...maps.map(({ box }) => box));
@@ -133,14 +165,26 @@ function render({ model, el: host }) {
     curves: (theme) => {
       const { pairs } = content();
       const cellNow = hovered ?? pinned();
-      const inks = pairs.length > 1 ? [runColour("student", 0, theme.dark), runColour("other", 0, theme.dark)] : [theme.quiet];
+      const inks =
+        pairs.length > 1 ? [runColour("student", 0, theme.dark), runColour("other", 0, theme.dark)] : [theme.quiet];
       return pairs.flatMap((pair, p) => {
         const of = pairs.length > 1 ? `, ${pair.title}` : "";
         const dash = p ? [5, 3] : [];
         const ink = pairs.length > 1 ? inks[p] : theme.focus;
         return [
-          ...(pairs.length > 1 && cellNow ? [] : [{ name: `mean over all cells${of}`, values: data.means(p), colour: inks[p], dash }]),
-          ...(cellNow ? [{ name: pairs.length > 1 ? `this cell${of}` : `${cellNow.a} × ${cellNow.b}`, values: data.course(p, cellNow), colour: ink, dash }] : []),
+          ...(pairs.length > 1 && cellNow
+            ? []
+            : [{ name: `mean over all cells${of}`, values: data.means(p), colour: inks[p], dash }]),
+          ...(cellNow
+            ? [
+                {
+                  name: pairs.length > 1 ? `this cell${of}` : `${cellNow.a} × ${cellNow.b}`,
+                  values: data.course(p, cellNow),
+                  colour: ink,
+                  dash,
+                },
+              ]
+            : []),
         ];
       });
     },
@@ -173,7 +217,10 @@ function render({ model, el: host }) {
       map.node.hidden = view === null;
       why.hidden = view !== null;
       if (!view) {
-        const reason = p < 0 && difference && "reason" in difference ? difference.reason : `${model.get("measure")}${model.get("class_name") ? ` within ${model.get("class_name")}` : ""} was not computed here.`;
+        const reason =
+          p < 0 && difference && "reason" in difference
+            ? difference.reason
+            : `${model.get("measure")}${model.get("class_name") ? ` within ${model.get("class_name")}` : ""} was not computed here.`;
         fill(why, reason);
         continue;
       }
@@ -186,18 +233,31 @@ function render({ model, el: host }) {
       const width = hideRowNames ? each : each + gutter;
       box.toggleAttribute("data-bare", hideRowNames);
       box.style.width = sideBySide ? `${width}px` : "";
-      const other = p === 1 ? runColour("other", 0, theme.dark) : p < 0 ? theme.quiet : runColour("student", 0, theme.dark);
+      const other =
+        p === 1 ? runColour("other", 0, theme.dark) : p < 0 ? theme.quiet : runColour("student", 0, theme.dark);
       map.update(
         theme,
         {
-          label: p < 0 ? `Difference of two heat maps, ${view.rows.length} by ${view.columns.length} layers` : `Heat map of ${model.get("measure")}: ${view.rows.length} layers of ${pair.name_a} by ${view.columns.length} layers of ${pair.name_b}`,
-          rows: data.once(`rows ${p} ${theme.dark}`, () => ({ title: pair.name_a, colour: runColour("teacher", 0, theme.dark), names: view.rows })),
-          columns: data.once(`columns ${p} ${theme.dark}`, () => ({ title: p < 0 ? "difference" : pair.name_b, colour: other, names: view.columns })),
+          label:
+            p < 0
+              ? `Difference of two heat maps, ${view.rows.length} by ${view.columns.length} layers`
+              : `Heat map of ${model.get("measure")}: ${view.rows.length} layers of ${pair.name_a} by ${view.columns.length} layers of ${pair.name_b}`,
+          rows: data.once(`rows ${p} ${theme.dark}`, () => ({
+            title: pair.name_a,
+            colour: runColour("teacher", 0, theme.dark),
+            names: view.rows,
+          })),
+          columns: data.once(`columns ${p} ${theme.dark}`, () => ({
+            title: p < 0 ? "difference" : pair.name_b,
+            colour: other,
+            names: view.columns,
+          })),
           values: view.values,
           map: p < 0 ? diverging : model.get("colour_map"),
           low: p < 0 ? -limit : low,
           high: p < 0 ? limit : high,
-          outlined: p >= 0 && model.get("best_match") ? data.once(`best ${p} ${data.position()}`, () => bestMatches(view)) : [],
+          outlined:
+            p >= 0 && model.get("best_match") ? data.once(`best ${p} ${data.position()}`, () => bestMatches(view)) : [],
           diagonal: model.get("diagonal"),
           numbers: model.get("numbers"),
           pinned: at(pinned()),
@@ -211,10 +271,25 @@ function render({ model, el: host }) {
     }
     const first = data.seen(0);
     const mark = target && data.cell(0, target).value;
-    legend.update(theme, { label: model.get("measure"), map: model.get("colour_map"), low, high, mark, clipped: !stretched && data.range()[0] < -0.005 });
+    legend.update(theme, {
+      label: model.get("measure"),
+      map: model.get("colour_map"),
+      low,
+      high,
+      mark,
+      clipped: !stretched && data.range()[0] < -0.005,
+    });
     const shift = data.difference();
     differenceLegend.node.hidden = !shift;
-    if (shift) differenceLegend.update(theme, { label: "difference", map: diverging, low: -limit, high: limit, mark: target && data.cell(-1, target).value, clipped: false });
+    if (shift)
+      differenceLegend.update(theme, {
+        label: "difference",
+        map: diverging,
+        low: -limit,
+        high: limit,
+        mark: target && data.cell(-1, target).value,
+        clipped: false,
+      });
     inspector.update(theme, target, hovered !== null);
     frame.bar.update();
     const { epochs } = content();
@@ -223,7 +298,9 @@ function render({ model, el: host }) {
       `n = ${(first?.n ?? 0).toLocaleString("en")}`,
       model.get("class_name") ? `only ${model.get("class_name")}` : "",
       ...(pairs[0].measures[model.get("measure")]?.computed ?? []),
-      ...inexact.map((pair) => `${pair.title}: nearest earlier epoch, ${pair.own_epochs[pair.slices[data.position()]]}`),
+      ...inexact.map(
+        (pair) => `${pair.title}: nearest earlier epoch, ${pair.own_epochs[pair.slices[data.position()]]}`,
+      ),
       hatched(first) ? `${hatched(first)} cells have no value (hatched)` : "",
       difference && "how" in difference ? difference.how : "",
       note,
@@ -233,7 +310,11 @@ function render({ model, el: host }) {
 
   /** @param {import("./data.js").Seen | null} view */
   function hatched(view) {
-    return view ? data.once(`hatched ${data.position()}`, () => view.values.reduce((count, value) => count + Number(Number.isNaN(value)), 0)) : 0;
+    return view
+      ? data.once(`hatched ${data.position()}`, () =>
+          view.values.reduce((count, value) => count + Number(Number.isNaN(value)), 0),
+        )
+      : 0;
   }
 
   function caption() {
@@ -246,15 +327,39 @@ function render({ model, el: host }) {
       return `${model.get("measure")}${when}: mean ${number(one, 2)} for ${pairs[0].title}, ${number(two, 2)} for ${pairs[1].title}`;
     }
     const [most] = data.once(`strongest ${data.position()}`, () => {
-      const top = view.values.reduce((best, value, k) => (value > (view.values[best] ?? -Infinity) || Number.isNaN(view.values[best]) ? k : best), 0);
-      return [{ a: view.rows[Math.floor(top / view.columns.length)], b: view.columns[top % view.columns.length], value: view.values[top] }];
+      const top = view.values.reduce(
+        (best, value, k) => (value > (view.values[best] ?? -Infinity) || Number.isNaN(view.values[best]) ? k : best),
+        0,
+      );
+      return [
+        {
+          a: view.rows[Math.floor(top / view.columns.length)],
+          b: view.columns[top % view.columns.length],
+          value: view.values[top],
+        },
+      ];
     });
     const mean = data.means(0)[data.position()];
     if (Number.isNaN(mean)) return `${model.get("measure")}${when}: no cell has a value`;
     return `${model.get("measure")}${when}: mean ${number(mean, 2)}; most alike ${most.a} and ${most.b}, ${number(most.value, 2)}`;
   }
 
-  frame.watch(["content", "arrays", "selection", "measure", "class_name", "best_match", "diagonal", "numbers", "stretch", "colour_map", "title"], () => frame.invalidate());
+  frame.watch(
+    [
+      "content",
+      "arrays",
+      "selection",
+      "measure",
+      "class_name",
+      "best_match",
+      "diagonal",
+      "numbers",
+      "stretch",
+      "colour_map",
+      "title",
+    ],
+    () => frame.invalidate(),
+  );
   frame.invalidate();
   return () => frame.dispose();
 }

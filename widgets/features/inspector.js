@@ -1,4 +1,5 @@
-// The inspector of a FeatureSimilarityExplorer: one pair of layers as numbers, as two linked clouds and as two Gram matrices.
+// The inspector of a FeatureSimilarityExplorer: one pair of layers as numbers, as two linked clouds and as two Gram
+// matrices.
 
 import { bestMatches, strongest } from "./data.js";
 import { at, tensor } from "../parts/arrays.js";
@@ -40,7 +41,10 @@ export function createInspector(frame, data) {
   /** @type {number | null} */
   let only = null;
   let kept = /** @type {number | null} */ (null);
-  /** @type {{ side: Side, title: HTMLElement, scatter: ReturnType<typeof createScatter>, gram: ReturnType<typeof createGram> }[]} */
+  /**
+   * @type {{ side: Side, title: HTMLElement, scatter: ReturnType<typeof createScatter>, gram: ReturnType<typeof
+   *   createGram> }[]}
+   */
   let panels = [];
   let built = /** @type {any} */ (null);
   let listed = "";
@@ -59,7 +63,12 @@ export function createInspector(frame, data) {
   function card(example) {
     const { name, origin } = describe(example);
     const stack = images();
-    return el("div", { class: "dw-card" }, stack && thumbnail(stack, example, 64), el("div", {}, el("b", {}, name), el("div", { class: "dw-quiet" }, `example ${origin}`)));
+    return el(
+      "div",
+      { class: "dw-card" },
+      stack && thumbnail(stack, example, 64),
+      el("div", {}, el("b", {}, name), el("div", { class: "dw-quiet" }, `example ${origin}`)),
+    );
   }
 
   /**
@@ -69,7 +78,13 @@ export function createInspector(frame, data) {
    */
   function hover(examples, point, ...more) {
     hoveredExamples = examples;
-    if (point) frame.tooltip.show(point.x, point.y, el("div", { class: "dw-cards" }, ...[...new Set(examples)].map(card)), ...more);
+    if (point)
+      frame.tooltip.show(
+        point.x,
+        point.y,
+        el("div", { class: "dw-cards" }, ...[...new Set(examples)].map(card)),
+        ...more,
+      );
     else frame.tooltip.hide();
     frame.invalidate();
   }
@@ -90,7 +105,15 @@ export function createInspector(frame, data) {
         seenViews.add(views.projections);
         const name = which === "a" ? pair.name_a : pair.name_b;
         const role = which === "a" ? "dw-teacher" : p === 0 ? "dw-student" : "dw-second";
-        sides.push({ p, name, which, role, layers: which === "a" ? pair.layers_a : pair.layers_b, slices: pair.slices, views });
+        sides.push({
+          p,
+          name,
+          which,
+          role,
+          layers: which === "a" ? pair.layers_a : pair.layers_b,
+          slices: pair.slices,
+          views,
+        });
       }
     }
     panels = sides.map((side, k) => ({
@@ -102,7 +125,8 @@ export function createInspector(frame, data) {
         describe: (example) => `${describe(example).name}, example ${describe(example).origin}`,
       }),
       gram: createGram(frame, `gram-${k}`, {
-        hover: (pair, point) => hover(pair ? [pair[0], pair[1]] : [], point, pair && facts([["alike", number(pair[2], 2)]])),
+        hover: (pair, point) =>
+          hover(pair ? [pair[0], pair[1]] : [], point, pair && facts([["alike", number(pair[2], 2)]])),
         pin,
       }),
     }));
@@ -110,7 +134,14 @@ export function createInspector(frame, data) {
     plots.style.setProperty("--dw-panels", String(Math.max(1, panels.length)));
     fill(
       plots,
-      ...panels.map(({ side, title }) => el("div", { class: `dw-panel-title ${side.role}` }, el("span", { class: "dw-net", title: side.name }, side.name), title)),
+      ...panels.map(({ side, title }) =>
+        el(
+          "div",
+          { class: `dw-panel-title ${side.role}` },
+          el("span", { class: "dw-net", title: side.name }, side.name),
+          title,
+        ),
+      ),
       ...(panels.length ? [line("Principal components, one point per example")] : []),
       ...panels.map(({ scatter }) => scatter.canvas),
       ...(panels.length ? [line("Gram matrices by class: red alike, blue unlike")] : []),
@@ -121,7 +152,12 @@ export function createInspector(frame, data) {
       legend,
       ...classes.map((name, index) => {
         if (!inUse.has(index)) return null;
-        const chip = el("button", { class: "dw-class", title: `Show only ${name}`, "aria-pressed": "false", "data-class": index }, el("i", { "aria-hidden": "true" }), el("span", {}, name));
+        const chip = el(
+          "button",
+          { class: "dw-class", title: `Show only ${name}`, "aria-pressed": "false", "data-class": index },
+          el("i", { "aria-hidden": "true" }),
+          el("span", {}, name),
+        );
         chip.addEventListener("click", () => {
           kept = kept === index ? null : index;
           only = kept;
@@ -140,7 +176,13 @@ export function createInspector(frame, data) {
    */
   function writeFigures(pair, preview) {
     const { pairs } = data.content();
-    fill(heading, el("span", { class: "dw-teacher dw-name" }, pair.a), el("span", { class: "dw-times" }, "×"), el("span", { class: "dw-student dw-name" }, pair.b), el("span", { class: "dw-tag" }, preview ? "preview" : "pinned"));
+    fill(
+      heading,
+      el("span", { class: "dw-teacher dw-name" }, pair.a),
+      el("span", { class: "dw-times" }, "×"),
+      el("span", { class: "dw-student dw-name" }, pair.b),
+      el("span", { class: "dw-tag" }, preview ? "preview" : "pinned"),
+    );
     /** @type {[string, string][]} */
     const rows = [];
     pairs.forEach((one, p) => {
@@ -148,13 +190,25 @@ export function createInspector(frame, data) {
       if (!view) return rows.push([pairs.length > 1 ? one.title : model.get("measure"), "not computed"]);
       const found = data.cell(p, pair);
       const missing = !found.there ? "no such layer" : view.reason(found.row, found.column);
-      const interval = found.interval && !Number.isNaN(found.interval[0]) ? `${number(found.interval[0])} to ${number(found.interval[1])}` : "";
+      const interval =
+        found.interval && !Number.isNaN(found.interval[0])
+          ? `${number(found.interval[0])} to ${number(found.interval[1])}`
+          : "";
       const value = Number.isNaN(found.value) ? missing : number(found.value);
-      rows.push([pairs.length > 1 ? one.title : model.get("measure"), pairs.length > 1 && interval ? `${value} (${interval})` : value]);
+      rows.push([
+        pairs.length > 1 ? one.title : model.get("measure"),
+        pairs.length > 1 && interval ? `${value} (${interval})` : value,
+      ]);
       if (pairs.length === 1 && interval) rows.push(["95 % interval", interval]);
       if (pairs.length === 1) {
         const best = bestMatches(view).find(([row]) => row === found.row);
-        if (best) rows.push(["best match of this row", best[1] === found.column ? "this one" : `${view.columns[best[1]]}, ${number(view.values[best[0] * view.columns.length + best[1]])}`]);
+        if (best)
+          rows.push([
+            "best match of this row",
+            best[1] === found.column
+              ? "this one"
+              : `${view.columns[best[1]]}, ${number(view.values[best[0] * view.columns.length + best[1]])}`,
+          ]);
       }
       if (p === pairs.length - 1) rows.push(["examples", view.n.toLocaleString("en")]);
       return undefined;
@@ -162,27 +216,45 @@ export function createInspector(frame, data) {
     const shift = data.difference();
     if (shift) {
       const found = data.cell(-1, pair);
-      if (found.there) rows.splice(-1, 0, ["difference", Number.isNaN(found.value) ? "no value" : (found.value > 0 ? "+" : "") + number(found.value)]);
+      if (found.there)
+        rows.splice(-1, 0, [
+          "difference",
+          Number.isNaN(found.value) ? "no value" : (found.value > 0 ? "+" : "") + number(found.value),
+        ]);
     }
     fill(figures, facts(rows));
   }
 
   function writeEmpty() {
     const view = data.seen(0);
-    const now = JSON.stringify([data.position(), model.get("measure"), model.get("class_name"), data.content().pairs.length]);
+    const now = JSON.stringify([
+      data.position(),
+      model.get("measure"),
+      model.get("class_name"),
+      data.content().pairs.length,
+    ]);
     if (now === listed) return;
     listed = now;
     fill(
       empty,
       el("p", {}, el("b", {}, "Hover a cell; click to keep it.")),
-      el("p", { class: "dw-quiet" }, "Its two layers then show here: the examples as each layer sees them, and which of them it holds alike."),
+      el(
+        "p",
+        { class: "dw-quiet" },
+        "Its two layers then show here: the examples as each layer sees them, and which of them it holds alike.",
+      ),
       view && el("p", { class: "dw-quiet" }, "The most similar layers now:"),
       view &&
         el(
           "ul",
           { class: "dw-suggestions" },
           ...strongest(view, 3).map(({ a, b, value }) => {
-            const button = el("button", { class: "dw-button dw-outlined" }, el("span", {}, `${a} × ${b}`), el("b", { class: "dw-number" }, number(value)));
+            const button = el(
+              "button",
+              { class: "dw-button dw-outlined" },
+              el("span", {}, `${a} × ${b}`),
+              el("b", { class: "dw-number" }, number(value)),
+            );
             button.addEventListener("click", () => frame.select({ layer_a: a, layer_b: b }));
             return el("li", {}, button);
           }),
@@ -208,13 +280,26 @@ export function createInspector(frame, data) {
       if (!pair) return writeEmpty();
       writeFigures(pair, preview);
       if (!panels.length) {
-        fill(plots, el("p", { class: "dw-quiet" }, "This record keeps no examples, so there is nothing more to see of these layers."));
+        fill(
+          plots,
+          el(
+            "p",
+            { class: "dw-quiet" },
+            "This record keeps no examples, so there is nothing more to see of these layers.",
+          ),
+        );
         return;
       }
       const { classes } = data.content();
       const byExample = labels()?.data ?? new Int32Array();
       const pinned = model.get("selection").example;
-      const size = Math.max(80, Math.min(frame.root.hasAttribute("data-narrow") ? 300 : 188, Math.floor((frame.inspector.clientWidth - 24 - 12 * (panels.length - 1)) / panels.length)));
+      const size = Math.max(
+        80,
+        Math.min(
+          frame.root.hasAttribute("data-narrow") ? 300 : 188,
+          Math.floor((frame.inspector.clientWidth - 24 - 12 * (panels.length - 1)) / panels.length),
+        ),
+      );
       for (const { side, title, scatter, gram } of panels) {
         const index = side.which === "a" ? data.locate(side.p, "rows", pair.a) : data.locate(side.p, "columns", pair.b);
         const layer = index < 0 ? "no such layer" : side.layers[index];
@@ -222,28 +307,40 @@ export function createInspector(frame, data) {
         title.title = layer;
         scatter.canvas.hidden = gram.canvas.hidden = index < 0;
         if (index < 0) continue;
-        const stack = (/** @type {keyof import("./data.js").Views} */ name) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, side.views[name]));
+        const stack = (/** @type {keyof import("./data.js").Views} */ name) =>
+          /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, side.views[name]));
         // A network that does not change along the epochs is kept once.
         const when = Math.min(side.slices[data.position()] ?? 0, stack("projections").shape[0] - 1);
         const [first, second] = at(stack("explained"), when, index).data;
-        scatter.update(theme, {
-          label: `Examples in ${layer} of ${side.name}, coloured by class`,
-          points: data.once(`points ${side.views.projections} ${when} ${index}`, () => at(stack("projections"), when, index).data),
-          labels: byExample,
-          classes,
-          axes: [`PC 1 (${Math.round(100 * first)} %)`, `PC 2 (${Math.round(100 * second)} %)`],
-          pinned,
-          hovered: hoveredExamples,
-          only,
-        }, size);
-        gram.update(theme, {
-          label: `Gram matrix of ${layer} of ${side.name}, examples ordered by class`,
-          values: data.once(`gram ${side.views.grams} ${when} ${index}`, () => at(stack("grams"), when, index).data),
-          examples: stack("gram_examples").data,
-          labels: byExample,
-          pinned,
-          hovered: hoveredExamples,
-        }, size);
+        scatter.update(
+          theme,
+          {
+            label: `Examples in ${layer} of ${side.name}, coloured by class`,
+            points: data.once(
+              `points ${side.views.projections} ${when} ${index}`,
+              () => at(stack("projections"), when, index).data,
+            ),
+            labels: byExample,
+            classes,
+            axes: [`PC 1 (${Math.round(100 * first)} %)`, `PC 2 (${Math.round(100 * second)} %)`],
+            pinned,
+            hovered: hoveredExamples,
+            only,
+          },
+          size,
+        );
+        gram.update(
+          theme,
+          {
+            label: `Gram matrix of ${layer} of ${side.name}, examples ordered by class`,
+            values: data.once(`gram ${side.views.grams} ${when} ${index}`, () => at(stack("grams"), when, index).data),
+            examples: stack("gram_examples").data,
+            labels: byExample,
+            pinned,
+            hovered: hoveredExamples,
+          },
+          size,
+        );
       }
       for (const chip of legend.querySelectorAll("button")) {
         const label = Number(chip.dataset.class);

@@ -28,12 +28,16 @@ export function tensor(model, name, trait = "arrays") {
     const { dtype, shape, data } = packed[name];
     const Type = TYPES[/** @type {keyof typeof TYPES} */ (dtype)];
     if (!Type) throw new Error(`array ${name} has an unknown dtype ${dtype}`);
-    const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const bytes =
+      data instanceof ArrayBuffer
+        ? new Uint8Array(data)
+        : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const size = Type.BYTES_PER_ELEMENT;
     const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
     found = { data: new Type(aligned.buffer, aligned.byteOffset, aligned.byteLength / size), shape };
     const expected = shape.reduce((/** @type {number} */ product, /** @type {number} */ length) => product * length, 1);
-    if (found.data.length !== expected) throw new Error(`array ${name} holds ${number(found.data.length, 0)} values; its shape asks for ${expected}`);
+    if (found.data.length !== expected)
+      throw new Error(`array ${name} holds ${number(found.data.length, 0)} values; its shape asks for ${expected}`);
     known.set(name, found);
   }
   return found;
@@ -50,7 +54,8 @@ export function at(source, ...indices) {
   const size = shape.reduce((product, length) => product * length, 1);
   let offset = 0;
   indices.forEach((index, axis) => {
-    if (!(index >= 0 && index < source.shape[axis])) throw new RangeError(`index ${index} is outside axis ${axis} of shape ${source.shape.join(" × ")}`);
+    if (!(index >= 0 && index < source.shape[axis]))
+      throw new RangeError(`index ${index} is outside axis ${axis} of shape ${source.shape.join(" × ")}`);
   });
   indices.forEach((index, axis) => (offset = offset * source.shape[axis] + index));
   return { data: source.data.subarray(offset * size, (offset + 1) * size), shape };

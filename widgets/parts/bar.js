@@ -7,7 +7,8 @@ import { icon } from "./icons.js";
 import { tableView, toCsv } from "./table.js";
 
 /** The bar.
- * @typedef {{ node: HTMLElement, onDismiss: (action: () => void) => void, describe: (name: string, text: string) => void, update: () => void }} Bar */
+ * @typedef {{ node: HTMLElement, onDismiss: (action: () => void) => void, describe: (name: string, text: string) =>
+ *   void, update: () => void }} Bar */
 
 /**
  * @param {import("./frame.js").Frame} frame
@@ -49,7 +50,11 @@ export function createBar(frame) {
     panel.setAttribute("aria-label", heading);
     const body = el("div", { class: "dw-panel-body" });
     fill(body, ...content());
-    const shut = el("button", { class: "dw-button", title: "Close (Esc)", "aria-label": "Close", onclick: close }, icon("close"));
+    const shut = el(
+      "button",
+      { class: "dw-button", title: "Close (Esc)", "aria-label": "Close", onclick: close },
+      icon("close"),
+    );
     fill(panel, el("div", { class: "dw-panel-head" }, el("strong", {}, heading), shut), body);
     panel.hidden = false;
     /** @type {HTMLElement} */ (body.querySelector("select, input, button") ?? panel).focus({ preventScroll: true });
@@ -66,7 +71,12 @@ export function createBar(frame) {
   function tool(label, key, help, image, run, named = false) {
     const button = el(
       "button",
-      { class: "dw-button", title: `${help} (${key.toUpperCase()})`, "aria-label": help, "data-testid": `tool-${label}` },
+      {
+        class: "dw-button",
+        title: `${help} (${key.toUpperCase()})`,
+        "aria-label": help,
+        "data-testid": `tool-${label}`,
+      },
       icon(image),
       named && el("span", { class: "dw-word" }, label),
     );
@@ -80,44 +90,98 @@ export function createBar(frame) {
   fill(inBar, ...controls.filter(({ setting }) => setting.inBar).map(({ node: row }) => row));
   const behind = controls.filter(({ setting }) => !setting.inBar);
 
-  frame.keys.add("Escape", "close a panel; let go of what is pinned", () => (panel.hidden ? dismiss() : close()), "Esc");
+  frame.keys.add(
+    "Escape",
+    "close a panel; let go of what is pinned",
+    () => (panel.hidden ? dismiss() : close()),
+    "Esc",
+  );
   if (behind.length) {
-    tool("settings", "s", "Settings of this view", "settings", (button) => toggle(button, "Settings", () => behind.map(({ node: row }) => row)), true);
+    tool(
+      "settings",
+      "s",
+      "Settings of this view",
+      "settings",
+      (button) => toggle(button, "Settings", () => behind.map(({ node: row }) => row)),
+      true,
+    );
   }
-  tool("data", "d", "Data behind this view", "table", (button) =>
-    toggle(button, "What is shown, as numbers", () => {
-      let table = filling.table();
-      let shown = tableView(table);
-      let known = JSON.stringify(table.rows);
-      // The numbers follow the view; the buttons above them keep the focus.
-      refresh = () => {
-        table = filling.table();
-        const now = JSON.stringify(table.rows);
-        if (now === known) return;
-        known = now;
-        const next = tableView(table);
-        const top = shown.scrollTop;
-        shown.replaceWith(next);
-        next.scrollTop = top;
-        shown = next;
-      };
-      return [
-        el("p", { class: "dw-row" }, `${table.rows.length.toLocaleString("en")} rows`, copyButton("copy as CSV", () => toCsv(table)),
-          textButton("save as CSV", () => saveText(`${filling.name}.csv`, toCsv(table), "text/csv"))),
-        shown,
-      ];
-    }), true);
-  tool("code", "c", "Code that recreates this view", "code", (button) =>
-    toggle(button, "Python that recreates this view", () => {
-      const code = `import widgets\n\n${pythonCall(model)}`;
-      return [el("pre", { class: "dw-code", "data-testid": "code", tabindex: 0 }, el("code", {}, code)), el("p", { class: "dw-row" }, copyButton("copy", () => code))];
-    }), true);
+  tool(
+    "data",
+    "d",
+    "Data behind this view",
+    "table",
+    (button) =>
+      toggle(button, "What is shown, as numbers", () => {
+        let table = filling.table();
+        let shown = tableView(table);
+        let known = JSON.stringify(table.rows);
+        // The numbers follow the view; the buttons above them keep the focus.
+        refresh = () => {
+          table = filling.table();
+          const now = JSON.stringify(table.rows);
+          if (now === known) return;
+          known = now;
+          const next = tableView(table);
+          const top = shown.scrollTop;
+          shown.replaceWith(next);
+          next.scrollTop = top;
+          shown = next;
+        };
+        return [
+          el(
+            "p",
+            { class: "dw-row" },
+            `${table.rows.length.toLocaleString("en")} rows`,
+            copyButton("copy as CSV", () => toCsv(table)),
+            textButton("save as CSV", () => saveText(`${filling.name}.csv`, toCsv(table), "text/csv")),
+          ),
+          shown,
+        ];
+      }),
+    true,
+  );
+  tool(
+    "code",
+    "c",
+    "Code that recreates this view",
+    "code",
+    (button) =>
+      toggle(button, "Python that recreates this view", () => {
+        const code = `import widgets\n\n${pythonCall(model)}`;
+        return [
+          el("pre", { class: "dw-code", "data-testid": "code", tabindex: 0 }, el("code", {}, code)),
+          el(
+            "p",
+            { class: "dw-row" },
+            copyButton("copy", () => code),
+          ),
+        ];
+      }),
+    true,
+  );
   tool("download", "p", "Download a picture or a page", "download", (button) =>
     toggle(button, "Take it with you", () => [
-      el("p", { class: "dw-row" }, textButton("PNG picture", () => void savePicture(frame, filling.name).catch((error) => frame.status.fail(String(error)))), "as it looks now"),
+      el(
+        "p",
+        { class: "dw-row" },
+        textButton(
+          "PNG picture",
+          () => void savePicture(frame, filling.name).catch((error) => frame.status.fail(String(error))),
+        ),
+        "as it looks now",
+      ),
       !frame.standalone &&
-        el("p", { class: "dw-row" }, textButton("HTML page", () => frame.requests.ask("to_html", {}, (page) => saveText(`${filling.name}.html`, page, "text/html"))), "alive without Jupyter"),
-    ]));
+        el(
+          "p",
+          { class: "dw-row" },
+          textButton("HTML page", () =>
+            frame.requests.ask("to_html", {}, (page) => saveText(`${filling.name}.html`, page, "text/html")),
+          ),
+          "alive without Jupyter",
+        ),
+    ]),
+  );
   tool("expand", "f", "Fill the screen", "expand", () => {
     if (document.fullscreenElement) void document.exitFullscreen();
     else void frame.root.requestFullscreen?.().catch(() => frame.say("this page may not fill the screen"));
@@ -197,7 +261,9 @@ function control(frame, setting) {
   }
   const list = el("select", { "data-testid": `setting-${setting.trait}`, "aria-label": setting.label });
   let known = "";
-  frame.listen(list, "change", () => (setting.save ? setting.save(list.value) : frame.save({ [setting.trait]: list.value })));
+  frame.listen(list, "change", () =>
+    setting.save ? setting.save(list.value) : frame.save({ [setting.trait]: list.value }),
+  );
   const node = el("label", { class: "dw-setting", title: setting.help }, el("span", {}, setting.label), list);
   return {
     node,

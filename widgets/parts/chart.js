@@ -3,7 +3,10 @@
 import { el, number, sharp } from "./dom.js";
 import { library } from "./library.js";
 
-/** @typedef {{ name: string, kind: "line" | "points" | "bars", x: (number | string)[], y: number[], colour: string, dash?: number[], width?: number, opacity?: number, sizes?: number[], hover?: string[], quiet?: boolean }} Series */
+/**
+ * @typedef {{ name: string, kind: "line" | "points" | "bars", x: (number | string)[], y: number[], colour: string,
+ *   dash?: number[], width?: number, opacity?: number, sizes?: number[], hover?: string[], quiet?: boolean }} Series
+ */
 
 /** What a chart shows.
  * @typedef {object} Chart
@@ -48,7 +51,8 @@ export function createChart(frame, testid, pick) {
     if (!pick || !range) return;
     const [low, high] = range;
     const x = event.clientX - node.getBoundingClientRect().left;
-    if (x > MARGIN.left && x < size[0] - MARGIN.right) pick(low + ((x - MARGIN.left) / (size[0] - MARGIN.left - MARGIN.right)) * (high - low));
+    if (x > MARGIN.left && x < size[0] - MARGIN.right)
+      pick(low + ((x - MARGIN.left) / (size[0] - MARGIN.left - MARGIN.right)) * (high - low));
   });
 
   return {
@@ -96,7 +100,16 @@ export function createChart(frame, testid, pick) {
    * @param {number} height
    */
   function draw(theme, chart, width, height) {
-    const axis = { gridcolor: theme.line, linecolor: theme.line, zeroline: false, tickcolor: theme.line, spikecolor: theme.quiet, spikethickness: 1, automargin: false, fixedrange: chart.xRange === null };
+    const axis = {
+      gridcolor: theme.line,
+      linecolor: theme.line,
+      zeroline: false,
+      tickcolor: theme.line,
+      spikecolor: theme.quiet,
+      spikethickness: 1,
+      automargin: false,
+      fixedrange: chart.xRange === null,
+    };
     const traces = chart.series.map((one) => ({
       type: one.kind === "bars" ? "bar" : "scatter",
       mode: one.kind === "line" ? "lines" : "markers",
@@ -106,10 +119,20 @@ export function createChart(frame, testid, pick) {
       y: one.y.map((y) => (Number.isFinite(y) ? y : null)),
       opacity: one.opacity ?? 1,
       hoverinfo: one.quiet ? "skip" : undefined,
-      ...(one.quiet ? {} : { hovertemplate: one.hover ? `%{text}<extra>${escape(one.name)}</extra>` : `%{y:${chart.percent ? ".1%" : ".4~g"}}<extra>${escape(one.name)}</extra>` }),
+      ...(one.quiet
+        ? {}
+        : {
+            hovertemplate: one.hover
+              ? `%{text}<extra>${escape(one.name)}</extra>`
+              : `%{y:${chart.percent ? ".1%" : ".4~g"}}<extra>${escape(one.name)}</extra>`,
+          }),
       text: one.hover?.map(escape),
       textposition: "none",
-      line: { color: one.colour, width: one.width ?? 2, dash: one.dash?.length ? one.dash.map((part) => `${part}px`).join(",") : "solid" },
+      line: {
+        color: one.colour,
+        width: one.width ?? 2,
+        dash: one.dash?.length ? one.dash.map((part) => `${part}px`).join(",") : "solid",
+      },
       marker: { color: one.colour, size: one.sizes ?? 7, line: { width: 0 } },
     }));
     const layout = {
@@ -121,12 +144,21 @@ export function createChart(frame, testid, pick) {
       font: { family: theme.font, size: 11, color: theme.ink },
       showlegend: false,
       hovermode: chart.series.some((one) => one.kind === "points") ? "closest" : "x unified",
-      hoverlabel: { bgcolor: theme.paper, bordercolor: theme.line, font: { color: theme.ink, family: theme.font, size: 12 } },
+      hoverlabel: {
+        bgcolor: theme.paper,
+        bordercolor: theme.line,
+        font: { color: theme.ink, family: theme.font, size: 12 },
+      },
       hoverdistance: -1,
       dragmode: false,
       barmode: "group",
       bargap: 0.25,
-      xaxis: { ...axis, title: { text: escape(chart.xTitle), standoff: 6 }, ...(chart.xRange ? { range: chart.xRange } : { type: "category", showgrid: false }), fixedrange: true },
+      xaxis: {
+        ...axis,
+        title: { text: escape(chart.xTitle), standoff: 6 },
+        ...(chart.xRange ? { range: chart.xRange } : { type: "category", showgrid: false }),
+        fixedrange: true,
+      },
       yaxis: {
         ...axis,
         title: { text: escape(chart.yTitle), standoff: 6 },
@@ -182,8 +214,17 @@ function sketch(context, theme, chart, width, height) {
   context.restore();
   const groups = chart.series.filter((one) => one.kind === "bars");
   const range = chart.xRange;
-  const x = range ? (/** @type {number} */ value) => MARGIN.left + ((value - range[0]) / (range[1] - range[0] || 1)) * (right - MARGIN.left) : () => 0;
-  if (range) for (let k = 0; k <= 4; k++) context.fillText(number(range[0] + (k / 4) * (range[1] - range[0]), range[1] <= 1 ? 2 : 0), x(range[0] + (k / 4) * (range[1] - range[0])), bottom + 11);
+  const x = range
+    ? (/** @type {number} */ value) =>
+        MARGIN.left + ((value - range[0]) / (range[1] - range[0] || 1)) * (right - MARGIN.left)
+    : () => 0;
+  if (range)
+    for (let k = 0; k <= 4; k++)
+      context.fillText(
+        number(range[0] + (k / 4) * (range[1] - range[0]), range[1] <= 1 ? 2 : 0),
+        x(range[0] + (k / 4) * (range[1] - range[0])),
+        bottom + 11,
+      );
   context.lineJoin = "round";
   for (const one of chart.series) {
     context.globalAlpha = one.opacity ?? 1;
@@ -196,7 +237,12 @@ function sketch(context, theme, chart, width, height) {
       if (one.kind === "bars") {
         const step = (right - MARGIN.left) / one.x.length;
         const bar = (0.75 * step) / groups.length;
-        context.fillRect(MARGIN.left + step * (i + 0.125) + bar * groups.indexOf(one), y(value), bar, bottom - y(value));
+        context.fillRect(
+          MARGIN.left + step * (i + 0.125) + bar * groups.indexOf(one),
+          y(value),
+          bar,
+          bottom - y(value),
+        );
       } else if (one.kind === "points") {
         context.moveTo(x(Number(one.x[i])), y(value));
         context.arc(x(Number(one.x[i])), y(value), (one.sizes?.[i] ?? 7) / 2, 0, 2 * Math.PI);
@@ -208,6 +254,13 @@ function sketch(context, theme, chart, width, height) {
   context.globalAlpha = 1;
   context.setLineDash([]);
   context.fillStyle = theme.ink;
-  if (!range && groups[0]) groups[0].x.forEach((name, i) => context.fillText(String(name).slice(0, 6), MARGIN.left + ((right - MARGIN.left) * (i + 0.5)) / groups[0].x.length, bottom + 11));
+  if (!range && groups[0])
+    groups[0].x.forEach((name, i) =>
+      context.fillText(
+        String(name).slice(0, 6),
+        MARGIN.left + ((right - MARGIN.left) * (i + 0.5)) / groups[0].x.length,
+        bottom + 11,
+      ),
+    );
   context.textBaseline = "alphabetic";
 }

@@ -12,7 +12,9 @@ export function pythonLiteral(value) {
   if (typeof value === "string") return pythonString(value);
   if (Array.isArray(value)) return `[${value.map(pythonLiteral).join(", ")}]`;
   if (typeof value === "object") {
-    return `{${Object.entries(value).map(([key, item]) => `${pythonString(key)}: ${pythonLiteral(item)}`).join(", ")}}`;
+    return `{${Object.entries(value)
+      .map(([key, item]) => `${pythonString(key)}: ${pythonLiteral(item)}`)
+      .join(", ")}}`;
   }
   return String(value);
 }

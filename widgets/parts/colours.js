@@ -1,11 +1,15 @@
 // Colours with one meaning each: viridis or cividis for magnitudes, a diverging map for signs, Okabe–Ito for classes.
 
 const STOPS = {
-  viridis: "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",
-  cividis: "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
+  viridis:
+    "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",
+  cividis:
+    "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
   // Pale in the middle on a light page, dark in the middle on a dark one: "no difference" recedes into either.
-  diverging: "053061 175290 2a71b2 3f8ec0 6bacd1 9bc9e0 c2ddec e0ecf3 f7f6f6 fbe5d8 fbccb4 f5aa89 e48066 d05548 ba2832 930e26 67001f",
-  "diverging-dark": "9eb0ff 79abed 519fd3 3685ad 286886 1d4b61 14303e 1a2329 232323 2b1510 411201 5b1d08 7d341e 9e513f be6f63 df8f89 ffadad",
+  diverging:
+    "053061 175290 2a71b2 3f8ec0 6bacd1 9bc9e0 c2ddec e0ecf3 f7f6f6 fbe5d8 fbccb4 f5aa89 e48066 d05548 ba2832 930e26 67001f",
+  "diverging-dark":
+    "9eb0ff 79abed 519fd3 3685ad 286886 1d4b61 14303e 1a2329 232323 2b1510 411201 5b1d08 7d341e 9e513f be6f63 df8f89 ffadad",
 };
 
 /** @typedef {keyof typeof STOPS} MapName */
@@ -25,7 +29,8 @@ export function table(name) {
     for (let i = 0; i < 256; i++) {
       const position = (i / 255) * (stops.length - 1);
       const left = Math.min(stops.length - 2, Math.floor(position));
-      for (let k = 0; k < 3; k++) found[3 * i + k] = stops[left][k] + (position - left) * (stops[left + 1][k] - stops[left][k]);
+      for (let k = 0; k < 3; k++)
+        found[3 * i + k] = stops[left][k] + (position - left) * (stops[left + 1][k] - stops[left][k]);
     }
     tables.set(name, found);
   }
@@ -95,6 +100,8 @@ export function isHollow(index) {
 export function runColour(role, index, dark) {
   if (role === "teacher") return dark ? "#56b4e9" : "#0072b2";
   if (role === "student") return dark ? "#e69f00" : "#d55e00";
-  const others = dark ? ["#1cb98b", "#e08fbd", "#f0e442", "#c8c8c8", "#8fd0f5"] : ["#00805d", "#b4558a", "#8a6d00", "#333333", "#3a8bc0"];
+  const others = dark
+    ? ["#1cb98b", "#e08fbd", "#f0e442", "#c8c8c8", "#8fd0f5"]
+    : ["#00805d", "#b4558a", "#8a6d00", "#333333", "#3a8bc0"];
   return others[index % others.length];
 }

@@ -68,10 +68,21 @@ export function createFrame({ model, el: host }, filling) {
   const stop = new AbortController();
   const stage = el("section", { class: "dw-stage", "data-testid": "stage", "aria-label": "Stage" });
   const inspector = el("aside", { class: "dw-inspector", "data-testid": "inspector", "aria-label": "Inspector" });
-  const timeline = el("section", { class: "dw-timeline", "data-testid": "timeline", "aria-label": "Timeline", hidden: true });
+  const timeline = el("section", {
+    class: "dw-timeline",
+    "data-testid": "timeline",
+    "aria-label": "Timeline",
+    hidden: true,
+  });
   const live = el("div", { class: "dw-unseen", "aria-live": "polite", "data-testid": "live" });
   // Lumino skips its shortcuts inside this attribute: "d" opens the data here and does not delete the notebook's cell.
-  const root = el("div", { class: "dw", "data-testid": "explorer", "data-lm-suppress-shortcuts": "true", tabindex: -1, role: "group" });
+  const root = el("div", {
+    class: "dw",
+    "data-testid": "explorer",
+    "data-lm-suppress-shortcuts": "true",
+    tabindex: -1,
+    role: "group",
+  });
   const body = el("div", { class: "dw-body" }, stage, inspector);
 
   /** @type {(() => void)[]} */
@@ -128,7 +139,8 @@ export function createFrame({ model, el: host }, filling) {
     },
     select(changes) {
       const selection = model.get("selection");
-      if (Object.entries(changes).some(([key, value]) => selection[key] !== value)) frame.save({ selection: { ...selection, ...changes } });
+      if (Object.entries(changes).some(([key, value]) => selection[key] !== value))
+        frame.save({ selection: { ...selection, ...changes } });
     },
     say: (text) => write(live, text),
     dispose() {

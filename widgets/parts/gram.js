@@ -13,7 +13,10 @@ import { el, sharp } from "./dom.js";
  * @property {number | null} pinned example
  */
 
-/** @typedef {{ hover: (pair: [number, number, number] | null, point: { x: number, y: number } | null) => void, pin: (example: number) => void }} GramEvents the pair: two examples and their entry in −1..1 */
+/**
+ * @typedef {{ hover: (pair: [number, number, number] | null, point: { x: number, y: number } | null) => void, pin:
+ *   (example: number) => void }} GramEvents the pair: two examples and their entry in −1..1
+ */
 
 const STRIP = 6; // px of class colours along the top and the left
 
@@ -37,7 +40,9 @@ export function createGram(frame, testid, events) {
   function under(event) {
     const bounds = canvas.getBoundingClientRect();
     const step = (side - STRIP) / order.length;
-    const [column, row] = [event.clientX - bounds.left, event.clientY - bounds.top].map((value) => Math.floor((value - STRIP - 1) / step));
+    const [column, row] = [event.clientX - bounds.left, event.clientY - bounds.top].map((value) =>
+      Math.floor((value - STRIP - 1) / step),
+    );
     return gram && row >= 0 && column >= 0 && row < order.length && column < order.length ? { row, column } : null;
   }
 
@@ -45,7 +50,10 @@ export function createGram(frame, testid, events) {
     const found = under(event);
     if (!found || !gram) return events.hover(null, null);
     const [a, b] = [order[found.row], order[found.column]];
-    events.hover([gram.examples[a], gram.examples[b], gram.values[a * order.length + b] / 127], { x: event.clientX, y: event.clientY });
+    events.hover([gram.examples[a], gram.examples[b], gram.values[a * order.length + b] / 127], {
+      x: event.clientX,
+      y: event.clientY,
+    });
   });
   frame.listen(canvas, "pointerleave", () => events.hover(null, null));
   frame.listen(canvas, "click", (/** @type {MouseEvent} */ event) => {
@@ -68,7 +76,9 @@ export function createGram(frame, testid, events) {
       const signature = [next.values, theme.dark, next.labels];
       if (signature.some((value, i) => value !== painted[i])) {
         painted = signature;
-        order = [...Array(count).keys()].sort((a, b) => next.labels[next.examples[a]] - next.labels[next.examples[b]] || a - b);
+        order = [...Array(count).keys()].sort(
+          (a, b) => next.labels[next.examples[a]] - next.labels[next.examples[b]] || a - b,
+        );
         const rgb = table(map);
         pixels.width = pixels.height = count;
         const brush = /** @type {CanvasRenderingContext2D} */ (pixels.getContext("2d"));

@@ -28,7 +28,8 @@ import { el, elide, number, sharp } from "./dom.js";
  * @typedef {object} HeatMapEvents
  * @property {(cell: Cell | null, point: { x: number, y: number } | null) => void} hover
  * @property {(cell: Cell) => void} pin
- * @property {(axis: "rows" | "columns" | null, index: number, point: { x: number, y: number }) => void} name a row or column name under the cursor
+ * @property {(axis: "rows" | "columns" | null, index: number, point: { x: number, y: number }) => void} name a row
+ *   or column name under the cursor
  * @property {(cell: Cell) => string} describe for a screen reader
  */
 
@@ -39,7 +40,13 @@ import { el, elide, number, sharp } from "./dom.js";
  */
 export function createHeatMap(frame, testid, events) {
   const base = el("canvas", { "aria-hidden": "true" });
-  const over = el("canvas", { class: "dw-over", tabindex: 0, role: "application", "aria-roledescription": "heat map", "data-testid": testid });
+  const over = el("canvas", {
+    class: "dw-over",
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "heat map",
+    "data-testid": testid,
+  });
   const node = el("div", { class: "dw-heatmap" }, base, over);
   /** @type {Matrix | null} */
   let matrix = null;
@@ -60,7 +67,8 @@ export function createHeatMap(frame, testid, events) {
     const inRows = row >= 0 && row < (matrix?.rows.names.length ?? 0);
     if (inRows && inColumns) return { cell: [row, column], axis: null, index: -1 };
     if (inRows && column < 0) return { cell: null, axis: "rows", index: row };
-    if (inColumns && event.clientY - bounds.top > geometry.top + geometry.height) return { cell: null, axis: "columns", index: column };
+    if (inColumns && event.clientY - bounds.top > geometry.top + geometry.height)
+      return { cell: null, axis: "columns", index: column };
     return { cell: null, axis: null, index: -1 };
   }
 
@@ -120,7 +128,10 @@ export function createHeatMap(frame, testid, events) {
      * @param {Cell} cell */
     centre([row, column]) {
       const bounds = over.getBoundingClientRect();
-      return { x: bounds.left + geometry.left + (column + 0.5) * geometry.cell, y: bounds.top + geometry.top + (row + 0.5) * geometry.pitch };
+      return {
+        x: bounds.left + geometry.left + (column + 0.5) * geometry.cell,
+        y: bounds.top + geometry.top + (row + 0.5) * geometry.pitch,
+      };
     },
     /**
      * @param {import("./theme.js").Theme} theme
@@ -132,7 +143,21 @@ export function createHeatMap(frame, testid, events) {
       matrix = next;
       const plan = layout(theme, next, width, tall);
       geometry = plan;
-      const signature = [theme.ink, theme.paper, next.values, next.map, next.low, next.high, next.numbers, next.rows, next.columns, next.hideRowNames, width, tall, globalThis.devicePixelRatio];
+      const signature = [
+        theme.ink,
+        theme.paper,
+        next.values,
+        next.map,
+        next.low,
+        next.high,
+        next.numbers,
+        next.rows,
+        next.columns,
+        next.hideRowNames,
+        width,
+        tall,
+        globalThis.devicePixelRatio,
+      ];
       // The cells are drawn again only when they change; hovering repaints the thin layer above them.
       if (signature.some((value, i) => value !== painted[i])) {
         painted = signature;
@@ -196,7 +221,14 @@ function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, tall) {
   const height = pitch * rows.names.length;
   const below = slanted ? columnNames * Math.SQRT1_2 + 16 : 20;
   return {
-    left, top, cell, pitch, rowNames, columnNames, slanted, height,
+    left,
+    top,
+    cell,
+    pitch,
+    rowNames,
+    columnNames,
+    slanted,
+    height,
     width: cell * columns.names.length,
     outerWidth: width,
     outerHeight: Math.ceil(top + height + below + AXIS),
@@ -209,7 +241,12 @@ function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, tall) {
  * @param {Matrix} matrix
  * @param {Plan} plan
  */
-function drawCells(context, theme, { rows, columns, values, map, low, high, numbers, least }, { left, top, cell, pitch }) {
+function drawCells(
+  context,
+  theme,
+  { rows, columns, values, map, low, high, numbers, least },
+  { left, top, cell, pitch },
+) {
   const gap = Math.min(cell, pitch) >= 9 ? 1 : 0;
   const digits = cell >= 34 ? 2 : cell >= 24 ? 1 : 0;
   const written = numbers && digits && pitch >= 11;
@@ -355,7 +392,10 @@ function drawMarks(context, theme, { outlined, diagonal, pinned, hovered }, { le
     box(cellAt, 1, "#fff", 1);
   }
   if (diagonal) {
-    for (const [line, ink, dash] of /** @type {[number, string, number[]][]} */ ([[3, "rgba(0,0,0,.55)", []], [1.25, "#fff", [5, 4]]])) {
+    for (const [line, ink, dash] of /** @type {[number, string, number[]][]} */ ([
+      [3, "rgba(0,0,0,.55)", []],
+      [1.25, "#fff", [5, 4]],
+    ])) {
       context.setLineDash(dash);
       context.lineWidth = line;
       context.strokeStyle = ink;

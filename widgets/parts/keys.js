@@ -5,7 +5,8 @@ import { el } from "./dom.js";
 /** @typedef {{ keys: string[], shown: string, does: string, run: ((event: KeyboardEvent) => void) | null }} Key */
 
 /** Keys that work anywhere in the widget.
- * @typedef {{ add: (keys: string | string[], does: string, run: ((event: KeyboardEvent) => void) | null, shown?: string) => void, list: () => HTMLElement }} Keys */
+ * @typedef {{ add: (keys: string | string[], does: string, run: ((event: KeyboardEvent) => void) | null, shown?:
+ *   string) => void, list: () => HTMLElement }} Keys */
 
 /**
  * @param {import("./frame.js").Frame} frame
@@ -21,8 +22,11 @@ export function createKeys(frame) {
     const typing = target.matches("select, textarea, input:not([type=range]):not([type=checkbox])");
     if (typing && event.key !== "Escape") return;
     // A focused button or box answers to Space and Enter itself.
-    if (target.matches("button, input[type=checkbox], a, summary") && (event.key === " " || event.key === "Enter")) return;
-    const found = all.find((key) => key.run && key.keys.includes(event.key.length === 1 ? event.key.toLowerCase() : event.key));
+    if (target.matches("button, input[type=checkbox], a, summary") && (event.key === " " || event.key === "Enter"))
+      return;
+    const found = all.find(
+      (key) => key.run && key.keys.includes(event.key.length === 1 ? event.key.toLowerCase() : event.key),
+    );
     if (!found?.run) return;
     event.preventDefault();
     event.stopPropagation();
@@ -38,13 +42,21 @@ export function createKeys(frame) {
      */
     add(keys, does, run, shown) {
       const list = Array.isArray(keys) ? keys : [keys];
-      all.push({ keys: list.map((key) => (key.length === 1 ? key.toLowerCase() : key)), shown: shown ?? list.join(" / "), does, run });
+      all.push({
+        keys: list.map((key) => (key.length === 1 ? key.toLowerCase() : key)),
+        shown: shown ?? list.join(" / "),
+        does,
+        run,
+      });
     },
     list() {
       return el(
         "dl",
         { class: "dw-keys", "data-testid": "key-list" },
-        ...all.flatMap((key) => [el("dt", {}, ...key.shown.split(" / ").map((name) => el("kbd", {}, name))), el("dd", {}, key.does)]),
+        ...all.flatMap((key) => [
+          el("dt", {}, ...key.shown.split(" / ").map((name) => el("kbd", {}, name))),
+          el("dd", {}, key.does),
+        ]),
       );
     },
   };

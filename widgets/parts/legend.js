@@ -3,7 +3,10 @@
 import { el, elide, number, sharp } from "./dom.js";
 import { table } from "./colours.js";
 
-/** @typedef {{ label: string, map: import("./colours.js").MapName, low: number, high: number, mark: number | null, clipped: boolean }} Scale */
+/**
+ * @typedef {{ label: string, map: import("./colours.js").MapName, low: number, high: number, mark: number | null,
+ *   clipped: boolean }} Scale
+ */
 
 export function createLegend() {
   const canvas = el("canvas", { role: "img" });

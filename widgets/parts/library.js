@@ -2,8 +2,9 @@
 
 const WAIT = 20_000; // ms until a view makes do without
 
+const page = /** @type {any} */ (globalThis);
 /** @type {Map<string, Promise<any>>} */
-const loading = /** @type {any} */ (globalThis)[Symbol.for("distillation-workbench libraries")] ??= new Map();
+const loading = (page[Symbol.for("distillation-workbench libraries")] ??= new Map());
 
 /**
  * The library `name`; null where nobody can send it (no kernel).

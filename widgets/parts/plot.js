@@ -18,7 +18,10 @@ import { el, number, sharp } from "./dom.js";
 
 /** @typedef {{ low: number, high: number, title: string, log?: boolean, whole?: boolean, names?: string[] }} Axis */
 
-/** @typedef {{ label: string, x: Axis, y: Axis, layers: Layer[], cursor?: number | null, ring?: { x: number, y: number, text: string, colour: string } | null, note?: string }} Chart */
+/**
+ * @typedef {{ label: string, x: Axis, y: Axis, layers: Layer[], cursor?: number | null, ring?: { x: number, y:
+ *   number, text: string, colour: string } | null, note?: string }} Chart
+ */
 
 /** From values to pixels and back.
  * @typedef {object} Scales
@@ -40,10 +43,15 @@ export function ticks(low, high, count, whole = false) {
   const raw = (high - low) / Math.max(1, count);
   if (!(raw > 0) || !Number.isFinite(raw)) return { at: [low], digits: 2 };
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = Math.max(whole ? 1 : 0, power * ((whole ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10]).find((factor) => factor * power >= raw * 0.999) ?? 10));
+  const step = Math.max(
+    whole ? 1 : 0,
+    power * ((whole ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10]).find((factor) => factor * power >= raw * 0.999) ?? 10),
+  );
   const at = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) at.push(k * step);
-  const digits = whole ? 0 : Math.max(0, Math.min(8, Math.ceil(-Math.log10(step) - 1e-9) + (Math.abs(step / power - 2.5) < 1e-9 ? 1 : 0)));
+  const digits = whole
+    ? 0
+    : Math.max(0, Math.min(8, Math.ceil(-Math.log10(step) - 1e-9) + (Math.abs(step / power - 2.5) < 1e-9 ? 1 : 0)));
   return { at, digits };
 }
 
@@ -71,7 +79,13 @@ export function short(value, digits = 3) {
   if (value === 0) return "0";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  const text = size >= 1e-3 && size < 1e5 ? String(Number(size.toPrecision(digits))) : size.toExponential(Math.max(0, digits - 2)).replace("e-", "e−").replace("e+", "e");
+  const text =
+    size >= 1e-3 && size < 1e5
+      ? String(Number(size.toPrecision(digits)))
+      : size
+          .toExponential(Math.max(0, digits - 2))
+          .replace("e-", "e−")
+          .replace("e+", "e");
   return value < 0 ? `−${text}` : text;
 }
 
@@ -90,7 +104,12 @@ function powerName(value) {
  * @param {{ pick?: (x: number) => void, readout?: boolean, interactive?: boolean }} [options]
  */
 export function createPlot(frame, testid, { pick, readout = true, interactive = false } = {}) {
-  const canvas = el("canvas", { class: "dw-xy", role: interactive ? "application" : "img", "data-testid": testid, tabindex: interactive ? 0 : null });
+  const canvas = el("canvas", {
+    class: "dw-xy",
+    role: interactive ? "application" : "img",
+    "data-testid": testid,
+    tabindex: interactive ? 0 : null,
+  });
   /** @type {Scales | null} */
   let scales = null;
   /** @type {Chart | null} */
@@ -104,7 +123,11 @@ export function createPlot(frame, testid, { pick, readout = true, interactive = 
       if (px < scales.box.left - 4 || px > scales.box.right + 4) return frame.tooltip.hide();
       const rows = readings(shown, scales.atX(px));
       if (!rows.items.length) return frame.tooltip.hide();
-      const list = el("dl", { class: "dw-facts" }, ...rows.items.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+      const list = el(
+        "dl",
+        { class: "dw-facts" },
+        ...rows.items.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+      );
       return frame.tooltip.show(event.clientX, event.clientY, el("b", {}, rows.title), list);
     });
     frame.listen(canvas, "pointerleave", () => frame.tooltip.hide());
@@ -132,7 +155,16 @@ export function createPlot(frame, testid, { pick, readout = true, interactive = 
       paint(context, theme, chart, scales);
       canvas.setAttribute("aria-label", chart.label);
       const { left, right, top, bottom } = scales.box;
-      canvas.dataset.geometry = [left, top, right - left, bottom - top, chart.x.low, chart.x.high, chart.y.low, chart.y.high].join(" ");
+      canvas.dataset.geometry = [
+        left,
+        top,
+        right - left,
+        bottom - top,
+        chart.x.low,
+        chart.x.high,
+        chart.y.low,
+        chart.y.high,
+      ].join(" ");
       return scales;
     },
   };
@@ -152,7 +184,8 @@ function readings(chart, x) {
     let best = 0;
     for (let i = 1; i < layer.x.length; i++) if (Math.abs(layer.x[i] - x) < Math.abs(layer.x[best] - x)) best = i;
     const at = layer.x[best];
-    if (!title) title = `${chart.x.title} ${chart.x.names?.[Math.round(at)] ?? (chart.x.whole ? Math.round(at) : short(at))}`;
+    if (!title)
+      title = `${chart.x.title} ${chart.x.names?.[Math.round(at)] ?? (chart.x.whole ? Math.round(at) : short(at))}`;
     items.push([layer.name, short(layer.y[best])]);
   }
   return { title, items };
@@ -170,14 +203,20 @@ function axes(context, theme, { x: along, y: up, note }, width, height) {
   context.font = `11px ${theme.font}`;
   const top = note ? 18 : 9;
   const bottom = height - (along.title ? 36 : 20);
-  const across = (/** @type {Axis} */ axis, /** @type {number} */ count) => (axis.log ? { at: powers(axis.low, axis.high, count), digits: 0 } : ticks(axis.low, axis.high, count, axis.whole));
+  const across = (/** @type {Axis} */ axis, /** @type {number} */ count) =>
+    axis.log ? { at: powers(axis.low, axis.high, count), digits: 0 } : ticks(axis.low, axis.high, count, axis.whole);
   const vertical = across(up, Math.max(2, Math.min(7, Math.floor((bottom - top) / (up.log ? 20 : 34)))));
-  const name = (/** @type {Axis} */ axis, /** @type {number} */ value, /** @type {number} */ digits) => axis.names?.[Math.round(value)] ?? (axis.log ? powerName(value) : Math.abs(value) >= 1e5 ? short(value, 2) : number(value, digits));
+  const name = (/** @type {Axis} */ axis, /** @type {number} */ value, /** @type {number} */ digits) =>
+    axis.names?.[Math.round(value)] ??
+    (axis.log ? powerName(value) : Math.abs(value) >= 1e5 ? short(value, 2) : number(value, digits));
   const labels = vertical.at.map((value) => name(up, value, vertical.digits));
   const widest = Math.max(14, ...labels.map((text) => context.measureText(text).width));
   const left = Math.ceil(widest) + (up.title ? 24 : 9);
   const right = width - 10;
-  const warp = (/** @type {Axis} */ axis) => (axis.log ? (/** @type {number} */ value) => Math.log10(Math.max(value, 1e-300)) : (/** @type {number} */ value) => value);
+  const warp = (/** @type {Axis} */ axis) =>
+    axis.log
+      ? (/** @type {number} */ value) => Math.log10(Math.max(value, 1e-300))
+      : (/** @type {number} */ value) => value;
   const [wx, wy] = [warp(along), warp(up)];
   const [x0, x1, y0, y1] = [wx(along.low), wx(along.high), wy(up.low), wy(up.high)];
   const back = (/** @type {Axis} */ axis, /** @type {number} */ value) => (axis.log ? 10 ** value : value);
@@ -204,7 +243,8 @@ function axes(context, theme, { x: along, y: up, note }, width, height) {
   context.stroke();
   context.textAlign = "center";
   const level = across(along, Math.max(2, Math.floor((right - left) / 62)));
-  if (along.names) level.at = along.names.map((_, i) => i).filter((i) => i >= along.low && i <= along.high && along.names?.[i]);
+  if (along.names)
+    level.at = along.names.map((_, i) => i).filter((i) => i >= along.low && i <= along.high && along.names?.[i]);
   let edge = -Infinity;
   for (const value of level.at) {
     const text = name(along, value, level.digits);
@@ -324,7 +364,8 @@ export function paint(context, theme, chart, { x, y, box }) {
       const dot = stamp(layer.colour, theme.paper, layer.width ?? 7, layer.hollow ?? false);
       const half = dot.size / 2;
       for (let i = 0; i < count; i++) {
-        if (Number.isFinite(layer.y[i])) context.drawImage(dot.canvas, x(layer.x[i]) - half, y(layer.y[i]) - half, dot.size, dot.size);
+        if (Number.isFinite(layer.y[i]))
+          context.drawImage(dot.canvas, x(layer.x[i]) - half, y(layer.y[i]) - half, dot.size, dot.size);
       }
     }
   }
@@ -350,7 +391,10 @@ export function paint(context, theme, chart, { x, y, box }) {
     context.textAlign = px > (box.left + box.right) / 2 ? "right" : "left";
     context.strokeStyle = theme.paper;
     context.lineWidth = 3;
-    const place = /** @type {const} */ ([px + (px > (box.left + box.right) / 2 ? -9 : 9), py < (box.top + box.bottom) / 2 ? py + 16 : py - 9]);
+    const place = /** @type {const} */ ([
+      px + (px > (box.left + box.right) / 2 ? -9 : 9),
+      py < (box.top + box.bottom) / 2 ? py + 16 : py - 9,
+    ]);
     context.strokeText(chart.ring.text, ...place);
     context.fillStyle = theme.ink;
     context.fillText(chart.ring.text, ...place);

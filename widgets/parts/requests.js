@@ -1,6 +1,8 @@
 // Asking Python to compute: each request has an id, shows its progress, can be stopped, and only the last one counts.
 
-/** @typedef {{ name: string, done: (result: any) => void, failed: () => void, timer: number, since: number }} Waiting */
+/**
+ * @typedef {{ name: string, done: (result: any) => void, failed: () => void, timer: number, since: number }} Waiting
+ */
 
 /** How a request behaves.
  * @typedef {object} Manner
@@ -11,7 +13,8 @@
 const PATIENCE = 350; // ms
 
 /** What asks Python to compute.
- * @typedef {{ ask: (name: string, details?: Record<string, any>, done?: (result: any) => void, manner?: Manner) => void }} Requests */
+ * @typedef {{ ask: (name: string, details?: Record<string, any>, done?: (result: any) => void, manner?: Manner) =>
+ *   void }} Requests */
 
 /**
  * @param {import("./frame.js").Frame} frame
@@ -37,7 +40,13 @@ export function createRequests(frame) {
     if (!request) return; // another view's, or overtaken by a later request
     clearTimeout(request.timer);
     if (message.type === "progress") {
-      if (performance.now() > request.since) frame.status.computing({ name: request.name, fraction: message.fraction, text: message.text, stop: () => stopRequest(message.id) });
+      if (performance.now() > request.since)
+        frame.status.computing({
+          name: request.name,
+          fraction: message.fraction,
+          text: message.text,
+          stop: () => stopRequest(message.id),
+        });
     } else if (message.type === "result") {
       finish(message.id);
       frame.guard(() => request.done(message.result));
@@ -81,11 +90,20 @@ export function createRequests(frame) {
       const id = `${view}-${++count}`;
       const timer = setTimeout(() => {
         finish(id);
-        frame.status.fail(`No answer from the kernel to "${name}": it is busy, or there is none. What needs no computing still works.`);
+        frame.status.fail(
+          `No answer from the kernel to "${name}": it is busy, or there is none. What needs no computing still works.`,
+        );
         frame.guard(failed);
       }, 5000);
-      waiting.set(id, { name, done, failed, timer: /** @type {any} */ (timer), since: patient ? performance.now() + PATIENCE : 0 });
-      const show = () => waiting.has(id) && frame.status.computing({ name, fraction: null, text: "asked", stop: () => stopRequest(id) });
+      waiting.set(id, {
+        name,
+        done,
+        failed,
+        timer: /** @type {any} */ (timer),
+        since: patient ? performance.now() + PATIENCE : 0,
+      });
+      const show = () =>
+        waiting.has(id) && frame.status.computing({ name, fraction: null, text: "asked", stop: () => stopRequest(id) });
       if (patient) setTimeout(show, PATIENCE);
       else show();
       model.send({ type: "request", id, name, details });

@@ -15,7 +15,10 @@ import { el, sharp } from "./dom.js";
  * @property {number | null} only class that is not dimmed
  */
 
-/** @typedef {{ hover: (example: number | null, point: { x: number, y: number } | null) => void, pin: (example: number) => void, describe: (example: number) => string }} ScatterEvents */
+/**
+ * @typedef {{ hover: (example: number | null, point: { x: number, y: number } | null) => void, pin: (example: number)
+ *   => void, describe: (example: number) => string }} ScatterEvents
+ */
 
 const PAD = 14;
 
@@ -25,10 +28,18 @@ const PAD = 14;
  * @param {ScatterEvents} events
  */
 export function createScatter(frame, testid, events) {
-  const canvas = el("canvas", { class: "dw-plot", tabindex: 0, role: "application", "aria-roledescription": "scatter plot", "data-testid": testid });
+  const canvas = el("canvas", {
+    class: "dw-plot",
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "scatter plot",
+    "data-testid": testid,
+  });
   /** @type {Cloud | null} */
   let cloud = null;
-  /** @type {number | null} the example under the cursor, known before it has been drawn: keys come faster than frames */
+  /**
+   * @type {number | null} the example under the cursor, known before it has been drawn: keys come faster than frames
+   */
   let cursor = null;
   let place = (/** @type {number} */ _) => ({ x: 0, y: 0 });
 

@@ -5,7 +5,8 @@ import { el, fill, write } from "./dom.js";
 /** @typedef {{ name: string, fraction: number | null, text?: string, stop: (() => void) | null }} Computing */
 
 /** The status line.
- * @typedef {{ node: HTMLElement, fail: (text: string) => void, facts: (items: string[]) => void, computing: (state: Computing | null) => void }} Status */
+ * @typedef {{ node: HTMLElement, fail: (text: string) => void, facts: (items: string[]) => void, computing: (state:
+ *   Computing | null) => void }} Status */
 
 /**
  * @param {import("./frame.js").Frame} frame
@@ -17,9 +18,23 @@ export function createStatus(frame) {
   const actions = el("div", { class: "dw-actions" });
   const summary = el("summary", {});
   const trace = el("pre", { tabindex: 0 });
-  const shut = el("button", { class: "dw-button", "aria-label": "Dismiss the error", title: "Dismiss", onclick: () => clear() }, "dismiss");
-  const strip = el("div", { class: "dw-error", role: "alert", "data-testid": "error", hidden: true }, el("details", {}, summary, trace), shut);
-  const node = el("footer", { class: "dw-status", "data-testid": "status" }, strip, el("div", { class: "dw-status-line" }, busy, facts, actions));
+  const shut = el(
+    "button",
+    { class: "dw-button", "aria-label": "Dismiss the error", title: "Dismiss", onclick: () => clear() },
+    "dismiss",
+  );
+  const strip = el(
+    "div",
+    { class: "dw-error", role: "alert", "data-testid": "error", hidden: true },
+    el("details", {}, summary, trace),
+    shut,
+  );
+  const node = el(
+    "footer",
+    { class: "dw-status", "data-testid": "status" },
+    strip,
+    el("div", { class: "dw-status-line" }, busy, facts, actions),
+  );
 
   function clear() {
     strip.hidden = true;
@@ -45,7 +60,11 @@ export function createStatus(frame) {
     fill(
       actions,
       ...(frame.standalone ? [] : (frame.model.get("actions") ?? [])).map((/** @type {string} */ name) => {
-        const button = el("button", { class: "dw-button dw-outlined", "data-testid": "action", title: "Computed in Python" }, name);
+        const button = el(
+          "button",
+          { class: "dw-button dw-outlined", "data-testid": "action", title: "Computed in Python" },
+          name,
+        );
         button.addEventListener("click", () => frame.requests.ask(name));
         return button;
       }),
@@ -70,7 +89,8 @@ export function createStatus(frame) {
         busy,
         `computing ${state.name}${percent}${state.text ? ` · ${state.text}` : ""}`,
         el("progress", { max: 1, value: state.fraction, "aria-label": `progress of ${state.name}` }),
-        state.stop && el("button", { class: "dw-button dw-outlined", "data-testid": "stop", onclick: state.stop }, "stop"),
+        state.stop &&
+          el("button", { class: "dw-button dw-outlined", "data-testid": "stop", onclick: state.stop }, "stop"),
       );
     },
   };

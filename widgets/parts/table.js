@@ -13,16 +13,35 @@ export function tableView({ columns, rows }) {
     el(
       "table",
       {},
-      el("thead", {}, el("tr", {}, ...columns.map((name, k) => el("th", { scope: "col", class: typeof rows[0]?.[k] === "number" ? "dw-number" : "" }, name)))),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          ...columns.map((name, k) =>
+            el("th", { scope: "col", class: typeof rows[0]?.[k] === "number" ? "dw-number" : "" }, name),
+          ),
+        ),
+      ),
       el(
         "tbody",
         {},
         ...shown.map((row) =>
-          el("tr", {}, ...row.map((value) => (typeof value === "number" ? el("td", { class: "dw-number" }, Number.isInteger(value) ? String(value) : number(value, 4)) : el("td", {}, value ?? "")))),
+          el(
+            "tr",
+            {},
+            ...row.map((value) =>
+              typeof value === "number"
+                ? el("td", { class: "dw-number" }, Number.isInteger(value) ? String(value) : number(value, 4))
+                : el("td", {}, value ?? ""),
+            ),
+          ),
         ),
       ),
     ),
-    rows.length > MOST_ROWS && el("p", {}, `… and ${rows.length - MOST_ROWS} more rows: save as CSV, or use .data() in Python`),
+    rows.length > MOST_ROWS &&
+      el("p", {}, `… and ${rows.length - MOST_ROWS} more rows: save as CSV, or use .data() in Python`),
   );
 }
 

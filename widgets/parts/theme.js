@@ -1,6 +1,9 @@
 // The notebook's theme as plain colours for canvases and charts, and a word when it changes.
 
-/** @typedef {{ dark: boolean, paper: string, ink: string, quiet: string, line: string, panel: string, focus: string, font: string }} Theme */
+/**
+ * @typedef {{ dark: boolean, paper: string, ink: string, quiet: string, line: string, panel: string, focus: string,
+ *   font: string }} Theme
+ */
 
 /**
  * Read the theme off an element of class `dw`.
@@ -29,7 +32,10 @@ export function readTheme(root) {
  */
 export function watchTheme(changed) {
   const observer = new MutationObserver(changed);
-  const options = { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind", "class", "style"] };
+  const options = {
+    attributes: true,
+    attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind", "class", "style"],
+  };
   observer.observe(document.documentElement, options);
   observer.observe(document.body, options);
   // JupyterLab swaps a style sheet some time after it has set the attribute.

@@ -71,7 +71,8 @@ export function createTimeline(frame, course) {
     if (playing) return pause();
     const count = course.positions().length;
     if (course.get() >= count - 1) go(0);
-    const pace = Math.max(60, Math.min(450, 8000 / count)); // a whole course in about eight seconds, no step under 60 ms
+    // a whole course in about eight seconds, no step under 60 ms
+    const pace = Math.max(60, Math.min(450, 8000 / count));
     playing = /** @type {any} */ (
       setInterval(() => {
         if (course.get() >= course.positions().length - 1) pause();
@@ -97,8 +98,18 @@ export function createTimeline(frame, course) {
   frame.listen(canvas, "pointerdown", scrub);
   frame.listen(canvas, "pointermove", scrub);
   frame.keys.add(" ", `play or pause through the ${course.unit}s`, toggle, "Space");
-  frame.keys.add(["ArrowLeft", ","], `one ${course.unit} back (“,” also inside a matrix)`, () => go(course.get() - 1), "← / ,");
-  frame.keys.add(["ArrowRight", "."], `one ${course.unit} on (“.” also inside a matrix)`, () => go(course.get() + 1), "→ / .");
+  frame.keys.add(
+    ["ArrowLeft", ","],
+    `one ${course.unit} back (“,” also inside a matrix)`,
+    () => go(course.get() - 1),
+    "← / ,",
+  );
+  frame.keys.add(
+    ["ArrowRight", "."],
+    `one ${course.unit} on (“.” also inside a matrix)`,
+    () => go(course.get() + 1),
+    "→ / .",
+  );
   frame.keys.add("Home", `first ${course.unit}`, () => go(0));
   frame.keys.add("End", `last ${course.unit}`, () => go(Infinity));
 
@@ -112,7 +123,14 @@ export function createTimeline(frame, course) {
     if (slider.value !== String(now)) slider.value = String(now);
     const name = `${course.unit} ${positions[now]}`;
     slider.setAttribute("aria-valuetext", `${name}, last is ${positions[positions.length - 1]}`);
-    fill(position, course.unit, " ", el("b", {}, positions[now]), ` / ${positions[positions.length - 1]}`, course.label && el("span", { class: "dw-quiet" }, ` · ${course.label().toLowerCase()}`));
+    fill(
+      position,
+      course.unit,
+      " ",
+      el("b", {}, positions[now]),
+      ` / ${positions[positions.length - 1]}`,
+      course.label && el("span", { class: "dw-quiet" }, ` · ${course.label().toLowerCase()}`),
+    );
     if (width) draw(theme, positions, now, course.curves(theme), width);
   });
 
@@ -189,7 +207,18 @@ export function createTimeline(frame, course) {
     const shape = JSON.stringify(curves.map(({ name, colour, dash }) => [name, colour, dash]));
     if (shape !== shownLegend) {
       shownLegend = shape;
-      fill(legend, ...curves.map((curve) => el("div", { class: "dw-legend-row" }, swatch(curve), el("span", { class: "dw-legend-name", title: curve.name }, curve.name), el("b", { class: "dw-number" }))));
+      fill(
+        legend,
+        ...curves.map((curve) =>
+          el(
+            "div",
+            { class: "dw-legend-row" },
+            swatch(curve),
+            el("span", { class: "dw-legend-name", title: curve.name }, curve.name),
+            el("b", { class: "dw-number" }),
+          ),
+        ),
+      );
     }
     curves.forEach((curve, i) => {
       const cell = legend.children[i]?.querySelector("b");
@@ -204,7 +233,11 @@ export function createTimeline(frame, course) {
    * @param {() => void} run
    */
   function button(label, help, image, run) {
-    const node = el("button", { class: "dw-button", title: help, "aria-label": help, "data-testid": label }, icon(image));
+    const node = el(
+      "button",
+      { class: "dw-button", title: help, "aria-label": help, "data-testid": label },
+      icon(image),
+    );
     frame.listen(node, "click", run);
     return node;
   }

@@ -15,7 +15,8 @@ import { short } from "../parts/plot.js";
  * @property {string} std
  * @property {string} targets
  * @property {number[]} evidence
- * @property {{ ece: number[], nll: number[], error: number[], confidence: string, accuracy: string, count: string } | null} judged
+ * @property {{ ece: number[], nll: number[], error: number[], confidence: string, accuracy: string, count: string }
+ *   | null} judged
  */
 
 /** Mirrors `_content` in classes.py.
@@ -41,7 +42,8 @@ import { short } from "../parts/plot.js";
 /** @param {import("../parts/dom.js").Model} model */
 export function createClassData(model) {
   const content = () => /** @type {Content} */ (model.get("content"));
-  const numbers = (/** @type {string} */ name) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, name));
+  const numbers = (/** @type {string} */ name) =>
+    /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, name));
   let stamp = /** @type {any} */ (null);
   /** @type {Map<string, any>} */
   let memory = new Map();
@@ -63,7 +65,8 @@ export function createClassData(model) {
 
   const position = () => Math.min(model.get("steps"), Number(model.get("selection").step)) - 1;
   const stepOf = (/** @type {Variant} */ variant) => Math.min(variant.steps - 1, position());
-  const latent = () => (content().outputs.length === 1 ? 0 : Math.max(0, content().classes.indexOf(model.get("class_name"))));
+  const latent = () =>
+    content().outputs.length === 1 ? 0 : Math.max(0, content().classes.indexOf(model.get("class_name")));
   const chosen = () => Math.max(0, content().classes.indexOf(model.get("class_name")));
 
   /**
@@ -130,10 +133,23 @@ export function createClassData(model) {
     const t = stepOf(content().variants[v]);
     const p = values(v, t, "probability");
     const order = classes.map((_, c) => c).sort((a, b) => p[i * classes.length + b] - p[i * classes.length + a]);
-    return [...order.slice(0, 4).map((c) => /** @type {[string, string]} */ ([classes[c], `${(100 * p[i * classes.length + c]).toFixed(1)} %`])), ["latent mean", short(values(v, t, "mean")[i])], ["latent σ", short(values(v, t, "std")[i])]];
+    return [
+      ...order
+        .slice(0, 4)
+        .map(
+          (c) => /** @type {[string, string]} */ ([classes[c], `${(100 * p[i * classes.length + c]).toFixed(1)} %`]),
+        ),
+      ["latent mean", short(values(v, t, "mean")[i])],
+      ["latent σ", short(values(v, t, "std")[i])],
+    ];
   }
 
-  /** What each step gave a training row to learn. @param {number} v @param {number} row @returns {[string, string][]} */
+  /**
+   * What each step gave a training row to learn.
+   * @param {number} v
+   * @param {number} row
+   * @returns {[string, string][]}
+   */
   function targetsOf(v, row) {
     const { data, shape } = numbers(content().variants[v].targets);
     const group = numbers(content().train.groups).data[row];
@@ -146,15 +162,41 @@ export function createClassData(model) {
   function table() {
     const { classes, axes, features, variants } = content();
     return {
-      columns: ["approach", ...axes.map((axis) => features[axis].name), ...classes.map((name) => `probability[${name}]`), "mean", "std"],
+      columns: [
+        "approach",
+        ...axes.map((axis) => features[axis].name),
+        ...classes.map((name) => `probability[${name}]`),
+        "mean",
+        "std",
+      ],
       rows: variants.flatMap((variant, v) => {
         const t = stepOf(variant);
         const places = numbers(variant.places).data;
         const [p, mean, std] = [values(v, t, "probability"), values(v, t, "mean"), values(v, t, "std")];
-        return Array.from({ length: mean.length }, (_, i) => [variant.approach, ...axes.map((_axis, k) => places[axes.length * i + k]), ...classes.map((_name, c) => p[i * classes.length + c]), mean[i], std[i]]);
+        return Array.from({ length: mean.length }, (_, i) => [
+          variant.approach,
+          ...axes.map((_axis, k) => places[axes.length * i + k]),
+          ...classes.map((_name, c) => p[i * classes.length + c]),
+          mean[i],
+          std[i],
+        ]);
       }),
     };
   }
 
-  return { content, numbers, once, position, stepOf, latent, chosen, values, boundary, placeAt, reading, targetsOf, table };
+  return {
+    content,
+    numbers,
+    once,
+    position,
+    stepOf,
+    latent,
+    chosen,
+    values,
+    boundary,
+    placeAt,
+    reading,
+    targetsOf,
+    table,
+  };
 }

@@ -20,13 +20,16 @@ import { at, tensor } from "../parts/arrays.js";
  * @property {boolean} curve the grid is a line through the inputs, not a cloud of them
  * @property {string} grid
  * @property {{ x: string, y: string, groups: string, rows: number }} train
- * @property {{ approach: Approach, noise: number[], mixing: number[], length_scale: number | null, amplitude: number | null, kernel: string }} given
+ * @property {{ approach: Approach, noise: number[], mixing: number[], length_scale: number | null, amplitude:
+ *   number | null, kernel: string }} given
  * @property {{ text: string, length_scale: number | null, amplitude: number | null }} kernel
  * @property {string[]} kernels
  * @property {number[]} offset
  * @property {number[]} scale
- * @property {{ kept: number, values: string, coefficients: string, projections: string, prior: string, directions: string | null, tests: string | null, terms: import("./filters.js").Terms } | null} eigen
- * @property {{ mean: string, variance: string, fitted: string | null, targets: string | null, tests: string | null, evidence: number[] } | null} static
+ * @property {{ kept: number, values: string, coefficients: string, projections: string, prior: string, directions:
+ *   string | null, tests: string | null, terms: import("./filters.js").Terms } | null} eigen
+ * @property {{ mean: string, variance: string, fitted: string | null, targets: string | null, tests: string | null,
+ *   evidence: number[] } | null} static
  * @property {{ x: string, y: string, true: boolean } | null} test
  * @property {{ coefficients: string, noise: number[], tests: string | null } | null} truth
  * @property {{ grid: string, values: string, noise: string } | null} samples
@@ -64,7 +67,14 @@ export function createData(model) {
    * @returns {V}
    */
   function once(key, compute) {
-    const now = [model.get("content"), model.get("arrays"), model.get("steps"), model.get("noise"), model.get("mixing"), model.get("output")];
+    const now = [
+      model.get("content"),
+      model.get("arrays"),
+      model.get("steps"),
+      model.get("noise"),
+      model.get("mixing"),
+      model.get("output"),
+    ];
     if (now.some((value, i) => value !== stamp[i])) {
       stamp = now;
       memory = new Map();
@@ -73,7 +83,8 @@ export function createData(model) {
     return memory.get(key);
   }
 
-  const numbers = (/** @type {string} */ name) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, name));
+  const numbers = (/** @type {string} */ name) =>
+    /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, name));
   const output = () => Math.max(0, content().outputs.indexOf(model.get("output")));
   const steps = () => /** @type {number} */ (model.get("steps"));
 
@@ -101,7 +112,12 @@ export function createData(model) {
     return step === "limit" ? steps() : Math.min(steps(), step) - 1;
   };
 
-  const train = () => once("train", () => ({ x: Float64Array.from(numbers(content().train.x).data), y: column(content().train.y), groups: numbers(content().train.groups).data }));
+  const train = () =>
+    once("train", () => ({
+      x: Float64Array.from(numbers(content().train.x).data),
+      y: column(content().train.y),
+      groups: numbers(content().train.groups).data,
+    }));
 
   /**
    * @param {Float64Array} found
@@ -139,7 +155,15 @@ export function createData(model) {
     };
     const means = units(products(along.data, along.shape[0], loads));
     const directions = eigen.directions ? numbers(eigen.directions) : null;
-    const fitted = directions ? units(products(directions.data, directions.shape[0], loads.map((load) => load.map((value, i) => value * few[i])))) : null;
+    const fitted = directions
+      ? units(
+          products(
+            directions.data,
+            directions.shape[0],
+            loads.map((load) => load.map((value, i) => value * few[i])),
+          ),
+        )
+      : null;
     const { y, groups } = train();
     const behind = eigen.tests ? numbers(eigen.tests) : null;
     const test = content().test;
@@ -158,7 +182,9 @@ export function createData(model) {
         let found = deviations.get(gamma);
         if (!found) {
           const floor = few[0] * d.length * Number.EPSILON;
-          const off = taken(along.data, along.shape[0], (i) => (gamma === 0 && few[i] <= floor ? 0 : 1 / (few[i] + gamma)));
+          const off = taken(along.data, along.shape[0], (i) =>
+            gamma === 0 && few[i] <= floor ? 0 : 1 / (few[i] + gamma),
+          );
           found = off.map((value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * stretch);
           deviations.set(gamma, found);
         }
@@ -174,7 +200,15 @@ export function createData(model) {
       testError: predictions && test && predictions.map((values) => rmse(values, column(test.y))),
       evidence: once(`evidence ${approach}`, () => {
         const all = numbers(eigen.coefficients).data;
-        return evidence(approach, d, all, eigen.kept === d.length ? filter : filters(approach, d, noise, mixing), noise, mixing, eigen.terms);
+        return evidence(
+          approach,
+          d,
+          all,
+          eigen.kept === d.length ? filter : filters(approach, d, noise, mixing),
+          noise,
+          mixing,
+          eigen.terms,
+        );
       }),
       resampled: () => once(`resampled ${approach}`, () => resampled(filter)),
       samples: (index) => draws(filter.noise[index], means[index]),
@@ -197,10 +231,18 @@ export function createData(model) {
     const c = column(eigen.coefficients);
     const plug = Float64Array.from(d, (value, i) => (value / (value + given.noise[0])) * c[i]);
     const signal = known ? column(truth.coefficients) : plug;
-    const wanted = known ? column(/** @type {string} */ (truth.tests)) : products(basis.data, m, [plug.map((value, i) => value / d[i])])[0].map((value) => value * scale[k] + offset[k]);
+    const wanted = known
+      ? column(/** @type {string} */ (truth.tests))
+      : products(basis.data, m, [plug.map((value, i) => value / d[i])])[0].map((value) => value * scale[k] + offset[k]);
     const power = known ? truth.noise[k] : given.noise[0] * scale[k] ** 2;
-    const bias = products(basis.data, m, filter.weights.map((w) => w.map((value, i) => value * signal[i]))).map((values) => values.reduce((sum, value, j) => sum + (value * scale[k] + offset[k] - wanted[j]) ** 2, 0) / m);
-    const variance = filter.weights.map((w) => (power * taken(basis.data, m, (i) => w[i] ** 2).reduce((sum, value) => sum + value, 0)) / m);
+    const bias = products(
+      basis.data,
+      m,
+      filter.weights.map((w) => w.map((value, i) => value * signal[i])),
+    ).map((values) => values.reduce((sum, value, j) => sum + (value * scale[k] + offset[k] - wanted[j]) ** 2, 0) / m);
+    const variance = filter.weights.map(
+      (w) => (power * taken(basis.data, m, (i) => w[i] ** 2).reduce((sum, value) => sum + value, 0)) / m,
+    );
     return { bias, variance, plugIn: !known };
   }
 
@@ -217,7 +259,10 @@ export function createData(model) {
     const [prior, values, noise] = [numbers(samples.grid), numbers(samples.values), numbers(samples.noise)];
     return Array.from({ length: prior.shape[0] }, (_, s) => {
       const [f, u, e] = [at(prior, s).data, at(values, s).data, at(noise, s).data];
-      const load = Float64Array.from({ length: eigen.kept }, (_unused, i) => (u[i] + Math.sqrt(gamma) * e[i]) / (d[i] + gamma));
+      const load = Float64Array.from(
+        { length: eigen.kept },
+        (_unused, i) => (u[i] + Math.sqrt(gamma) * e[i]) / (d[i] + gamma),
+      );
       const seenByData = products(along.data, along.shape[0], [load])[0];
       return mean.map((value, j) => value + (f[j] - seenByData[j]) * scale[output()]);
     });
@@ -231,7 +276,9 @@ export function createData(model) {
     const list = (/** @type {string} */ name) => {
       const { data, shape } = numbers(name);
       const [T, m, p] = shape;
-      return Array.from({ length: T }, (_, t) => Float64Array.from({ length: m }, (_unused, j) => data[(t * m + j) * p + k]));
+      return Array.from({ length: T }, (_, t) =>
+        Float64Array.from({ length: m }, (_unused, j) => data[(t * m + j) * p + k]),
+      );
     };
     const variances = list(still.variance);
     const fitted = still.fitted ? list(still.fitted) : null;

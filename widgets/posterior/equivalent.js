@@ -22,14 +22,29 @@ export function equivalentOf(data, seen, index) {
     const noise = filter.effective[index];
     const k = data.output();
     const floor = d[0] * Number.EPSILON * 10;
-    const inverse = Float64Array.from(d, (value, i) => (Number.isFinite(noise[i]) && value + noise[i] > floor ? 1 / (value + noise[i]) : 0));
-    const mean = products(along.data, m, [inverse.map((value, i) => value * c[i])])[0].map((value) => value * scale[k] + offset[k]);
+    const inverse = Float64Array.from(d, (value, i) =>
+      Number.isFinite(noise[i]) && value + noise[i] > floor ? 1 / (value + noise[i]) : 0,
+    );
+    const mean = products(along.data, m, [inverse.map((value, i) => value * c[i])])[0].map(
+      (value) => value * scale[k] + offset[k],
+    );
     const prior = data.numbers(eigen.prior).data;
-    const std = taken(along.data, m, (i) => inverse[i]).map((value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * scale[k]);
+    const std = taken(along.data, m, (i) => inverse[i]).map(
+      (value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * scale[k],
+    );
     // What is compared is the steps taken one by one, never the formula with itself.
-    const steps = seen.approach === "distribution" && index < data.steps() ? conditioned(d, data.schedule("noise").slice(0, index + 1)) : null;
-    const stepwise = steps ? products(along.data, m, [steps.weights.map((w, i) => w * c[i])])[0].map((value) => value * scale[k] + offset[k]) : seen.means[index];
-    const wide = steps ? taken(along.data, m, (i) => steps.reduction[i]).map((value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * scale[k]) : seen.std(index);
+    const steps =
+      seen.approach === "distribution" && index < data.steps()
+        ? conditioned(d, data.schedule("noise").slice(0, index + 1))
+        : null;
+    const stepwise = steps
+      ? products(along.data, m, [steps.weights.map((w, i) => w * c[i])])[0].map((value) => value * scale[k] + offset[k])
+      : seen.means[index];
+    const wide = steps
+      ? taken(along.data, m, (i) => steps.reduction[i]).map(
+          (value, j) => Math.sqrt(Math.max(0, prior[j] - value)) * scale[k],
+        )
+      : seen.std(index);
     return { mean, std, difference: { mean: largest(mean, stepwise), std: largest(std, wide) } };
   });
 }

@@ -1,4 +1,5 @@
-// PosteriorExplorer: what each step of a self-distilled Gaussian process believes, and why; the other half is explorer.py.
+// PosteriorExplorer: what each step of a self-distilled Gaussian process believes, and why; the other half is
+// explorer.py.
 
 import { renderClassification } from "./classification.js";
 import { renderRegression } from "./regression.js";

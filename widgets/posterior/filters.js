@@ -1,4 +1,5 @@
-// Self-distillation as a filter on eigenvalues, in the browser; the same formulas as workbench/gp/making/filters.py and paths.py.
+// Self-distillation as a filter on eigenvalues, in the browser; the same formulas as workbench/gp/making/filters.py and
+// paths.py.
 
 /** What T steps, and the limit behind them (index T), do to each of r eigen-directions.
  * @typedef {object} Filters

@@ -18,7 +18,8 @@ import { createPlot } from "../parts/plot.js";
  * @property {"probability" | "mean" | "std"} show
  * @property {number} classes
  * @property {number} limit of the colour scale of latent values
- * @property {{ segments: Float64Array, colour: string, width: number, dash?: number[] }[]} boundaries x, y pairs of ends
+ * @property {{ segments: Float64Array, colour: string, width: number, dash?: number[] }[]} boundaries x, y pairs of
+ *   ends
  * @property {{ places: ArrayLike<number>, labels: ArrayLike<number> }} points
  * @property {number | null} pinned
  * @property {[number, number] | null} cross
@@ -30,7 +31,8 @@ const rgb = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
 /**
  * @param {import("../parts/frame.js").Frame} frame
  * @param {string} testid
- * @param {{ hover: (place: [number, number] | null, row: number | null, event: PointerEvent | null) => void, pin: (row: number) => void }} events
+ * @param {{ hover: (place: [number, number] | null, row: number | null, event: PointerEvent | null) => void, pin:
+ *   (row: number) => void }} events
  */
 export function createMap(frame, testid, events) {
   const plot = createPlot(frame, testid, { readout: false, interactive: true });
@@ -49,7 +51,9 @@ export function createMap(frame, testid, events) {
     let best = null;
     let distance = 11 ** 2;
     for (let i = 0; i < view.points.labels.length; i++) {
-      const d = (scales.x(view.points.places[2 * i]) - (event.clientX - bounds.left)) ** 2 + (scales.y(view.points.places[2 * i + 1]) - (event.clientY - bounds.top)) ** 2;
+      const d =
+        (scales.x(view.points.places[2 * i]) - (event.clientX - bounds.left)) ** 2 +
+        (scales.y(view.points.places[2 * i + 1]) - (event.clientY - bounds.top)) ** 2;
       if (d < distance) [best, distance] = [i, d];
     }
     return best;
@@ -86,7 +90,13 @@ export function createMap(frame, testid, events) {
      */
     update(theme, next, width, height) {
       view = next;
-      const chart = { label: next.label, note: next.note, x: { low: next.spanX[0], high: next.spanX[1], title: next.xTitle }, y: { low: next.spanY[0], high: next.spanY[1], title: next.yTitle }, layers: [] };
+      const chart = {
+        label: next.label,
+        note: next.note,
+        x: { low: next.spanX[0], high: next.spanX[1], title: next.xTitle },
+        y: { low: next.spanY[0], high: next.spanY[1], title: next.yTitle },
+        layers: [],
+      };
       const scales = plot.update(theme, chart, width, height);
       const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
       const stamp = [next.values, next.show, theme.dark, next.limit];
@@ -129,7 +139,13 @@ export function createMap(frame, testid, events) {
         const label = next.points.labels[i];
         const ink = classColour(label, theme.dark);
         context.beginPath();
-        context.arc(scales.x(next.points.places[2 * i]), scales.y(next.points.places[2 * i + 1]), radius, 0, 2 * Math.PI);
+        context.arc(
+          scales.x(next.points.places[2 * i]),
+          scales.y(next.points.places[2 * i + 1]),
+          radius,
+          0,
+          2 * Math.PI,
+        );
         context.fillStyle = isHollow(label) ? theme.paper : ink;
         context.fill();
         context.lineWidth = 1.1;
@@ -138,7 +154,13 @@ export function createMap(frame, testid, events) {
       }
       if (next.pinned !== null && next.pinned < next.points.labels.length) {
         context.beginPath();
-        context.arc(scales.x(next.points.places[2 * next.pinned]), scales.y(next.points.places[2 * next.pinned + 1]), radius + 5, 0, 2 * Math.PI);
+        context.arc(
+          scales.x(next.points.places[2 * next.pinned]),
+          scales.y(next.points.places[2 * next.pinned + 1]),
+          radius + 5,
+          0,
+          2 * Math.PI,
+        );
         context.lineWidth = 2.5;
         context.strokeStyle = theme.ink;
         context.stroke();

@@ -24,9 +24,35 @@ export function renderRegression({ model, el: host }) {
       name: "posterior",
       table: () => tableOf(data),
       settings: [
-        { trait: "approach", label: "Approach", kind: "choice", inBar: true, choices: () => (content().eigen ? [["data", "data-centric"], ["distribution", "distribution-centric"], ["both", "both, side by side"]].map(([value, label]) => ({ value, label })) : []) },
-        { trait: "feature", label: "Axis", kind: "choice", inBar: true, choices: () => (frame.standalone ? [] : content().features.map(({ name }) => ({ value: name, label: name }))), save: (value) => refits.ask({ feature: value }) },
-        { trait: "output", label: "Output", kind: "choice", inBar: true, choices: () => content().outputs.map((value) => ({ value, label: value })) },
+        {
+          trait: "approach",
+          label: "Approach",
+          kind: "choice",
+          inBar: true,
+          choices: () =>
+            content().eigen
+              ? [
+                  ["data", "data-centric"],
+                  ["distribution", "distribution-centric"],
+                  ["both", "both, side by side"],
+                ].map(([value, label]) => ({ value, label }))
+              : [],
+        },
+        {
+          trait: "feature",
+          label: "Axis",
+          kind: "choice",
+          inBar: true,
+          choices: () => (frame.standalone ? [] : content().features.map(({ name }) => ({ value: name, label: name }))),
+          save: (value) => refits.ask({ feature: value }),
+        },
+        {
+          trait: "output",
+          label: "Output",
+          kind: "choice",
+          inBar: true,
+          choices: () => content().outputs.map((value) => ({ value, label: value })),
+        },
         { trait: "fan", label: "Draw the means of all steps and of the limit", kind: "switch" },
         { trait: "targets", label: "Draw what the step was fitted to", kind: "switch" },
         { trait: "equivalent", label: "Overlay the ordinary process that is the same thing", kind: "switch" },
@@ -72,15 +98,22 @@ export function renderRegression({ model, el: host }) {
     },
     pin: (/** @type {number} */ row) => frame.select({ point: model.get("selection").point === row ? null : row }),
   };
-  const stages = [0, 1].map((k) => createStage(frame, `posterior-${k}`, edits, (x) => {
-    cursor = x;
-    frame.invalidate();
-  }));
+  const stages = [0, 1].map((k) =>
+    createStage(frame, `posterior-${k}`, edits, (x) => {
+      cursor = x;
+      frame.invalidate();
+    }),
+  );
   const panels = el("div", { class: "dw-panels" }, ...stages.map(({ node }) => node));
   const words = createWords(model, data);
   const edit = el("div", { class: "dw-edit", "data-testid": "edit" });
   const hint = el("span", {});
-  const tool = (/** @type {string} */ id, /** @type {string} */ label, /** @type {string} */ help, /** @type {() => void} */ run) => {
+  const tool = (
+    /** @type {string} */ id,
+    /** @type {string} */ label,
+    /** @type {string} */ help,
+    /** @type {() => void} */ run,
+  ) => {
     const button = el("button", { class: "dw-button dw-outlined", "data-testid": id, title: help }, label);
     frame.listen(button, "click", run);
     return button;
@@ -90,9 +123,18 @@ export function renderRegression({ model, el: host }) {
     const j = Math.floor(seen.means[0].length / 2);
     edits.add(data.numbers(content().grid).data[j], seen.means[data.position()][j]);
   });
-  const removeButton = tool("remove-point", "remove it", "Removes the pinned point (Delete)", () => edits.remove(model.get("selection").point));
-  const resetButton = tool("reset-points", "points as fitted", "Puts every point back", () => refits.ask({ points: null }));
-  const drawButton = tool("samples", "draw samples", "Draws functions from the posterior; they move with the sliders", () => refits.ask({ samples: refits.current("samples") ? 0 : 6 }));
+  const removeButton = tool("remove-point", "remove it", "Removes the pinned point (Delete)", () =>
+    edits.remove(model.get("selection").point),
+  );
+  const resetButton = tool("reset-points", "points as fitted", "Puts every point back", () =>
+    refits.ask({ points: null }),
+  );
+  const drawButton = tool(
+    "samples",
+    "draw samples",
+    "Draws functions from the posterior; they move with the sliders",
+    () => refits.ask({ samples: refits.current("samples") ? 0 : 6 }),
+  );
   fill(edit, drawButton, addButton, removeButton, resetButton, hint);
   const controls = createControls(frame, data, refits, light);
   const formula = createFormula();
@@ -105,12 +147,22 @@ export function renderRegression({ model, el: host }) {
 
   frame.stage.append(words.node, panels, edit, controls.node, formula.node, inspector.same);
 
-  const state = () => JSON.stringify(["selection", "approach", "steps", "noise", "mixing"].map((name) => model.get(name)));
+  const state = () =>
+    JSON.stringify(["selection", "approach", "steps", "noise", "mixing"].map((name) => model.get(name)));
   const round = (/** @type {number} */ value) => Number(value.toPrecision(6));
   /** @returns {[number, number][]} */
   const now = () => refits.current("points") ?? Array.from(data.train().x, (x, i) => [x, data.train().y[i]]);
 
-  for (const [trait, term] of Object.entries({ noise: "noise", mixing: "mixing", steps: "step", selection: "step", length_scale: "kernel", amplitude: "kernel", kernel: "kernel", points: "points" })) {
+  for (const [trait, term] of Object.entries({
+    noise: "noise",
+    mixing: "mixing",
+    steps: "step",
+    selection: "step",
+    length_scale: "kernel",
+    amplitude: "kernel",
+    kernel: "kernel",
+    points: "points",
+  })) {
     frame.watch([trait], () => {
       if (!lit) {
         lit = term;
@@ -128,7 +180,8 @@ export function renderRegression({ model, el: host }) {
   let drawnAt = -Infinity;
   frame.onDispose(() => cancelAnimationFrame(pending));
   /**
-   * Draw the inspector one frame after the stage, so that the stage keeps up with the hand; while the hand keeps moving,
+   * Draw the inspector one frame after the stage, so that the stage keeps up with the hand; while the hand keeps
+   * moving,
    * four times a second at least.
    * @param {() => void} draw
    */
@@ -169,8 +222,19 @@ export function renderRegression({ model, el: host }) {
       const dash = k ? [5, 3] : [];
       const what = content().test?.true ? "RMSE to truth" : "test RMSE";
       return [
-        ...(seen.trainError ? [{ name: `training RMSE${of}`, values: seen.trainError, colour: theme.quiet, dash }] : []),
-        ...(seen.testError ? [{ name: `${what}${of}`, values: seen.testError, colour: both ? approachColour(approach, theme.dark) : theme.focus, dash }] : []),
+        ...(seen.trainError
+          ? [{ name: `training RMSE${of}`, values: seen.trainError, colour: theme.quiet, dash }]
+          : []),
+        ...(seen.testError
+          ? [
+              {
+                name: `${what}${of}`,
+                values: seen.testError,
+                colour: both ? approachColour(approach, theme.dark) : theme.focus,
+                dash,
+              },
+            ]
+          : []),
       ];
     });
   }
@@ -214,7 +278,11 @@ export function renderRegression({ model, el: host }) {
   function fit(all, index) {
     const parts = all.flatMap((seen) => {
       const std = seen.std(index);
-      return [...extent(seen.means[index].map((value, j) => value + 2 * std[j])), ...extent(seen.means[index].map((value, j) => value - 2 * std[j])), ...extent(pointsOf(seen, index).y)];
+      return [
+        ...extent(seen.means[index].map((value, j) => value + 2 * std[j])),
+        ...extent(seen.means[index].map((value, j) => value - 2 * std[j])),
+        ...extent(pointsOf(seen, index).y),
+      ];
     });
     if (content().test?.true) parts.push(...extent(data.column(/** @type {any} */ (content().test).y)));
     const [low, high] = extent(parts);
@@ -238,10 +306,20 @@ export function renderRegression({ model, el: host }) {
     const narrow = frame.root.hasAttribute("data-narrow");
     const { room } = sizes;
     const width = both && !narrow ? Math.floor((room - 12) / 2) : room;
-    const height = document.fullscreenElement === frame.root ? Math.max(320, globalThis.innerHeight - 420) : both ? 380 : narrow ? 330 : 460;
+    const height =
+      document.fullscreenElement === frame.root
+        ? Math.max(320, globalThis.innerHeight - 420)
+        : both
+          ? 380
+          : narrow
+            ? 330
+            : 460;
     const limits = fit(all, index);
     const partial = features.length > 1 && content().curve;
-    const tests = test && !(partial && !test.true) ? { x: data.numbers(test.x).data, y: data.column(test.y), true: test.true } : null;
+    const tests =
+      test && !(partial && !test.true)
+        ? { x: data.numbers(test.x).data, y: data.column(test.y), true: test.true }
+        : null;
     /** @type {Record<string, { mean: number, std: number }>} */
     const same = {};
     stages.forEach((stage, k) => {
@@ -283,21 +361,72 @@ export function renderRegression({ model, el: host }) {
     drawButton.setAttribute("aria-pressed", String(Boolean(refits.current("samples"))));
     removeButton.toggleAttribute("disabled", model.get("selection").point === null);
     resetButton.hidden ||= refits.current("points") === null;
-    write(hint, editable ? "drag a point · double-click adds one · Alt-click removes it" : frame.standalone && content().editable ? "points move where a kernel runs" : content().why_not);
+    write(
+      hint,
+      editable
+        ? "drag a point · double-click adds one · Alt-click removes it"
+        : frame.standalone && content().editable
+          ? "points move where a kernel runs"
+          : content().why_not,
+    );
     controls.update();
     const [noise, mixing] = [data.schedule("noise"), data.schedule("mixing")];
     formula.node.hidden = !all[0].filter;
-    formula.update(approaches.map((approach) => ({ approach, limit: index === data.steps(), constant: new Set(noise).size === 1, mixing: mixing[mixing.length - 1], noise: noise[Math.min(index, noise.length - 1)], step: index + 1 })), lit);
+    formula.update(
+      approaches.map((approach) => ({
+        approach,
+        limit: index === data.steps(),
+        constant: new Set(noise).size === 1,
+        mixing: mixing[mixing.length - 1],
+        noise: noise[Math.min(index, noise.length - 1)],
+        step: index + 1,
+      })),
+      lit,
+    );
     if (checked && (checked.content !== content() || checked.state !== state())) checked = null;
     afterwards(() => inspector.update(theme, index, same, checked?.found ?? [], sizes.beside));
     frame.bar.update();
     frame.root.dataset.revision = String(model.get("content").revision ?? 0);
     const n = data.train().x.length;
-    frame.status.facts([`n = ${n.toLocaleString("en")}`, content().train.rows < n ? `${content().train.rows.toLocaleString("en")} distinct inputs` : "", test ? (test.true ? "errors against the true function" : `${data.numbers(test.y).shape[0].toLocaleString("en")} test rows`) : "no test rows", content().method === "exact" ? "exact" : `method ${content().method}`, `kernel ${content().kernel.text}`]);
+    frame.status.facts([
+      `n = ${n.toLocaleString("en")}`,
+      content().train.rows < n ? `${content().train.rows.toLocaleString("en")} distinct inputs` : "",
+      test
+        ? test.true
+          ? "errors against the true function"
+          : `${data.numbers(test.y).shape[0].toLocaleString("en")} test rows`
+        : "no test rows",
+      content().method === "exact" ? "exact" : `method ${content().method}`,
+      `kernel ${content().kernel.text}`,
+    ]);
     frame.bar.describe(model.get("title"), words.caption(all, index));
   });
 
-  frame.watch(["content", "arrays", "selection", "approach", "steps", "noise", "mixing", "kernel", "length_scale", "amplitude", "points", "feature", "held", "output", "fan", "targets", "samples", "equivalent", "resampled", "title"], () => frame.invalidate());
+  frame.watch(
+    [
+      "content",
+      "arrays",
+      "selection",
+      "approach",
+      "steps",
+      "noise",
+      "mixing",
+      "kernel",
+      "length_scale",
+      "amplitude",
+      "points",
+      "feature",
+      "held",
+      "output",
+      "fan",
+      "targets",
+      "samples",
+      "equivalent",
+      "resampled",
+      "title",
+    ],
+    () => frame.invalidate(),
+  );
   frame.invalidate();
   return () => frame.dispose();
 }

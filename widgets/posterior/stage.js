@@ -5,7 +5,10 @@ import { el } from "../parts/dom.js";
 import { createPlot, short } from "../parts/plot.js";
 import { facts } from "../parts/tooltip.js";
 
-/** @typedef {{ move: (row: number, x: number, y: number, done: boolean) => void, add: (x: number, y: number) => void, remove: (row: number) => void, pin: (row: number) => void }} Edits */
+/**
+ * @typedef {{ move: (row: number, x: number, y: number, done: boolean) => void, add: (x: number, y: number) => void,
+ *   remove: (row: number) => void, pin: (row: number) => void }} Edits
+ */
 
 /** Everything one panel shows.
  * @typedef {object} Panel
@@ -90,7 +93,10 @@ export function createStage(frame, testid, edits, hover) {
   function values(pixel) {
     const scales = /** @type {import("../parts/plot.js").Scales} */ (plot.scales());
     const { left, right, top, bottom } = scales.box;
-    return { x: scales.atX(Math.max(left, Math.min(right, pixel.x))), y: scales.atY(Math.max(top, Math.min(bottom, pixel.y))) };
+    return {
+      x: scales.atX(Math.max(left, Math.min(right, pixel.x))),
+      y: scales.atY(Math.max(top, Math.min(bottom, pixel.y))),
+    };
   }
 
   frame.listen(canvas, "pointerdown", (/** @type {PointerEvent} */ event) => {
@@ -154,14 +160,20 @@ export function createStage(frame, testid, edits, hover) {
     const handled = () => (event.preventDefault(), event.stopPropagation());
     if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && !event.shiftKey && count) {
       handled();
-      const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => /** @type {Panel} */ (panel).points.x[a] - /** @type {Panel} */ (panel).points.x[b]);
+      const order = Array.from({ length: count }, (_, i) => i).sort(
+        (a, b) => /** @type {Panel} */ (panel).points.x[a] - /** @type {Panel} */ (panel).points.x[b],
+      );
       const from = pinned === null ? -1 : order.indexOf(pinned);
       const to = order[(from + (event.key === "ArrowRight" ? 1 : -1) + count) % count] ?? order[0];
       if (to !== pinned) edits.pin(to);
-      frame.say(`point ${to}: ${panel.xTitle} ${short(panel.points.x[to])}, ${panel.yTitle} ${short(panel.points.y[to])}`);
+      frame.say(
+        `point ${to}: ${panel.xTitle} ${short(panel.points.x[to])}, ${panel.yTitle} ${short(panel.points.y[to])}`,
+      );
     } else if (pinned !== null && panel.editable && /^Arrow/.test(event.key)) {
       handled();
-      const [dx, dy] = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key] ?? [0, 0];
+      const [dx, dy] = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key] ?? [
+        0, 0,
+      ];
       const share = 0.02;
       const x = panel.points.x[pinned] + dx * share * (panel.span[1] - panel.span[0]);
       const y = panel.points.y[pinned] + dy * share * (panel.range[1] - panel.range[0]);
@@ -179,16 +191,30 @@ export function createStage(frame, testid, edits, hover) {
     let best = 0;
     for (let j = 1; j < grid.length; j++) if (Math.abs(grid[j] - x) < Math.abs(grid[best] - x)) best = j;
     const [mean, std] = [seen.means[index][best], seen.std(index)[best]];
-    return [el("b", {}, `${xTitle} ${short(grid[best])}`), facts([["mean", short(mean)], ["σ", short(std)], ["95 %", `${short(mean - 1.96 * std)} to ${short(mean + 1.96 * std)}`]])];
+    return [
+      el("b", {}, `${xTitle} ${short(grid[best])}`),
+      facts([
+        ["mean", short(mean)],
+        ["σ", short(std)],
+        ["95 %", `${short(mean - 1.96 * std)} to ${short(mean + 1.96 * std)}`],
+      ]),
+    ];
   }
 
   /** @param {number} row */
   function aboutPoint(row) {
     const { points, seen, index, xTitle, yTitle, targets, editable } = /** @type {Panel} */ (panel);
     /** @type {[string, string][]} */
-    const rows = [[xTitle, short(points.x[row])], [yTitle, short(points.y[row])]];
+    const rows = [
+      [xTitle, short(points.x[row])],
+      [yTitle, short(points.y[row])],
+    ];
     if (targets && seen.approach === "data") rows.push(["target of this step", short(seen.targets(index)[row])]);
-    return [el("b", {}, `training row ${row}`), facts(rows), editable && el("span", { class: "dw-quiet" }, "drag to move")];
+    return [
+      el("b", {}, `training row ${row}`),
+      facts(rows),
+      editable && el("span", { class: "dw-quiet" }, "drag to move"),
+    ];
   }
 
   return {
@@ -201,7 +227,19 @@ export function createStage(frame, testid, edits, hover) {
      */
     update(theme, next, width, height) {
       panel = next;
-      plot.update(theme, { label: describe(next), x: { low: next.span[0], high: next.span[1], title: next.xTitle }, y: { low: next.range[0], high: next.range[1], title: next.yTitle }, layers: layers(theme, next), cursor: next.cursor, note: next.title }, width, height);
+      plot.update(
+        theme,
+        {
+          label: describe(next),
+          x: { low: next.span[0], high: next.span[1], title: next.xTitle },
+          y: { low: next.range[0], high: next.range[1], title: next.yTitle },
+          layers: layers(theme, next),
+          cursor: next.cursor,
+          note: next.title,
+        },
+        width,
+        height,
+      );
     },
   };
 }
@@ -232,12 +270,21 @@ function layers(theme, panel) {
   }
   if (test?.true) found.push({ kind: "line", x: test.x, y: test.y, colour: theme.quiet, width: 1.5, dash: [6, 4] });
   else if (test) found.push({ kind: "points", x: test.x, y: test.y, colour: theme.quiet, width: 4.5, opacity: 0.45 });
-  for (const draw of seen.samples(index)) found.push({ kind: "line", x: grid, y: draw, colour: ink, width: 1, opacity: 0.55 });
+  for (const draw of seen.samples(index))
+    found.push({ kind: "line", x: grid, y: draw, colour: ink, width: 1, opacity: 0.55 });
   if (panel.fan && panel.curve) {
     seen.means.forEach((values, t) => {
       if (t === index) return;
       const limit = t === seen.steps;
-      found.push({ kind: "line", x: grid, y: values, colour: stepColour(t, seen.steps, theme.dark), width: limit ? 2 : 1.4, dash: limit ? [2, 3] : [], opacity: t <= index || limit ? 0.95 : 0.4 });
+      found.push({
+        kind: "line",
+        x: grid,
+        y: values,
+        colour: stepColour(t, seen.steps, theme.dark),
+        width: limit ? 2 : 1.4,
+        dash: limit ? [2, 3] : [],
+        opacity: t <= index || limit ? 0.95 : 0.4,
+      });
     });
   }
   if (panel.curve) found.push({ kind: "line", x: grid, y: mean, colour: ink, width: 3.25 });
@@ -245,7 +292,16 @@ function layers(theme, panel) {
   if (panel.equivalent) {
     const { mean: same, std: wide } = panel.equivalent;
     found.push({ kind: "line", x: grid, y: same, colour: theme.ink, width: 1.6, dash: [7, 5] });
-    for (const k of [-2, 2]) found.push({ kind: "line", x: grid, y: same.map((value, j) => value + k * wide[j]), colour: theme.ink, width: 1, dash: [7, 5], opacity: 0.75 });
+    for (const k of [-2, 2])
+      found.push({
+        kind: "line",
+        x: grid,
+        y: same.map((value, j) => value + k * wide[j]),
+        colour: theme.ink,
+        width: 1,
+        dash: [7, 5],
+        opacity: 0.75,
+      });
   }
   if (panel.targets && seen.approach === "data" && index > 0) {
     const goals = seen.targets(index);
@@ -253,7 +309,22 @@ function layers(theme, panel) {
     found.push({ kind: "points", x: points.x, y: goals, colour: ink, width: 7, hollow: true });
   }
   const many = points.x.length > 120 || !panel.curve;
-  found.push({ kind: "points", x: points.x, y: points.y, colour: theme.ink, width: many ? 4.5 : 8, opacity: panel.curve ? (many ? 0.6 : 1) : 0.4 });
-  if (panel.pinned !== null && panel.pinned < points.x.length) found.push({ kind: "points", x: [points.x[panel.pinned]], y: [points.y[panel.pinned]], colour: theme.focus, width: 15, hollow: true });
+  found.push({
+    kind: "points",
+    x: points.x,
+    y: points.y,
+    colour: theme.ink,
+    width: many ? 4.5 : 8,
+    opacity: panel.curve ? (many ? 0.6 : 1) : 0.4,
+  });
+  if (panel.pinned !== null && panel.pinned < points.x.length)
+    found.push({
+      kind: "points",
+      x: [points.x[panel.pinned]],
+      y: [points.y[panel.pinned]],
+      colour: theme.focus,
+      width: 15,
+      hollow: true,
+    });
   return found;
 }

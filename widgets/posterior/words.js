@@ -26,7 +26,22 @@ export function createWords(model, data) {
   function legend(theme, all, index, partial) {
     const T = data.steps();
     const ink = stepColour(index, T, theme.dark);
-    const parts = [partial ? "partial residuals" : "data", index === T ? "limit" : `step ${index + 1}`, model.get("fan"), model.get("targets") && !partial && content().curve && index > 0 && all.some(({ approach }) => approach === "data"), model.get("equivalent"), content().test && (content().test?.true || !partial), hasLimit(), theme.dark, T, content().test?.true];
+    const parts = [
+      partial ? "partial residuals" : "data",
+      index === T ? "limit" : `step ${index + 1}`,
+      model.get("fan"),
+      model.get("targets") &&
+        !partial &&
+        content().curve &&
+        index > 0 &&
+        all.some(({ approach }) => approach === "data"),
+      model.get("equivalent"),
+      content().test && (content().test?.true || !partial),
+      hasLimit(),
+      theme.dark,
+      T,
+      content().test?.true,
+    ];
     const now = JSON.stringify(parts);
     if (now === shownKey) return;
     shownKey = now;
@@ -41,11 +56,23 @@ export function createWords(model, data) {
     fill(
       key,
       el("span", {}, dot(theme.ink), String(parts[0])),
-      el("span", {}, swatch({ colour: ink }), `mean of ${parts[1] === "limit" ? "the limit" : parts[1]}, ${content().curve ? "bands ±1 σ and ±2 σ" : "±2 σ"}`),
-      Boolean(parts[2]) && T > 1 && content().curve && el("span", {}, ramp, `f₁ … f${below(T)}${hasLimit() ? ", f∞ dotted" : ""}`),
+      el(
+        "span",
+        {},
+        swatch({ colour: ink }),
+        `mean of ${parts[1] === "limit" ? "the limit" : parts[1]}, ${content().curve ? "bands ±1 σ and ±2 σ" : "±2 σ"}`,
+      ),
+      Boolean(parts[2]) &&
+        T > 1 &&
+        content().curve &&
+        el("span", {}, ramp, `f₁ … f${below(T)}${hasLimit() ? ", f∞ dotted" : ""}`),
       Boolean(parts[3]) && el("span", {}, dot(ink, true), "what this step was fitted to"),
-      Boolean(parts[5]) && (content().test?.true ? el("span", {}, swatch({ colour: theme.quiet, dash: [6, 4] }), "truth") : el("span", {}, dot(theme.quiet), "test rows")),
-      Boolean(parts[4]) && el("span", {}, swatch({ colour: theme.ink, dash: [7, 5] }), "ordinary process with the same mean"),
+      Boolean(parts[5]) &&
+        (content().test?.true
+          ? el("span", {}, swatch({ colour: theme.quiet, dash: [6, 4] }), "truth")
+          : el("span", {}, dot(theme.quiet), "test rows")),
+      Boolean(parts[4]) &&
+        el("span", {}, swatch({ colour: theme.ink, dash: [7, 5] }), "ordinary process with the same mean"),
     );
   }
 
@@ -62,7 +89,9 @@ export function createWords(model, data) {
       if (seen.testError) {
         const inside = seen.testError.slice(0, T);
         const best = inside.indexOf(Math.min(...inside));
-        bits.push(`${content().test?.true ? "RMSE to the truth" : "test RMSE"} ${short(seen.testError[index])}, smallest at step ${best + 1} (${short(inside[best])})`);
+        bits.push(
+          `${content().test?.true ? "RMSE to the truth" : "test RMSE"} ${short(seen.testError[index])}, smallest at step ${best + 1} (${short(inside[best])})`,
+        );
       } else if (seen.trainError) bits.push(`training RMSE ${short(seen.trainError[index])}`);
       if (seen.filter) {
         const alive = seen.filter.kept[index].reduce((count, value) => count + Number(value > 0.01), 0);

@@ -1,13 +1,18 @@
-// Sliders that sample again: sampler, number of steps and guidance of a run, and the scale of an adapter for all of them.
+// Sliders that sample again: sampler, number of steps and guidance of a run, and the scale of an adapter for all of
+// them.
 
 import { createResampling } from "./resampling.js";
 import { el, fill, number, write } from "../parts/dom.js";
 import { createSlider } from "../parts/slider.js";
 
 /** What can be computed of a run; mirrors `Resampler.offer` in resampler.py.
- * @typedef {{ sampler: string, steps: number, guidance: number, samplers: string[], most: number, guided: boolean, why_unguided: string, own_times: boolean }} Offered */
+ * @typedef {{ sampler: string, steps: number, guidance: number, samplers: string[], most: number, guided: boolean,
+ *   why_unguided: string, own_times: boolean }} Offered */
 
-/** @typedef {{ runs: Record<string, Offered>, adapter: { name: string, rank: number, runs: string[] } | null, launch: boolean, launch_classes: string[], hand_over: { base: string | null, students: string[] } }} Offer */
+/**
+ * @typedef {{ runs: Record<string, Offered>, adapter: { name: string, rank: number, runs: string[] } | null, launch:
+ *   boolean, launch_classes: string[], hand_over: { base: string | null, students: string[] } }} Offer
+ */
 
 const SAMPLERS = /** @type {Record<string, string>} */ ({
   ddim: "DDIM",
@@ -29,23 +34,75 @@ export function createControls(frame, scene) {
   const { model } = frame;
   const resampling = createResampling(frame);
   const offer = () => /** @type {Offer} */ (model.get("offer"));
-  const tuned = () => (offer().runs[model.get("tuned")] ? /** @type {string} */ (model.get("tuned")) : (Object.keys(offer().runs)[0] ?? ""));
+  const tuned = () =>
+    offer().runs[model.get("tuned")]
+      ? /** @type {string} */ (model.get("tuned"))
+      : (Object.keys(offer().runs)[0] ?? "");
   const back = "as it was given";
 
-  const chips = el("div", { class: "dw-chips", role: "radiogroup", "aria-label": "Which run the sliders are about", "data-testid": "tuned" });
+  const chips = el("div", {
+    class: "dw-chips",
+    role: "radiogroup",
+    "aria-label": "Which run the sliders are about",
+    "data-testid": "tuned",
+  });
   const sampler = el("select", { "data-testid": "setting-sampler", "aria-label": "sampler" });
   frame.listen(sampler, "change", () => resampling.change(tuned(), { sampler: sampler.value }));
-  const samplerRow = el("label", { class: "dw-setting dw-sampler", title: "The rule that makes the steps; asks Python" }, el("span", { class: "dw-slider-label" }, "sampler"), sampler);
-  const steps = createSlider(frame, { name: "steps", label: "steps", help: "How many steps the sampler makes; asks Python", move: (value) => resampling.change(tuned(), { steps: value }), reset: () => resampling.undo(tuned(), "steps"), back });
-  const guidance = createSlider(frame, { name: "guidance", symbol: "w", label: "guidance", help: "Scale of classifier-free guidance, 1 is none; asks Python", move: (value) => resampling.change(tuned(), { guidance: Math.round(value * 20) / 20 }), reset: () => resampling.undo(tuned(), "guidance"), back });
-  const adapter = createSlider(frame, { name: "adapter", symbol: "s", label: "adapter", help: "How strongly the low-rank change acts, on every model that takes it; asks Python", move: (value) => resampling.strengthen(Math.round(value * 20) / 20), reset: () => resampling.strengthen(0), back: "off" });
-  const reset = el("button", { class: "dw-button dw-outlined", "data-testid": "resample-reset", title: "Show all runs as they were given" }, "all as given");
+  const samplerRow = el(
+    "label",
+    { class: "dw-setting dw-sampler", title: "The rule that makes the steps; asks Python" },
+    el("span", { class: "dw-slider-label" }, "sampler"),
+    sampler,
+  );
+  const steps = createSlider(frame, {
+    name: "steps",
+    label: "steps",
+    help: "How many steps the sampler makes; asks Python",
+    move: (value) => resampling.change(tuned(), { steps: value }),
+    reset: () => resampling.undo(tuned(), "steps"),
+    back,
+  });
+  const guidance = createSlider(frame, {
+    name: "guidance",
+    symbol: "w",
+    label: "guidance",
+    help: "Scale of classifier-free guidance, 1 is none; asks Python",
+    move: (value) => resampling.change(tuned(), { guidance: Math.round(value * 20) / 20 }),
+    reset: () => resampling.undo(tuned(), "guidance"),
+    back,
+  });
+  const adapter = createSlider(frame, {
+    name: "adapter",
+    symbol: "s",
+    label: "adapter",
+    help: "How strongly the low-rank change acts, on every model that takes it; asks Python",
+    move: (value) => resampling.strengthen(Math.round(value * 20) / 20),
+    reset: () => resampling.strengthen(0),
+    back: "off",
+  });
+  const reset = el(
+    "button",
+    { class: "dw-button dw-outlined", "data-testid": "resample-reset", title: "Show all runs as they were given" },
+    "all as given",
+  );
   frame.listen(reset, "click", () => resampling.reset());
   const note = el("span", { class: "dw-quiet dw-fine", "data-testid": "resample-note" });
   const title = el("span", { class: "dw-strong" }, "Sample again");
   const top = el("div", { class: "dw-row" }, title, chips, note, reset);
-  const sliders = el("div", { class: "dw-sliders", role: "group", "aria-label": "How the run is sampled" }, samplerRow, steps.node, guidance.node, adapter.node);
-  const node = el("section", { class: "dw-controls", "data-testid": "controls", "aria-label": "Sample again" }, top, sliders);
+  const sliders = el(
+    "div",
+    { class: "dw-sliders", role: "group", "aria-label": "How the run is sampled" },
+    samplerRow,
+    steps.node,
+    guidance.node,
+    adapter.node,
+  );
+  const node = el(
+    "section",
+    { class: "dw-controls", "data-testid": "controls", "aria-label": "Sample again" },
+    top,
+    sliders,
+  );
   let chipped = "";
   let listed = "";
   frame.watch(["tuned", "sampling", "adapter_scale"], () => frame.invalidate());
@@ -53,7 +110,12 @@ export function createControls(frame, scene) {
   /** @param {string} name */
   function chip(name) {
     const mark = el("i", { class: "dw-dot", "aria-hidden": "true" });
-    const one = el("button", { class: "dw-class", role: "radio", "data-run": name, title: `Sliders for ${name}` }, mark, el("span", {}, name));
+    const one = el(
+      "button",
+      { class: "dw-class", role: "radio", "data-run": name, title: `Sliders for ${name}` },
+      mark,
+      el("span", {}, name),
+    );
     one.addEventListener("click", () => frame.save({ tuned: name }));
     one.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -101,19 +163,47 @@ export function createControls(frame, scene) {
       }
       sampler.value = wish.sampler ?? given.sampler;
       const most = given.own_times ? Math.max(FEW, 2 * given.steps) : Math.max(MANY, 2 * given.steps);
-      steps.update({ low: 1, high: Math.min(most, given.most), value: wish.steps ?? given.steps, normal: "steps" in wish ? given.steps : null, whole: true });
+      steps.update({
+        low: 1,
+        high: Math.min(most, given.most),
+        value: wish.steps ?? given.steps,
+        normal: "steps" in wish ? given.steps : null,
+        whole: true,
+      });
       const strength = wish.guidance ?? given.guidance;
-      const guidanceText = strength === 1 ? "1 (none)" : strength === 0 ? "0 (no class)" : number(strength, 2).replace(/0$/, "");
-      guidance.update({ low: 0, high: Math.max(8, 2 * given.guidance), value: strength, normal: "guidance" in wish ? given.guidance : null, disabled: given.guided ? "" : `Not guided: ${given.why_unguided}`, text: given.guided ? guidanceText : "none" });
+      const guidanceText =
+        strength === 1 ? "1 (none)" : strength === 0 ? "0 (no class)" : number(strength, 2).replace(/0$/, "");
+      guidance.update({
+        low: 0,
+        high: Math.max(8, 2 * given.guidance),
+        value: strength,
+        normal: "guidance" in wish ? given.guidance : null,
+        disabled: given.guided ? "" : `Not guided: ${given.why_unguided}`,
+        text: given.guided ? guidanceText : "none",
+      });
       adapter.node.hidden = !change;
       if (change) {
         const label = adapter.node.querySelector(".dw-slider-label");
         if (label) write(/** @type {Element} */ (label), change.name);
         adapter.node.title = `${change.name}, rank ${change.rank}, on ${change.runs.join(", ") || "no model here"}`;
-        adapter.update({ low: -STRONG, high: STRONG, value: resampling.scale(), normal: resampling.scale() === 0 ? null : 0, disabled: change.runs.length ? "" : `No model here has the layers that “${change.name}” changes`, text: resampling.scale() > 0 ? `+${number(resampling.scale(), 2)}` : number(resampling.scale(), 2) });
+        adapter.update({
+          low: -STRONG,
+          high: STRONG,
+          value: resampling.scale(),
+          normal: resampling.scale() === 0 ? null : 0,
+          disabled: change.runs.length ? "" : `No model here has the layers that “${change.name}” changes`,
+          text: resampling.scale() > 0 ? `+${number(resampling.scale(), 2)}` : number(resampling.scale(), 2),
+        });
       }
       const run = scene.runs().find((item) => item.name === name);
-      write(note, resampling.busy() ? "sampling …" : run ? `${run.calls.toLocaleString("en")} ${run.calls === 1 ? "call" : "calls"} per seed` : "");
+      write(
+        note,
+        resampling.busy()
+          ? "sampling …"
+          : run
+            ? `${run.calls.toLocaleString("en")} ${run.calls === 1 ? "call" : "calls"} per seed`
+            : "",
+      );
       reset.hidden = !resampling.changed();
     },
   };

@@ -18,10 +18,23 @@ export function createCurves(frame, scene) {
   const plots = Object.entries(MEASURES).map(([name, { title, help }]) => {
     const plot = createPlot(frame, `curve-${name}`, { pick: (x) => scene.go(Math.max(0, Math.round(x) - 1)) });
     const cursor = el("div", { class: "dw-cursor", "aria-hidden": "true" });
-    const node = el("figure", { class: "dw-figure", title: help }, el("figcaption", {}, title), el("div", { class: "dw-chart" }, plot.node, cursor));
+    const node = el(
+      "figure",
+      { class: "dw-figure", title: help },
+      el("figcaption", {}, title),
+      el("div", { class: "dw-chart" }, plot.node, cursor),
+    );
     return { name, plot, node, cursor };
   });
-  const ask = el("button", { class: "dw-button dw-outlined", "data-testid": "measure-error", title: "Follows the exact path over each step: some hundred calls of the model" }, "measure the error of each step");
+  const ask = el(
+    "button",
+    {
+      class: "dw-button dw-outlined",
+      "data-testid": "measure-error",
+      title: "Follows the exact path over each step: some hundred calls of the model",
+    },
+    "measure the error of each step",
+  );
   let busy = false;
   let drawn = "";
   /** @type {any} */
@@ -35,7 +48,12 @@ export function createCurves(frame, scene) {
     frame.requests.ask("step error", {}, over, { failed: over });
     frame.invalidate();
   });
-  const node = el("div", { class: "dw-curves", "data-testid": "curves" }, ...plots.map(({ node: figure }) => figure), ask);
+  const node = el(
+    "div",
+    { class: "dw-curves", "data-testid": "curves" },
+    ...plots.map(({ node: figure }) => figure),
+    ask,
+  );
 
   return {
     node,
@@ -77,11 +95,19 @@ export function createCurves(frame, scene) {
           if (one.steps <= 12) layers.push({ kind: "points", x, y, colour, width: 6, hollow: scene.hollow(one) });
         }
         if (!(low <= high)) [low, high] = log ? [0.1, 1] : [0, 1];
-        const [bottom, top] = log ? [low / 1.3, Math.max(high * 1.3, low * 3)] : [Math.min(0, low), Math.max(1e-3, high + 0.06 * (high - Math.min(0, low)))];
+        const [bottom, top] = log
+          ? [low / 1.3, Math.max(high * 1.3, low * 3)]
+          : [Math.min(0, low), Math.max(1e-3, high + 0.06 * (high - Math.min(0, low)))];
         plot.update(
           theme,
           {
-            label: `${title} by step: ${scene.runs().map((one) => `${one.name} from ${short(scene.curve(one, name)?.[0])} to ${short(scene.curve(one, name)?.[one.steps - 1])}`).join(", ")}`,
+            label: `${title} by step: ${scene
+              .runs()
+              .map(
+                (one) =>
+                  `${one.name} from ${short(scene.curve(one, name)?.[0])} to ${short(scene.curve(one, name)?.[one.steps - 1])}`,
+              )
+              .join(", ")}`,
             x: { low: 1, high: clock.steps + 1, title: `step of ${clock.name}`, whole: true },
             y: { low: bottom, high: top, title: "", log },
             layers,
@@ -138,7 +164,18 @@ export function createCourse(frame, scene) {
       const { percent } = MEASURES[name];
       return scene.runs().flatMap((one) => {
         const values = scene.curve(one, name);
-        return values ? [{ name: one.name, values, at: places(scene, one), colour: scene.colour(one, theme.dark), dash: scene.dash(one), ...(percent ? { text: (/** @type {number} */ value) => `${number(100 * value, 0)} %` } : {}) }] : [];
+        return values
+          ? [
+              {
+                name: one.name,
+                values,
+                at: places(scene, one),
+                colour: scene.colour(one, theme.dark),
+                dash: scene.dash(one),
+                ...(percent ? { text: (/** @type {number} */ value) => `${number(100 * value, 0)} %` } : {}),
+              },
+            ]
+          : [];
       });
     },
   });

@@ -1,10 +1,17 @@
-// Thousands of points at once: each a small disc written pixel by pixel, which is some ten times as fast as drawing them.
+// Thousands of points at once: each a small disc written pixel by pixel, which is some ten times as fast as drawing
+// them.
 
 import { sharp } from "../parts/dom.js";
 
-/** Points of one look. @typedef {{ x: ArrayLike<number>, y: ArrayLike<number>, colour: string, width: number, hollow?: boolean }} Dots */
+/**
+ * Points of one look.
+ * @typedef {{ x: ArrayLike<number>, y: ArrayLike<number>, colour: string, width: number, hollow?: boolean }} Dots
+ */
 
-/** How much of each pixel around a place a disc and its rim cover. @typedef {{ reach: number, ink: Float32Array, paper: Float32Array }} Mask */
+/**
+ * How much of each pixel around a place a disc and its rim cover.
+ * @typedef {{ reach: number, ink: Float32Array, paper: Float32Array }} Mask
+ */
 
 const PARTS = 4; // a place is rounded to a quarter of a pixel
 const OPACITY = 0.9;
@@ -29,7 +36,8 @@ function masksOf(radius, hollow, ratio) {
   const reach = Math.ceil(radius + rim + 1);
   const side = 2 * reach + 1;
   found = [];
-  const cover = (/** @type {number} */ distance, /** @type {number} */ edge) => Math.max(0, Math.min(1, edge - distance + 0.5));
+  const cover = (/** @type {number} */ distance, /** @type {number} */ edge) =>
+    Math.max(0, Math.min(1, edge - distance + 0.5));
   for (let part = 0; part < PARTS * PARTS; part++) {
     const [fx, fy] = [(part % PARTS) / PARTS, Math.floor(part / PARTS) / PARTS];
     const [ink, paper] = [new Float32Array(side * side), new Float32Array(side * side)];
@@ -53,7 +61,9 @@ function masksOf(radius, hollow, ratio) {
  * @returns {[number, number, number]}
  */
 function channels(colour) {
-  const found = colour.startsWith("#") ? [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)) : (colour.match(/[\d.]+/g) ?? []).map(Number);
+  const found = colour.startsWith("#")
+    ? [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16))
+    : (colour.match(/[\d.]+/g) ?? []).map(Number);
   return [found[0] ?? 0, found[1] ?? 0, found[2] ?? 0];
 }
 
@@ -75,7 +85,19 @@ export function drawDots(canvas, theme, scales, key, groups, width, height) {
   const [x0, y0] = [Math.floor((left - 6) * ratio), Math.floor((top - 6) * ratio)];
   const [wide, tall] = [Math.ceil((right + 6) * ratio) - x0, Math.ceil((bottom + 6) * ratio) - y0];
   if (wide <= 0 || tall <= 0) return context;
-  const whole = JSON.stringify([key, wide, tall, x0, y0, ratio, theme.paper, scales.x(0), scales.x(1), scales.y(0), scales.y(1)]);
+  const whole = JSON.stringify([
+    key,
+    wide,
+    tall,
+    x0,
+    y0,
+    ratio,
+    theme.paper,
+    scales.x(0),
+    scales.x(1),
+    scales.y(0),
+    scales.y(1),
+  ]);
   const known = drawn.get(canvas);
   if (known?.key === whole) {
     context.putImageData(known.image, x0, y0);
@@ -87,7 +109,12 @@ export function drawDots(canvas, theme, scales, key, groups, width, height) {
   const paper = channels(theme.paper);
   const [ox, oy] = [scales.x(0) * ratio - x0, scales.y(0) * ratio - y0];
   const [sx, sy] = [(scales.x(1) - scales.x(0)) * ratio, (scales.y(1) - scales.y(0)) * ratio];
-  const looks = groups().map(({ x, y, colour, width: size, hollow = false }) => ({ x, y, rgb: channels(colour), shapes: masksOf((size / 2) * ratio, hollow, ratio) }));
+  const looks = groups().map(({ x, y, colour, width: size, hollow = false }) => ({
+    x,
+    y,
+    rgb: channels(colour),
+    shapes: masksOf((size / 2) * ratio, hollow, ratio),
+  }));
   const most = Math.max(0, ...looks.map(({ x }) => x.length));
   // Point by point through all groups: none of them hides the others.
   for (let i = 0; i < most; i++) {

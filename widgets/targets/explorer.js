@@ -4,15 +4,18 @@
 // seeds are shown, their pictures and places), is created once, and is told to `update` at every drawing:
 //
 //   createPlane, createStrip    the two views of the stage, in tabs; nodes of their own
-//   createHandOver(…)           hand_over.js: the third tab { node, available(), update(theme, width, tall) }; the tab is
+//   createHandOver(…)           hand_over.js: the third tab { node, available(), update(theme, width, tall) }; the tab
+// is
 //                               there while available() is true; `selection.switch` is its place
 //   createControls(…)           controls.js: { node, update(theme) } under the views and their curves
 //   createInspector(…)          inspector.js: { update(theme) }; fills frame.inspector
 //   createCurves, createCourse  small plots under the stage, and the timeline
 //
-// Python's side of the panels is panel.py (traits: PanelTraits, PANEL_SETTINGS, PANEL_STATE) and actions.py (ACTIONS: what
+// Python's side of the panels is panel.py (traits: PanelTraits, PANEL_SETTINGS, PANEL_STATE) and actions.py (ACTIONS:
+// what
 // `frame.requests.ask(name, details)` runs). What they compute goes into traits of their own with arrays in a trait
-// whose name ends in `_arrays`; new runs go into the explorer by its method `show_runs`. A click into an empty place of a
+// whose name ends in `_arrays`; new runs go into the explorer by its method `show_runs`. A click into an empty place of
+// a
 // plane asks for "launch" with { noise: [x, y] } (standard normal, before any schedule scales it), the key "n" with
 // { noise: null } for fresh noise, both where `offer.launch` is true; the answer is the trait `launches`:
 //   { launches: [{ noise: [x, y], runs: [{ run: name, states: array, targets: array }] }] }
@@ -37,29 +40,99 @@ function render({ model, el: host }) {
   const inPlane = () => model.get("view") === "plane";
   const inHandOver = () => model.get("view") === "hand-over" && Boolean(model.get("hand_over")?.steps);
   const inStrip = () => model.get("view") === "strip" && content().kind === "images";
-  const choices = (/** @type {boolean} */ there, /** @type {[string, string][]} */ ...list) => (there ? list.map(([value, label]) => ({ value, label })) : []);
+  const choices = (/** @type {boolean} */ there, /** @type {[string, string][]} */ ...list) =>
+    there ? list.map(([value, label]) => ({ value, label })) : [];
   const frame = createFrame(
     { model, el: host },
     {
       name: "diffusion-targets",
       table,
       settings: [
-        { trait: "show", label: "Points are", kind: "choice", inBar: true, choices: () => choices(inPlane(), ["targets", "targets x̂₀"], ["states", "states x_t"]) },
-        { trait: "arrange", label: "Runs", kind: "choice", inBar: true, choices: () => choices(inPlane() && several(), ["side by side", "side by side"], ["together", "together"]) },
-        { trait: "field", label: "Field", kind: "choice", inBar: true, choices: () => choices(inPlane() && Object.keys(content().ground.fields).length > 0, ["nothing", "none"], ["velocity", "velocity"], ["score", "score"]) },
-        { trait: "colour", label: "Colour", kind: "choice", inBar: true, choices: () => choices(inPlane() && content().condition !== null, ["model", "by model"], ["class", "by class"]) },
-        { trait: "rows", label: "Seeds", kind: "choice", inBar: true, choices: () => choices(inStrip(), .../** @type {[string, string][]} */ ([...new Set([1, 2, 4, 8, 16, 32, model.get("rows")])].sort((a, b) => a - b).filter((k) => k <= Math.max(content().count, model.get("rows"))).map((k) => [String(k), String(k)]))), save: (value) => frame.save({ rows: Number(value) }) },
-        { trait: "curve", label: "Curve of the timeline", kind: "choice", choices: () => Object.entries(MEASURES).filter(([name]) => scene.has(name)).map(([value, { label }]) => ({ value, label })) },
-        { trait: "density", label: "Shade the plane by density", kind: "switch", help: "Of the data under targets, of as noisy data under states" },
+        {
+          trait: "show",
+          label: "Points are",
+          kind: "choice",
+          inBar: true,
+          choices: () => choices(inPlane(), ["targets", "targets x̂₀"], ["states", "states x_t"]),
+        },
+        {
+          trait: "arrange",
+          label: "Runs",
+          kind: "choice",
+          inBar: true,
+          choices: () => choices(inPlane() && several(), ["side by side", "side by side"], ["together", "together"]),
+        },
+        {
+          trait: "field",
+          label: "Field",
+          kind: "choice",
+          inBar: true,
+          choices: () =>
+            choices(
+              inPlane() && Object.keys(content().ground.fields).length > 0,
+              ["nothing", "none"],
+              ["velocity", "velocity"],
+              ["score", "score"],
+            ),
+        },
+        {
+          trait: "colour",
+          label: "Colour",
+          kind: "choice",
+          inBar: true,
+          choices: () =>
+            choices(inPlane() && content().condition !== null, ["model", "by model"], ["class", "by class"]),
+        },
+        {
+          trait: "rows",
+          label: "Seeds",
+          kind: "choice",
+          inBar: true,
+          choices: () =>
+            choices(
+              inStrip(),
+              .../** @type {[string, string][]} */ (
+                [...new Set([1, 2, 4, 8, 16, 32, model.get("rows")])]
+                  .sort((a, b) => a - b)
+                  .filter((k) => k <= Math.max(content().count, model.get("rows")))
+                  .map((k) => [String(k), String(k)])
+              ),
+            ),
+          save: (value) => frame.save({ rows: Number(value) }),
+        },
+        {
+          trait: "curve",
+          label: "Curve of the timeline",
+          kind: "choice",
+          choices: () =>
+            Object.entries(MEASURES)
+              .filter(([name]) => scene.has(name))
+              .map(([value, { label }]) => ({ value, label })),
+        },
+        {
+          trait: "density",
+          label: "Shade the plane by density",
+          kind: "switch",
+          help: "Of the data under targets, of as noisy data under states",
+        },
         { trait: "paths", label: "Draw the paths of selected seeds", kind: "switch" },
         { trait: "ghost", label: "Show the noisy state under each target", kind: "switch", help: "In the strip" },
-        { trait: "all_steps", label: "Show every step in the strip", kind: "switch", help: "However small the pictures become" },
+        {
+          trait: "all_steps",
+          label: "Show every step in the strip",
+          kind: "switch",
+          help: "However small the pictures become",
+        },
       ],
     },
   );
   frame.root.classList.add("dw-targets");
   const scene = createScene(frame);
-  const views = { plane: createPlane(frame, scene), strip: createStrip(frame, scene), "hand-over": createHandOver(frame, scene) };
+  const views = {
+    plane: createPlane(frame, scene),
+    strip: createStrip(frame, scene),
+    "hand-over": createHandOver(frame, scene),
+  };
   const head = createHead(frame, scene, () => views["hand-over"].available());
   const controls = createControls(frame, scene);
   const inspector = createInspector(frame, scene);
@@ -73,7 +146,11 @@ function render({ model, el: host }) {
   frame.onDraw((theme) => {
     const width = frame.stage.clientWidth;
     const full = document.fullscreenElement === frame.root;
-    const tall = full ? Math.max(300, globalThis.innerHeight - 420) : frame.root.hasAttribute("data-narrow") ? 420 : 500;
+    const tall = full
+      ? Math.max(300, globalThis.innerHeight - 420)
+      : frame.root.hasAttribute("data-narrow")
+        ? 420
+        : 500;
     const now = /** @type {keyof typeof views} */ (model.get("view"));
     head.update(theme);
     for (const [name, view] of Object.entries(views)) view.node.hidden = name !== now;
@@ -95,14 +172,22 @@ function render({ model, el: host }) {
     const { count, kind, shape } = content();
     const what = kind === "images" ? `images ${shape[2]}×${shape[1]}` : `${shape.join("×")}-dimensional points`;
     const pinned = scene.seeds().length;
-    return `${scene.runs().map((one) => `${one.name}: ${scene.when(one)}`).join("; ")}. ${count.toLocaleString("en")} ${count === 1 ? "seed" : "seeds"}, ${what}${pinned ? `, ${pinned.toLocaleString("en")} selected` : ""}`;
+    return `${scene
+      .runs()
+      .map((one) => `${one.name}: ${scene.when(one)}`)
+      .join(
+        "; ",
+      )}. ${count.toLocaleString("en")} ${count === 1 ? "seed" : "seeds"}, ${what}${pinned ? `, ${pinned.toLocaleString("en")} selected` : ""}`;
   }
 
   /** What the numbers rest on. */
   function facts() {
     const { runs, count, pictured, kind, same } = content();
     return [
-      ...runs.map((one) => `${one.name}: ${one.sampler}, ${one.calls} ${one.calls === 1 ? "call" : "calls"} per seed${one.guidance === 1 ? "" : `, guidance ${number(one.guidance, 1)}`}`),
+      ...runs.map(
+        (one) =>
+          `${one.name}: ${one.sampler}, ${one.calls} ${one.calls === 1 ? "call" : "calls"} per seed${one.guidance === 1 ? "" : `, guidance ${number(one.guidance, 1)}`}`,
+      ),
       [...new Set(runs.map(({ schedule }) => schedule))].join(", "),
       runs.length > 1 && !same ? "the runs began from different noise" : "",
       kind === "images" && pictured < count ? `pictures of the first ${pictured.toLocaleString("en")} seeds` : "",
@@ -117,7 +202,19 @@ function render({ model, el: host }) {
     const chosen = new Set(scene.seeds());
     const named = condition !== null && classes.length > 0;
     return {
-      columns: ["run", "step", "time", "seed", ...(named ? ["class"] : []), "selected", "x", "y", "target_x", "target_y", "distance"],
+      columns: [
+        "run",
+        "step",
+        "time",
+        "seed",
+        ...(named ? ["class"] : []),
+        "selected",
+        "x",
+        "y",
+        "target_x",
+        "target_y",
+        "distance",
+      ],
       rows: scene.runs().flatMap((one) => {
         const index = scene.indexOf(one);
         const [states, targets] = [scene.cloud(one, "states", index), scene.cloud(one, "targets", index)];
@@ -125,15 +222,45 @@ function render({ model, el: host }) {
         const step = index >= one.steps ? "sample" : index + 1;
         const time = index >= one.steps ? 0 : one.times[index];
         return Array.from({ length: count }, (_, seed) => [
-          one.name, step, time, seed, ...(named ? [scene.className(seed)] : []), chosen.has(seed) ? "yes" : "no",
-          states[2 * seed], states[2 * seed + 1], targets[2 * seed], targets[2 * seed + 1], apart[seed],
+          one.name,
+          step,
+          time,
+          seed,
+          ...(named ? [scene.className(seed)] : []),
+          chosen.has(seed) ? "yes" : "no",
+          states[2 * seed],
+          states[2 * seed + 1],
+          targets[2 * seed],
+          targets[2 * seed + 1],
+          apart[seed],
         ]);
       }),
     };
   }
 
   frame.watch(
-    ["content", "arrays", "selection", "title", "view", "show", "arrange", "field", "density", "colour", "paths", "rows", "ghost", "all_steps", "curve", "curves", "measurable", "offer", "launches", "hand_over"],
+    [
+      "content",
+      "arrays",
+      "selection",
+      "title",
+      "view",
+      "show",
+      "arrange",
+      "field",
+      "density",
+      "colour",
+      "paths",
+      "rows",
+      "ghost",
+      "all_steps",
+      "curve",
+      "curves",
+      "measurable",
+      "offer",
+      "launches",
+      "hand_over",
+    ],
     () => frame.invalidate(),
   );
   frame.invalidate();

@@ -3,7 +3,9 @@
 import { at, tensor } from "../parts/arrays.js";
 import { sharp } from "../parts/dom.js";
 
-/** @type {WeakMap<Float32Array | Uint8Array, HTMLCanvasElement[]>} shades by theme, of as many densities as are alive */
+/**
+ * @type {WeakMap<Float32Array | Uint8Array, HTMLCanvasElement[]>} shades by theme, of as many densities as are alive
+ */
 const shades = new WeakMap();
 
 /**
@@ -16,7 +18,8 @@ const shades = new WeakMap();
 function densityUnder(scene, one, index) {
   const known = scene.content().ground.density;
   if (!known) return null;
-  if (scene.span() === scene.content().plane.close) return { row: 0, values: /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.close)) };
+  if (scene.span() === scene.content().plane.close)
+    return { row: 0, values: /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.close)) };
   const values = /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.values));
   let row = known.index.length - 1;
   if (scene.model.get("show") === "states" && index < one.steps) {
@@ -47,7 +50,8 @@ function shadeOf(values, row, theme) {
   const [ink, strength] = theme.dark ? [0xffffff, 0.3] : [0x201d1c, 0.3];
   for (let y = 0; y < height; y++) {
     // The first row of the density is the lowest, that of a canvas the highest.
-    for (let x = 0; x < width; x++) words[(height - 1 - y) * width + x] = (Math.round(strength * data[y * width + x]) << 24) | ink;
+    for (let x = 0; x < width; x++)
+      words[(height - 1 - y) * width + x] = (Math.round(strength * data[y * width + x]) << 24) | ink;
   }
   canvas.getContext("2d")?.putImageData(image, 0, 0);
   known[place] = canvas;
@@ -78,12 +82,18 @@ export function arrowsOf(scene, one, index, kind) {
   const arrows = new Float32Array(2 * data.length); // x, y, dx, dy
   let longest = 0;
   for (let i = 0; i < side * side; i++) {
-    const place = [x0 + (((i % side) + 0.5) * (x1 - x0)) / side, y0 + ((Math.floor(i / side) + 0.5) * (y1 - y0)) / side];
+    const place = [
+      x0 + (((i % side) + 0.5) * (x1 - x0)) / side,
+      y0 + ((Math.floor(i / side) + 0.5) * (y1 - y0)) / side,
+    ];
     for (let k = 0; k < 2; k++) {
       const target = data[2 * i + k];
       const noise = (place[k] / shrink - alpha * target) / sigma;
       arrows[4 * i + k] = place[k];
-      arrows[4 * i + 2 + k] = kind === "score" ? -noise / sigma : -shrink * (alphaRate * target + sigmaRate * noise - (drift * place[k]) / shrink);
+      arrows[4 * i + 2 + k] =
+        kind === "score"
+          ? -noise / sigma
+          : -shrink * (alphaRate * target + sigmaRate * noise - (drift * place[k]) / shrink);
     }
     longest = Math.max(longest, Math.hypot(arrows[4 * i + 2], arrows[4 * i + 3]));
   }
@@ -102,13 +112,29 @@ export function arrowsOf(scene, one, index, kind) {
 export function drawDensity(canvas, scene, theme, scales, width, height) {
   const known = scene.content().ground.density;
   const shown = known && scene.model.get("density");
-  const key = JSON.stringify([width, height, theme.dark, scene.content().revision, shown, scales.box, scales.x(0), scales.x(1), scales.y(0), scales.y(1)]);
+  const key = JSON.stringify([
+    width,
+    height,
+    theme.dark,
+    scene.content().revision,
+    shown,
+    scales.box,
+    scales.x(0),
+    scales.x(1),
+    scales.y(0),
+    scales.y(1),
+  ]);
   if (canvas.dataset.drawn === key) return;
   canvas.dataset.drawn = key;
   const context = sharp(canvas, width, height);
   if (!known || !shown) return;
   clip(context, scales);
-  drawShade(context, shadeOf(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.close)), 0, theme), scales, scene.content().plane.close);
+  drawShade(
+    context,
+    shadeOf(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, known.close)), 0, theme),
+    scales,
+    scene.content().plane.close,
+  );
   context.restore();
 }
 
@@ -128,8 +154,21 @@ export function drawGround(canvas, scene, theme, scales, runs, width, height) {
   const index = scene.indexOf(one);
   const density = model.get("density") ? densityUnder(scene, one, index) : null;
   const kind = model.get("field");
-  const fields = runs.map((run) => ({ run, found: arrowsOf(scene, run, scene.indexOf(run), kind) })).filter(({ found }) => found);
-  const key = JSON.stringify([width, height, theme.dark, theme.paper, density?.row ?? null, scene.span(), scene.content().revision, kind, fields.map(({ run }) => [run.name, scene.indexOf(run)]), scales.box]);
+  const fields = runs
+    .map((run) => ({ run, found: arrowsOf(scene, run, scene.indexOf(run), kind) }))
+    .filter(({ found }) => found);
+  const key = JSON.stringify([
+    width,
+    height,
+    theme.dark,
+    theme.paper,
+    density?.row ?? null,
+    scene.span(),
+    scene.content().revision,
+    kind,
+    fields.map(({ run }) => [run.name, scene.indexOf(run)]),
+    scales.box,
+  ]);
   if (canvas.dataset.drawn === key) return; // nothing under the points has changed
   canvas.dataset.drawn = key;
   const context = sharp(canvas, width, height);

@@ -41,7 +41,10 @@ import { createSlider } from "../parts/slider.js";
 export function createHandOver(frame, scene) {
   const { model } = frame;
   const known = () => /** @type {HandOver | null} */ (model.get("hand_over")?.steps ? model.get("hand_over") : null);
-  const offered = () => /** @type {import("./controls.js").Offer["hand_over"]} */ (model.get("offer")?.hand_over ?? { base: null, students: [] });
+  const offered = () =>
+    /** @type {import("./controls.js").Offer["hand_over"]} */ (
+      model.get("offer")?.hand_over ?? { base: null, students: [] }
+    );
   const can = () => !frame.standalone && offered().base !== null && offered().students.length > 0;
   const way = () => /** @type {Way} */ (model.get("sharing") === "one step" ? "positions" : "switches");
   const chosen = () => Math.max(0, Math.min(known()?.steps ?? 0, scene.selection().switch ?? 1));
@@ -52,8 +55,19 @@ export function createHandOver(frame, scene) {
   };
 
   const modes = el("div", { class: "dw-segments", role: "radiogroup", "aria-label": "What the base makes" });
-  const buttons = /** @type {const} */ ([["first steps", "the first steps", "The base makes the first k steps, then hands over"], ["one step", "only one step", "The base makes a single step, the student all others: which step had lost what comes back?"]]).map(([value, label, help]) => {
-    const one = el("button", { class: "dw-segment", role: "radio", "data-testid": `sharing-${value.replace(" ", "-")}`, title: help }, label);
+  const buttons = /** @type {const} */ ([
+    ["first steps", "the first steps", "The base makes the first k steps, then hands over"],
+    [
+      "one step",
+      "only one step",
+      "The base makes a single step, the student all others: which step had lost what comes back?",
+    ],
+  ]).map(([value, label, help]) => {
+    const one = el(
+      "button",
+      { class: "dw-segment", role: "radio", "data-testid": `sharing-${value.replace(" ", "-")}`, title: help },
+      label,
+    );
     frame.listen(one, "click", () => frame.save({ sharing: value }));
     frame.listen(one, "keydown", (/** @type {KeyboardEvent} */ event) => {
       if (!/^Arrow/.test(event.key)) return;
@@ -66,16 +80,42 @@ export function createHandOver(frame, scene) {
   });
   modes.append(...buttons.map(({ one }) => one));
   const cells = el("div", { class: "dw-steps", role: "group", "aria-label": "Who makes each step" });
-  const slider = createSlider(frame, { name: "switch", label: "base makes", help: "How many steps the base makes, or which one; 0: the student alone", move: choose });
+  const slider = createSlider(frame, {
+    name: "switch",
+    label: "base makes",
+    help: "How many steps the base makes, or which one; 0: the student alone",
+    move: choose,
+  });
   const said = el("p", { class: "dw-shared", "data-testid": "shared", "aria-live": "off" });
   const old = el("p", { class: "dw-note", "data-testid": "hand-over-stale" });
   const measures = createHandOverMeasures(frame, choose);
   const samples = createHandOverSamples(frame, scene);
-  const body = el("div", { class: "dw-handed" }, el("div", { class: "dw-handed-top" }, el("div", { class: "dw-row" }, el("span", { class: "dw-quiet" }, "the base makes"), modes, slider.node), cells, said, old), el("div", { class: "dw-handed-views" }, samples.node, measures.node));
+  const body = el(
+    "div",
+    { class: "dw-handed" },
+    el(
+      "div",
+      { class: "dw-handed-top" },
+      el("div", { class: "dw-row" }, el("span", { class: "dw-quiet" }, "the base makes"), modes, slider.node),
+      cells,
+      said,
+      old,
+    ),
+    el("div", { class: "dw-handed-views" }, samples.node, measures.node),
+  );
   const student = el("select", { "data-testid": "hand-over-student", "aria-label": "student" });
-  const ask = el("button", { class: "dw-button dw-outlined dw-main", "data-testid": "hand-over-compute", title: "Samples with every way of sharing the steps, from the noise of the runs" });
+  const ask = el("button", {
+    class: "dw-button dw-outlined dw-main",
+    "data-testid": "hand-over-compute",
+    title: "Samples with every way of sharing the steps, from the noise of the runs",
+  });
   const why = el("p", {});
-  const asking = el("div", { class: "dw-ask", "data-testid": "hand-over-ask" }, why, el("div", { class: "dw-row" }, student, ask));
+  const asking = el(
+    "div",
+    { class: "dw-ask", "data-testid": "hand-over-ask" },
+    why,
+    el("div", { class: "dw-row" }, student, ask),
+  );
   const node = el("div", { class: "dw-hand-over", "data-testid": "hand-over" }, asking, body);
   let busy = false;
   frame.listen(ask, "click", () => {
@@ -99,8 +139,15 @@ export function createHandOver(frame, scene) {
       fill(
         cells,
         ...Array.from({ length: found.steps }, (_, i) => {
-          const one = el("button", { class: "dw-step", "data-testid": `step-${i + 1}` }, el("b", {}), el("span", { class: "dw-fine" }, `${i + 1}: ${short(found.times[i])} → ${short(found.times[i + 1])}`));
-          one.addEventListener("click", () => frame.guard(() => choose(chosen() === i + 1 ? (way() === "switches" ? i : 0) : i + 1)));
+          const one = el(
+            "button",
+            { class: "dw-step", "data-testid": `step-${i + 1}` },
+            el("b", {}),
+            el("span", { class: "dw-fine" }, `${i + 1}: ${short(found.times[i])} → ${short(found.times[i + 1])}`),
+          );
+          one.addEventListener("click", () =>
+            frame.guard(() => choose(chosen() === i + 1 ? (way() === "switches" ? i : 0) : i + 1)),
+          );
           return one;
         }),
       );
@@ -126,7 +173,10 @@ export function createHandOver(frame, scene) {
       const found = /** @type {HandOver} */ (known());
       return `${found.base} hands over to ${found.student}, which has ${found.steps} ${found.steps === 1 ? "step" : "steps"}. ${found.count.toLocaleString("en")} seeds for each way of sharing them`;
     },
-    /** What is seen, as numbers; the same columns as `.data()` in Python. @returns {import("../parts/frame.js").Table} */
+    /**
+     * What is seen, as numbers; the same columns as `.data()` in Python.
+     * @returns {import("../parts/frame.js").Table}
+     */
     table() {
       const found = /** @type {HandOver} */ (known());
       const by = way();
@@ -134,9 +184,17 @@ export function createHandOver(frame, scene) {
       const calls = found.calls[by];
       const bounded = (/** @type {string} */ name) => found.measures[name][by].low.some((value) => value !== null);
       return {
-        columns: ["by", "at", "shown", ...names.flatMap((name) => [name, ...(bounded(name) ? [`${name} low`, `${name} high`] : [])]), ...(calls ? ["base calls", "student calls"] : [])],
+        columns: [
+          "by",
+          "at",
+          "shown",
+          ...names.flatMap((name) => [name, ...(bounded(name) ? [`${name} low`, `${name} high`] : [])]),
+          ...(calls ? ["base calls", "student calls"] : []),
+        ],
         rows: Array.from({ length: found.steps + 1 }, (_, k) => [
-          model.get("sharing"), k, k === chosen() ? "yes" : "no",
+          model.get("sharing"),
+          k,
+          k === chosen() ? "yes" : "no",
           ...names.flatMap((name) => {
             const { values, low, high } = found.measures[name][by];
             return [values[k], ...(bounded(name) ? [low[k], high[k]] : [])];
@@ -159,14 +217,23 @@ export function createHandOver(frame, scene) {
         listed = state;
         fill(student, ...students.map((name) => el("option", { value: name }, name)));
       }
-      const stale = found !== null && !alike(found.made, { sampling: model.get("sampling"), adapter_scale: model.get("adapter_scale") });
+      const stale =
+        found !== null &&
+        !alike(found.made, { sampling: model.get("sampling"), adapter_scale: model.get("adapter_scale") });
       asking.hidden = found !== null && !(can() && (stale || students.length > 1 || busy));
       student.hidden = students.length < 2;
       ask.hidden = !can();
       ask.disabled = busy;
       write(ask, busy ? "sampling …" : found ? "compute it again" : "compute the hand-over");
       const target = students.length === 1 ? students[0] : "a student";
-      write(why, found ? "" : can() ? `What comes out when ${base} makes some of the steps and ${target} the others is not computed yet: it takes one run for each way of sharing them.` : "What happens when the base hands over to a student is not known here: pass hand_over=, or the models of a teacher and a student to compute it.");
+      write(
+        why,
+        found
+          ? ""
+          : can()
+            ? `What comes out when ${base} makes some of the steps and ${target} the others is not computed yet: it takes one run for each way of sharing them.`
+            : "What happens when the base hands over to a student is not known here: pass hand_over=, or the models of a teacher and a student to compute it.",
+      );
       why.hidden = found !== null;
       if (!found) return;
       old.hidden = !stale;
@@ -198,10 +265,15 @@ export function createHandOver(frame, scene) {
  */
 export function inWords(found, way, at) {
   const { base, student, steps } = found;
-  const range = (/** @type {number} */ from, /** @type {number} */ to) => (from === to ? `step ${from}` : `steps ${from}–${to}`);
+  const range = (/** @type {number} */ from, /** @type {number} */ to) =>
+    from === to ? `step ${from}` : `steps ${from}–${to}`;
   let who;
   if (at === 0) who = `${student} makes all ${steps} steps`;
-  else if (way === "switches") who = at === steps ? `${base} makes all ${steps} steps` : `${base} makes ${range(1, at)}, ${student} ${range(at + 1, steps)}`;
+  else if (way === "switches")
+    who =
+      at === steps
+        ? `${base} makes all ${steps} steps`
+        : `${base} makes ${range(1, at)}, ${student} ${range(at + 1, steps)}`;
   else who = `${base} makes step ${at}, ${student} the others`;
   const calls = found.calls[way];
   if (!calls) return `${who}.`;

@@ -23,7 +23,10 @@ export function createHandOverSamples(frame, scene) {
   const title = el("figcaption", {});
   const node = el("figure", { class: "dw-figure" }, title, plane, sheet);
   const small = document.createElement("canvas");
-  let shown = /** @type {{ found: import("./hand_over.js").HandOver, points: ArrayLike<number> | null, columns: number, pitch: number } | null} */ (null);
+  let shown =
+    /** @type {{ found: import("./hand_over.js").HandOver, points: ArrayLike<number> | null, columns: number, pitch: number } | null} */ (
+      null
+    );
   let left = 46;
 
   /** The seed under the cursor. @param {MouseEvent} event */
@@ -54,7 +57,12 @@ export function createHandOverSamples(frame, scene) {
       if (same) scene.hover(seed);
       if (seed === null || !shown) return frame.tooltip.hide();
       const place = shown.points ? `${short(shown.points[2 * seed])}, ${short(shown.points[2 * seed + 1])}` : "";
-      return frame.tooltip.show(event.clientX, event.clientY, el("b", {}, [`seed ${seed}`, className(shown.found, seed)].filter(Boolean).join(" · ")), place && el("div", {}, place));
+      return frame.tooltip.show(
+        event.clientX,
+        event.clientY,
+        el("b", {}, [`seed ${seed}`, className(shown.found, seed)].filter(Boolean).join(" · ")),
+        place && el("div", {}, place),
+      );
     });
     frame.listen(target, "pointerleave", () => {
       frame.tooltip.hide();
@@ -62,7 +70,8 @@ export function createHandOverSamples(frame, scene) {
     });
     frame.listen(target, "click", (/** @type {MouseEvent} */ event) => {
       const seed = under(event);
-      if (seed !== null && shown?.found.same_seeds) scene.toggle(seed, event.shiftKey || event.ctrlKey || event.metaKey);
+      if (seed !== null && shown?.found.same_seeds)
+        scene.toggle(seed, event.shiftKey || event.ctrlKey || event.metaKey);
     });
   }
 
@@ -71,8 +80,16 @@ export function createHandOverSamples(frame, scene) {
     const labels = tensor(model, found.condition, "hand_over_arrays")?.data;
     return labels && labels[seed] >= 0 ? found.classes[labels[seed]] : "";
   }
-  /** Selected seeds and the one under the cursor, where they are the runs' own. @param {import("./hand_over.js").HandOver} found */
-  const marked = (found) => (found.same_seeds ? [...scene.seeds(), ...(scene.hovered() === null ? [] : [/** @type {number} */ (scene.hovered())])].filter((seed) => seed < found.count) : []);
+  /**
+   * Selected seeds and the one under the cursor, where they are the runs' own.
+   * @param {import("./hand_over.js").HandOver} found
+   */
+  const marked = (found) =>
+    found.same_seeds
+      ? [...scene.seeds(), ...(scene.hovered() === null ? [] : [/** @type {number} */ (scene.hovered())])].filter(
+          (seed) => seed < found.count,
+        )
+      : [];
 
   return {
     node,
@@ -88,10 +105,22 @@ export function createHandOverSamples(frame, scene) {
       const source = found.places[way];
       plane.hidden = source === null;
       sheet.hidden = source !== null;
-      if (source !== null) points(theme, found, /** @type {Float32Array} */ (slice(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, source, "hand_over_arrays")), at).data), Math.min(width, tall));
+      if (source !== null)
+        points(
+          theme,
+          found,
+          /** @type {Float32Array} */ (
+            slice(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, source, "hand_over_arrays")), at)
+              .data
+          ),
+          Math.min(width, tall),
+        );
       else if (found.pictured) pictures(theme, found, way, at, width, tall);
       const count = source === null ? found.pictured : found.shown;
-      write(title, `${count.toLocaleString("en")} ${count < found.count ? `of ${found.count.toLocaleString("en")} ` : ""}samples`);
+      write(
+        title,
+        `${count.toLocaleString("en")} ${count < found.count ? `of ${found.count.toLocaleString("en")} ` : ""}samples`,
+      );
     },
   };
 
@@ -116,11 +145,26 @@ export function createHandOverSamples(frame, scene) {
       const rows = [...Array(count).keys()];
       layers = [...new Set(labels.slice(0, count))].map((label) => {
         const own = rows.filter((i) => labels[i] === label);
-        return { kind: "points", x: own.map((i) => x[i]), y: own.map((i) => y[i]), colour: label < 0 ? theme.quiet : classColour(label, theme.dark), hollow: isHollow(label), width, opacity: 0.8 };
+        return {
+          kind: "points",
+          x: own.map((i) => x[i]),
+          y: own.map((i) => y[i]),
+          colour: label < 0 ? theme.quiet : classColour(label, theme.dark),
+          hollow: isHollow(label),
+          width,
+          opacity: 0.8,
+        };
       });
     }
     const ringed = marked(found).filter((seed) => seed < count);
-    layers.push({ kind: "points", x: ringed.map((i) => x[i]), y: ringed.map((i) => y[i]), colour: theme.ink, width: 13, hollow: true });
+    layers.push({
+      kind: "points",
+      x: ringed.map((i) => x[i]),
+      y: ringed.map((i) => y[i]),
+      colour: theme.ink,
+      width: 13,
+      hollow: true,
+    });
     const chart = {
       label: `${count} samples in the plane`,
       x: { low: x0, high: x1, title: frameOf.axes[0] },
@@ -146,7 +190,9 @@ export function createHandOverSamples(frame, scene) {
    * @param {number} tall
    */
   function pictures(theme, found, way, at, room, tall) {
-    const source = /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, found.pictures[way], "hand_over_arrays"));
+    const source = /** @type {import("../parts/arrays.js").Tensor} */ (
+      tensor(model, found.pictures[way], "hand_over_arrays")
+    );
     const [, count, channels, height, width] = source.shape;
     const columns = Math.ceil(Math.sqrt(count * Math.max(1, room / tall)));
     const pitch = Math.floor(Math.min(room / columns, tall / Math.ceil(count / columns)));
@@ -161,11 +207,23 @@ export function createHandOverSamples(frame, scene) {
     for (let seed = 0; seed < count; seed++) {
       paint(/** @type {Uint8Array} */ (slice(source, at, seed).data), channels, words, 0, width, width, height);
       pencil.putImageData(image, 0, 0);
-      context.drawImage(small, (seed % columns) * pitch, Math.floor(seed / columns) * pitch, width * scale, height * scale);
+      context.drawImage(
+        small,
+        (seed % columns) * pitch,
+        Math.floor(seed / columns) * pitch,
+        width * scale,
+        height * scale,
+      );
     }
     context.strokeStyle = theme.focus;
     context.lineWidth = 2;
-    for (const seed of marked(found).filter((one) => one < count)) context.strokeRect((seed % columns) * pitch + 1, Math.floor(seed / columns) * pitch + 1, width * scale - 2, height * scale - 2);
+    for (const seed of marked(found).filter((one) => one < count))
+      context.strokeRect(
+        (seed % columns) * pitch + 1,
+        Math.floor(seed / columns) * pitch + 1,
+        width * scale - 2,
+        height * scale - 2,
+      );
     sheet.setAttribute("aria-label", `${count} samples as pictures`);
   }
 }

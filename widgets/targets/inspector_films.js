@@ -11,12 +11,21 @@ const LARGE = 270;
  * @param {import("./scene.js").Scene} scene
  */
 export function createFilms(frame, scene) {
-  const canvas = el("canvas", { class: "dw-large", tabindex: 0, role: "application", "aria-roledescription": "image", "data-testid": "large" });
+  const canvas = el("canvas", {
+    class: "dw-large",
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "image",
+    "data-testid": "large",
+  });
   const said = el("span", { class: "dw-quiet dw-of-run", "data-testid": "large-title" });
   const kinds = el("div", { class: "dw-segments", role: "group", "aria-label": "What is shown large" });
   /** @type {import("./scene.js").Kind} */
   let kind = "targets";
-  const buttons = /** @type {const} */ ([["targets", "x̂₀ believed", "What the model believes the final image to be"], ["states", "x_t noisy", "The state it sees, scaled to the contrast of an image"]]).map(([value, label, help]) => {
+  const buttons = /** @type {const} */ ([
+    ["targets", "x̂₀ believed", "What the model believes the final image to be"],
+    ["states", "x_t noisy", "The state it sees, scaled to the contrast of an image"],
+  ]).map(([value, label, help]) => {
     const one = el("button", { class: "dw-segment", title: help, "data-testid": `large-${value}` }, label);
     frame.listen(one, "click", () => {
       kind = value;
@@ -27,45 +36,82 @@ export function createFilms(frame, scene) {
   kinds.append(...buttons.map(({ one }) => one));
   const films = el("div", { class: "dw-films", "data-testid": "films" });
   const missing = el("p", { class: "dw-quiet" });
-  const node = el("div", { class: "dw-seed-pictures" }, el("div", { class: "dw-row" }, kinds, said), canvas, missing, films);
+  const node = el(
+    "div",
+    { class: "dw-seed-pictures" },
+    el("div", { class: "dw-row" }, kinds, said),
+    canvas,
+    missing,
+    films,
+  );
   /** @type {{ picture: HTMLCanvasElement, pixel: number } | null} */
   let shown = null;
   /** @type {[number, number] | null} */
   let at = null;
-  let strips = /** @type {{ name: string, title: HTMLElement, cells: HTMLCanvasElement[], buttons: HTMLElement[], row: HTMLElement }[]} */ ([]);
+  let strips =
+    /** @type {{ name: string, title: HTMLElement, cells: HTMLCanvasElement[], buttons: HTMLElement[], row: HTMLElement }[]} */ ([]);
 
   /** @param {number} x @param {number} y */
   function values(x, y) {
     if (!shown) return [];
-    const [r, g, b] = /** @type {CanvasRenderingContext2D} */ (shown.picture.getContext("2d")).getImageData(x, y, 1, 1).data;
+    const [r, g, b] = /** @type {CanvasRenderingContext2D} */ (shown.picture.getContext("2d")).getImageData(
+      x,
+      y,
+      1,
+      1,
+    ).data;
     const grey = scene.content().shape[0] === 1;
-    return /** @type {[string, string][]} */ (grey ? [["value", (r / 255).toFixed(2)]] : [["red", (r / 255).toFixed(2)], ["green", (g / 255).toFixed(2)], ["blue", (b / 255).toFixed(2)]]);
+    return /** @type {[string, string][]} */ (
+      grey
+        ? [["value", (r / 255).toFixed(2)]]
+        : [
+            ["red", (r / 255).toFixed(2)],
+            ["green", (g / 255).toFixed(2)],
+            ["blue", (b / 255).toFixed(2)],
+          ]
+    );
   }
   /** @param {[number, number] | null} next @param {{ x: number, y: number } | null} point */
   function move(next, point) {
     at = next;
-    if (next && point) frame.tooltip.show(point.x, point.y, el("b", {}, `row ${next[1]}, column ${next[0]}`), facts(values(...next)));
+    if (next && point)
+      frame.tooltip.show(point.x, point.y, el("b", {}, `row ${next[1]}, column ${next[0]}`), facts(values(...next)));
     else frame.tooltip.hide();
   }
   frame.listen(canvas, "pointermove", (/** @type {PointerEvent} */ event) => {
     if (!shown) return;
     const bounds = canvas.getBoundingClientRect();
-    const [x, y] = [Math.floor((event.clientX - bounds.left) / shown.pixel), Math.floor((event.clientY - bounds.top) / shown.pixel)];
+    const [x, y] = [
+      Math.floor((event.clientX - bounds.left) / shown.pixel),
+      Math.floor((event.clientY - bounds.top) / shown.pixel),
+    ];
     const inside = x >= 0 && y >= 0 && x < shown.picture.width && y < shown.picture.height;
     move(inside ? [x, y] : null, { x: event.clientX, y: event.clientY });
   });
   frame.listen(canvas, "pointerleave", () => move(null, null));
   frame.listen(canvas, "blur", () => move(null, null));
   frame.listen(canvas, "keydown", (/** @type {KeyboardEvent} */ event) => {
-    const steps = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] });
+    const steps = /** @type {Record<string, [number, number]>} */ ({
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, -1],
+      ArrowDown: [0, 1],
+    });
     if (!steps[event.key] || !shown || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
     const [x, y] = at ? [at[0] + steps[event.key][0], at[1] + steps[event.key][1]] : [0, 0];
-    const next = /** @type {[number, number]} */ ([Math.max(0, Math.min(shown.picture.width - 1, x)), Math.max(0, Math.min(shown.picture.height - 1, y))]);
+    const next = /** @type {[number, number]} */ ([
+      Math.max(0, Math.min(shown.picture.width - 1, x)),
+      Math.max(0, Math.min(shown.picture.height - 1, y)),
+    ]);
     const bounds = canvas.getBoundingClientRect();
     move(next, { x: bounds.left + (next[0] + 1) * shown.pixel, y: bounds.top + (next[1] + 0.5) * shown.pixel });
-    frame.say(`row ${next[1]}, column ${next[0]}: ${values(...next).map((pair) => pair.join(" ")).join(", ")}`);
+    frame.say(
+      `row ${next[1]}, column ${next[0]}: ${values(...next)
+        .map((pair) => pair.join(" "))
+        .join(", ")}`,
+    );
   });
 
   return {
@@ -94,7 +140,10 @@ export function createFilms(frame, scene) {
       const when = index >= one.steps ? "its sample" : `step ${index + 1} of ${one.steps}`;
       write(said, `${one.name}, ${when}`);
       said.style.setProperty("--dw-run", scene.colour(one, theme.dark));
-      canvas.setAttribute("aria-label", `Seed ${seed} of ${one.name}, ${when}: ${kind === "targets" ? "what it believes the image to be" : "the noisy state"}. Arrow keys read its pixels.`);
+      canvas.setAttribute(
+        "aria-label",
+        `Seed ${seed} of ${one.name}, ${when}: ${kind === "targets" ? "what it believes the image to be" : "the noisy state"}. Arrow keys read its pixels.`,
+      );
       film(theme, seed, width);
     },
   };
@@ -114,11 +163,28 @@ export function createFilms(frame, scene) {
         const cells = frames(one).map((index) => ({ index, cell: el("canvas", { "aria-hidden": "true" }) }));
         const made = cells.map(({ index, cell }) => {
           const what = index >= one.steps ? "sample" : `step ${index + 1}`;
-          const button = el("button", { class: "dw-button dw-small dw-frame", "data-index": index, title: `${one.name}, ${what}: show it large`, "aria-label": `${one.name}, ${what}` }, cell);
-          button.addEventListener("click", () => frame.guard(() => frame.select({ run: one.name, step: index >= one.steps ? "sample" : index + 1 })));
+          const button = el(
+            "button",
+            {
+              class: "dw-button dw-small dw-frame",
+              "data-index": index,
+              title: `${one.name}, ${what}: show it large`,
+              "aria-label": `${one.name}, ${what}`,
+            },
+            cell,
+          );
+          button.addEventListener("click", () =>
+            frame.guard(() => frame.select({ run: one.name, step: index >= one.steps ? "sample" : index + 1 })),
+          );
           return button;
         });
-        return { name: one.name, title, cells: cells.map(({ cell }) => cell), buttons: made, row: el("div", { class: "dw-film" }, ...made) };
+        return {
+          name: one.name,
+          title,
+          cells: cells.map(({ cell }) => cell),
+          buttons: made,
+          row: el("div", { class: "dw-film" }, ...made),
+        };
       });
       fill(films, ...strips.map(({ title, row }) => el("div", {}, title, row)));
     }
@@ -129,7 +195,10 @@ export function createFilms(frame, scene) {
       const kept = frames(one);
       const size = Math.floor(width / widest) - 6; // and what is around it
       strip.title.style.setProperty("--dw-run", scene.colour(one, theme.dark));
-      const nearest = kept.reduce((best, index) => (Math.abs(index - here) < Math.abs(best - here) ? index : best), kept[0]);
+      const nearest = kept.reduce(
+        (best, index) => (Math.abs(index - here) < Math.abs(best - here) ? index : best),
+        kept[0],
+      );
       strip.cells.forEach((cell, i) => {
         const source = scene.picture(one, kind, kept[i], seed);
         if (!source) return;

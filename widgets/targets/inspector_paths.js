@@ -12,7 +12,13 @@ import { createPlot } from "../parts/plot.js";
 export function createPaths(frame, scene) {
   const ground = el("canvas", { "aria-hidden": "true" });
   const plot = createPlot(frame, "seed-path", { readout: false });
-  const key = el("p", { class: "dw-key" }, el("span", {}, el("i", { class: "dw-swatch" }), "x_t"), el("span", {}, el("i", { class: "dw-swatch dw-dotted" }), "x̂₀"), el("span", {}, el("i", { class: "dw-mark dw-square" }), "sample"));
+  const key = el(
+    "p",
+    { class: "dw-key" },
+    el("span", {}, el("i", { class: "dw-swatch" }), "x_t"),
+    el("span", {}, el("i", { class: "dw-swatch dw-dotted" }), "x̂₀"),
+    el("span", {}, el("i", { class: "dw-mark dw-square" }), "sample"),
+  );
   const node = el("div", { "data-testid": "seed-paths" }, el("div", { class: "dw-plane" }, ground, plot.node), key);
   let left = 46;
 
@@ -44,15 +50,34 @@ export function createPaths(frame, scene) {
         const colour = scene.colour(one, theme.dark);
         layers.push({ kind: "line", ...states, colour, width: 1.5, opacity: 0.75 });
         layers.push({ kind: "line", ...targets, colour, width: 1.9, dash: [2, 3] });
-        layers.push({ kind: "line", x: [states.x[index], targets.x[index]], y: [states.y[index], targets.y[index]], colour, width: 1, opacity: 0.6 });
+        layers.push({
+          kind: "line",
+          x: [states.x[index], targets.x[index]],
+          y: [states.y[index], targets.y[index]],
+          colour,
+          width: 1,
+          opacity: 0.6,
+        });
       }
       for (const { one, states, targets, index } of paths) {
         const colour = scene.colour(one, theme.dark);
-        layers.push({ kind: "points", x: targets.x.slice(0, -1), y: targets.y.slice(0, -1), colour, width: 3, opacity: 0.8 });
+        layers.push({
+          kind: "points",
+          x: targets.x.slice(0, -1),
+          y: targets.y.slice(0, -1),
+          colour,
+          width: 3,
+          opacity: 0.8,
+        });
         layers.push({ kind: "points", x: [states.x[index]], y: [states.y[index]], colour, width: 9, hollow: true });
         layers.push({ kind: "points", x: [targets.x[index]], y: [targets.y[index]], colour, width: 10 });
       }
-      const words = paths.map(({ one, states, targets, index }) => `${one.name} at ${scene.when(one)}: state ${fixed(states, index)}, believes ${fixed(targets, index)}, sample ${fixed(states, one.steps)}`).join("; ");
+      const words = paths
+        .map(
+          ({ one, states, targets, index }) =>
+            `${one.name} at ${scene.when(one)}: state ${fixed(states, index)}, believes ${fixed(targets, index)}, sample ${fixed(states, one.steps)}`,
+        )
+        .join("; ");
       const chart = {
         label: `Path of seed ${seed}. ${words}`,
         x: { low: x - half, high: x + half, title: plane.axes[0] },

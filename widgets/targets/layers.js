@@ -32,7 +32,13 @@ export function points(scene, theme, one, kind) {
     group.x.push(cloud[2 * i]);
     group.y.push(cloud[2 * i + 1]);
   });
-  return [...groups].map(([label, { x, y }]) => ({ x, y, colour: label < 0 ? theme.quiet : classColour(label, theme.dark), hollow: label >= 0 && isHollow(label), width }));
+  return [...groups].map(([label, { x, y }]) => ({
+    x,
+    y,
+    colour: label < 0 ? theme.quiet : classColour(label, theme.dark),
+    hollow: label >= 0 && isHollow(label),
+    width,
+  }));
 }
 
 /**
@@ -53,7 +59,14 @@ export function paths(scene, theme, runs) {
       found.push({ kind: "line", ...states, colour: runs.length > 1 ? colour : theme.ink, width: 1.4, opacity: 0.8 });
       found.push({ kind: "line", ...targets, colour, width: 1.8, dash: [2, 3] });
       const at = Math.min(index, states.x.length - 1);
-      found.push({ kind: "line", x: [states.x[at], targets.x[at]], y: [states.y[at], targets.y[at]], colour, width: 1, opacity: 0.7 });
+      found.push({
+        kind: "line",
+        x: [states.x[at], targets.x[at]],
+        y: [states.y[at], targets.y[at]],
+        colour,
+        width: 1,
+        opacity: 0.7,
+      });
       found.push({ kind: "points", x: [states.x[at]], y: [states.y[at]], colour: theme.ink, width: 8, hollow: true });
       found.push({ kind: "points", x: [targets.x[at]], y: [targets.y[at]], colour, width: 9 });
     }
@@ -76,11 +89,19 @@ function trajectories(scene, one) {
     states: of((k) => scene.place(one, "states", k, seed)),
     targets: of((k) => scene.place(one, "targets", k, seed)),
   }));
-  const launched = scene.launches().flatMap(({ runs }) => runs.filter(({ run }) => run === one.name)).flatMap(({ states, targets }) => {
-    const [path, believed] = [states, targets].map((name) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, name, "launches_arrays")));
-    const split = (/** @type {import("../parts/arrays.js").Tensor} */ all) => ({ x: all.data.filter((_, i) => i % 2 === 0), y: all.data.filter((_, i) => i % 2 === 1) });
-    return [{ states: split(path), targets: split(believed) }];
-  });
+  const launched = scene
+    .launches()
+    .flatMap(({ runs }) => runs.filter(({ run }) => run === one.name))
+    .flatMap(({ states, targets }) => {
+      const [path, believed] = [states, targets].map(
+        (name) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(scene.model, name, "launches_arrays")),
+      );
+      const split = (/** @type {import("../parts/arrays.js").Tensor} */ all) => ({
+        x: all.data.filter((_, i) => i % 2 === 0),
+        y: all.data.filter((_, i) => i % 2 === 1),
+      });
+      return [{ states: split(path), targets: split(believed) }];
+    });
   return [...seeds, ...launched];
 }
 
@@ -98,7 +119,16 @@ export function marks(scene, theme, runs, kind) {
   if (!ringed.length) return [];
   return runs.flatMap((one) => {
     const places = ringed.map((seed) => scene.place(one, kind, scene.indexOf(one), seed));
-    return [{ kind: /** @type {const} */ ("points"), x: places.map(([x]) => x), y: places.map(([, y]) => y), colour: theme.focus, width: 13, hollow: true }];
+    return [
+      {
+        kind: /** @type {const} */ ("points"),
+        x: places.map(([x]) => x),
+        y: places.map(([, y]) => y),
+        colour: theme.focus,
+        width: 13,
+        hollow: true,
+      },
+    ];
   });
 }
 

@@ -1,4 +1,5 @@
-// The plane: seeds as points that move with the timeline over the density, with paths, a field, and launches from a click.
+// The plane: seeds as points that move with the timeline over the density, with paths, a field, and launches from a
+// click.
 
 import { drawDots } from "./dots.js";
 import { arrowsOf, drawGround } from "./ground.js";
@@ -26,7 +27,12 @@ export function createPlane(frame, scene) {
   const panels = [];
   frame.keys.add([], "walk through the seeds when a plane has the focus, Enter selects", null, "← / →");
   frame.keys.add("n", "launch all models from fresh noise", () => canLaunch() && launch(null), "N");
-  frame.keys.add("x", "switch between targets and states", () => frame.save({ show: model.get("show") === "targets" ? "states" : "targets" }), "X");
+  frame.keys.add(
+    "x",
+    "switch between targets and states",
+    () => frame.save({ show: model.get("show") === "targets" ? "states" : "targets" }),
+    "X",
+  );
 
   const canLaunch = () => scene.live() && Boolean(model.get("offer")?.launch);
   /** @param {[number, number] | null} noise */
@@ -42,7 +48,8 @@ export function createPlane(frame, scene) {
     update(theme, width, tall) {
       const all = scene.runs();
       const groups = model.get("arrange") === "together" ? [all] : all.map((one) => [one]);
-      while (panels.length < groups.length) panels.push(createPanel(frame, scene, panels.length, { canLaunch, launch }));
+      while (panels.length < groups.length)
+        panels.push(createPanel(frame, scene, panels.length, { canLaunch, launch }));
       const shown = panels.slice(0, groups.length);
       if (node.children.length !== shown.length) fill(node, ...shown.map(({ node: figure }) => figure));
       const columns = Math.max(1, Math.min(groups.length, Math.floor((width + GAP) / (LEAST + GAP))));
@@ -102,7 +109,10 @@ function createPanel(frame, scene, order, start) {
     return best;
   }
 
-  /** @param {{ x: number, y: number }} where @returns {[number, number] | null} the noise that begins there; null: outside */
+  /**
+   * @param {{ x: number, y: number }} where
+   * @returns {[number, number] | null} the noise that begins there; null: outside
+   */
   function noiseAt({ x, y }) {
     const scales = plot.scales();
     if (!scales || !scene.content().plane.exact) return null;
@@ -119,7 +129,13 @@ function createPanel(frame, scene, order, start) {
     const noise = found || !start.canLaunch() ? null : noiseAt(where);
     canvas.style.cursor = found ? "pointer" : noise ? "crosshair" : "default";
     if (found) frame.tooltip.show(event.clientX, event.clientY, ...about(found.run, found.seed));
-    else if (noise) frame.tooltip.show(event.clientX, event.clientY, el("b", {}, "launch from here"), el("span", { class: "dw-quiet" }, ` noise (${short(noise[0])}, ${short(noise[1])})`));
+    else if (noise)
+      frame.tooltip.show(
+        event.clientX,
+        event.clientY,
+        el("b", {}, "launch from here"),
+        el("span", { class: "dw-quiet" }, ` noise (${short(noise[0])}, ${short(noise[1])})`),
+      );
     else frame.tooltip.hide();
   });
   frame.listen(canvas, "pointerleave", () => {
@@ -165,7 +181,11 @@ function createPanel(frame, scene, order, start) {
    */
   function about(one, seed) {
     const index = scene.indexOf(one);
-    const at = (/** @type {import("./scene.js").Kind} */ what) => scene.place(one, what, index, seed).map((value) => short(value)).join(", ");
+    const at = (/** @type {import("./scene.js").Kind} */ what) =>
+      scene
+        .place(one, what, index, seed)
+        .map((value) => short(value))
+        .join(", ");
     const pictures = ["targets", "states"].map((what) => {
       const source = scene.picture(one, /** @type {import("./scene.js").Kind} */ (what), index, seed);
       if (!source) return false;
@@ -178,7 +198,11 @@ function createPanel(frame, scene, order, start) {
     return [
       el("b", {}, `seed ${seed}${label ? `, class ${label}` : ""} · ${one.name}`),
       pictures.some(Boolean) && el("div", { class: "dw-cards" }, ...pictures),
-      facts([["x̂₀ believed", at("targets")], ["x_t", at("states")], ["x̂₀ to sample", short(scene.apart(one, index)[seed])]]),
+      facts([
+        ["x̂₀ believed", at("targets")],
+        ["x_t", at("states")],
+        ["x̂₀ to sample", short(scene.apart(one, index)[seed])],
+      ]),
     ];
   }
 
@@ -214,13 +238,32 @@ function createPanel(frame, scene, order, start) {
       } else canvas.setAttribute("aria-label", chart.label);
       const scales = /** @type {import("../parts/plot.js").Scales} */ (plot.scales());
       drawGround(ground, scene, theme, scales, group, side, tall());
-      const same = JSON.stringify([group.map((one) => [one.name, scene.indexOf(one)]), kind(), model.get("colour"), theme.dark, scene.content().revision]);
-      const context = drawDots(over, theme, scales, same, () => group.flatMap((one) => points(scene, theme, one, kind())), side, tall());
+      const same = JSON.stringify([
+        group.map((one) => [one.name, scene.indexOf(one)]),
+        kind(),
+        model.get("colour"),
+        theme.dark,
+        scene.content().revision,
+      ]);
+      const context = drawDots(
+        over,
+        theme,
+        scales,
+        same,
+        () => group.flatMap((one) => points(scene, theme, one, kind())),
+        side,
+        tall(),
+      );
       paint(context, theme, { layers: [...paths(scene, theme, group), ...marks(scene, theme, group, kind())] }, scales);
       labels(scene, theme, context, scales, group, kind());
       const [one] = group;
       const index = scene.indexOf(one);
-      write(title, group.length > 1 ? group.map(({ name }) => name).join(", ") : `${one.name} · ${index >= one.steps ? "sample" : `${index + 1}/${one.steps}, t = ${short(one.times[index])}`}`);
+      write(
+        title,
+        group.length > 1
+          ? group.map(({ name }) => name).join(", ")
+          : `${one.name} · ${index >= one.steps ? "sample" : `${index + 1}/${one.steps}, t = ${short(one.times[index])}`}`,
+      );
       node.style.width = `${side}px`;
       title.classList.toggle("dw-of-run", group.length === 1);
       title.style.setProperty("--dw-run", scene.colour(one, theme.dark));

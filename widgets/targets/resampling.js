@@ -8,13 +8,20 @@ const PACE = 120; // ms between two requests of a hand that keeps moving
 /** @param {import("../parts/frame.js").Frame} frame */
 export function createResampling(frame) {
   const { model } = frame;
-  /** @type {{ sampling: Record<string, Wish>, adapter_scale: number } | null} what the hand has asked for and Python has not answered */
+  /**
+   * @type {{ sampling: Record<string, Wish>, adapter_scale: number } | null} what the hand has asked for and Python
+   *   has not answered
+   */
   let wished = null;
   let asked = 0;
   let sent = -Infinity;
   let timer = 0;
 
-  const now = () => wished ?? { sampling: /** @type {Record<string, Wish>} */ (model.get("sampling")), adapter_scale: /** @type {number} */ (model.get("adapter_scale")) };
+  const now = () =>
+    wished ?? {
+      sampling: /** @type {Record<string, Wish>} */ (model.get("sampling")),
+      adapter_scale: /** @type {number} */ (model.get("adapter_scale")),
+    };
 
   function send() {
     timer = 0;
@@ -59,6 +66,7 @@ export function createResampling(frame) {
     strengthen: (value) => wish({ adapter_scale: value }),
     /** Everything as it was given. */
     reset: () => wish({ sampling: {}, adapter_scale: 0 }),
-    changed: () => now().adapter_scale !== 0 || Object.values(now().sampling).some((one) => Object.keys(one).length > 0),
+    changed: () =>
+      now().adapter_scale !== 0 || Object.values(now().sampling).some((one) => Object.keys(one).length > 0),
   };
 }

@@ -9,7 +9,10 @@
  * @property {boolean[]} kept those with room of their own
  */
 
-/** @typedef {{ rows: Row[], groups: { seed: number, y: number, height: number }[], left: number, size: number, ghost: number, width: number, height: number, at: (place: number) => number }} Layout */
+/**
+ * @typedef {{ rows: Row[], groups: { seed: number, y: number, height: number }[], left: number, size: number, ghost:
+ *   number, width: number, height: number, at: (place: number) => number }} Layout
+ */
 
 const HEAD = 20; // px; the steps above the rows
 const TITLE = 17; // px; a seed's line above its rows
@@ -19,7 +22,8 @@ const TITLE = 17; // px; a seed's line above its rows
  * @param {number[]} seeds none: one row per run, for all of them
  * @param {number} width
  * @param {number} left room for the names
- * @param {{ all: boolean, ghost: boolean, least: number, most: number, tall: number }} how ghosts only where there is room for them
+ * @param {{ all: boolean, ghost: boolean, least: number, most: number, tall: number }} how ghosts only where there
+ *   is room for them
  * @returns {Layout}
  */
 export function createRows(scene, seeds, width, left, { all, ghost, least, most, tall }) {
@@ -51,7 +55,8 @@ export function createRows(scene, seeds, width, left, { all, ghost, least, most,
 }
 
 /**
- * Which of some pictures are drawn so that none covers another: the last always, of the rest as many as there is room for.
+ * Which of some pictures are drawn so that none covers another: the last always, of the rest as many as there is
+ * room for.
  * @param {number[]} x rising
  * @param {number} size
  */

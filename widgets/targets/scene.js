@@ -17,7 +17,8 @@ import { short } from "../parts/plot.js";
  * @property {string} states_at float32 (K + 1, n, 2): x_t in the plane
  * @property {string} targets_at float32 (K + 1, n, 2): x̂₀ in the plane
  * @property {string} apart float32 (K + 1, n): distance of x̂₀ to the sample
- * @property {string | null} states uint8 (K + 1, m, channels, height, width): pictures of the first m seeds; of x_t over √(α² + σ²)
+ * @property {string | null} states uint8 (K + 1, m, channels, height, width): pictures of the first m seeds; of x_t
+ *   over √(α² + σ²)
  * @property {string | null} targets uint8, the same of x̂₀
  * @property {string} sampler
  * @property {number} guidance
@@ -35,9 +36,12 @@ import { short } from "../parts/plot.js";
  * @property {number} pictured m, seeds with pictures
  * @property {string[]} classes
  * @property {string | null} condition int32 (n), −1: none; null: no classes
- * @property {{ axes: [string, string], exact: boolean, span: [number, number, number, number], close: [number, number, number, number] }} plane exact: its axes are the data's own; close: the part that holds the samples
- * @property {{ density: { run: string, index: number[], values: string, close: string } | null, fields: Record<string, { index: number[], targets: string }> }} ground
- *     density: uint8 (steps, y, x) at some indices of a run, square roots over the largest, the clean data last; close: that alone, of
+ * @property {{ axes: [string, string], exact: boolean, span: [number, number, number, number], close: [number,
+ *   number, number, number] }} plane exact: its axes are the data's own; close: the part that holds the samples
+ * @property {{ density: { run: string, index: number[], values: string, close: string } | null, fields:
+ *   Record<string, { index: number[], targets: string }> }} ground
+ *     density: uint8 (steps, y, x) at some indices of a run, square roots over the largest, the clean data last;
+ *     close: that alone, of
  *     plane.close; fields: x̂₀ that a
  *     run's model believes at the middles of a lattice, float32 (steps, places, 2), at some indices of that run
  * @property {boolean} same all runs began from the same noise
@@ -62,7 +66,15 @@ export function createScene(frame) {
   /** The run whose steps the timeline counts. */
   const run = () => runs().find(({ name }) => name === selection().run) ?? runs()[0];
   /** How many runs of this one's role come before it; others have colours of their own. @param {Run} one */
-  const twin = (one) => (one.role === "other" ? 0 : Math.min(DASHES.length - 1, runs().filter(({ role }) => role === one.role).indexOf(one)));
+  const twin = (one) =>
+    one.role === "other"
+      ? 0
+      : Math.min(
+          DASHES.length - 1,
+          runs()
+            .filter(({ role }) => role === one.role)
+            .indexOf(one),
+        );
   /** @type {number | null} */
   let hovered = null;
   /** @type {Aim | null} */
@@ -78,7 +90,8 @@ export function createScene(frame) {
   }
 
   /**
-   * Where a run is while the timeline stands at a position of `run()`: its latest step that is not ahead in noise level.
+   * Where a run is while the timeline stands at a position of `run()`: its latest step that is not ahead in noise
+   * level.
    * `index_of` in view.py has the other copy.
    * @param {Run} one
    * @param {number} [place]
@@ -113,7 +126,10 @@ export function createScene(frame) {
   }
 
   /** @param {Run} one @param {Kind} kind */
-  const places = (one, kind) => /** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, kind === "states" ? one.states_at : one.targets_at));
+  const places = (one, kind) =>
+    /** @type {import("../parts/arrays.js").Tensor} */ (
+      tensor(model, kind === "states" ? one.states_at : one.targets_at)
+    );
 
   /**
    * Places of all seeds at a step, x and y by turns.
@@ -139,7 +155,15 @@ export function createScene(frame) {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height];
     const image = new ImageData(width, height);
-    paint(/** @type {Uint8Array} */ (at(source, index, seed).data), channels, new Uint32Array(image.data.buffer), 0, width, width, height);
+    paint(
+      /** @type {Uint8Array} */ (at(source, index, seed).data),
+      channels,
+      new Uint32Array(image.data.buffer),
+      0,
+      width,
+      width,
+      height,
+    );
     canvas.getContext("2d")?.putImageData(image, 0, 0);
     if (pictures.size >= MOST) pictures.clear();
     pictures.set(key, canvas);
@@ -154,7 +178,8 @@ export function createScene(frame) {
     run,
     position,
     /** What the timeline's positions are called. */
-    positions: () => /** @type {(number | string)[]} */ ([...Array(run().steps).keys()].map((k) => k + 1)).concat("sample"),
+    positions: () =>
+      /** @type {(number | string)[]} */ ([...Array(run().steps).keys()].map((k) => k + 1)).concat("sample"),
     /** @param {number} index move the timeline to a position */
     go: (index) => frame.select({ step: index >= run().steps ? "sample" : index + 1 }),
     /**
@@ -181,7 +206,10 @@ export function createScene(frame) {
     /** States of a run are drawn over √(α² + σ²): its noise explodes. @param {Run} one */
     shrunk: (one) => one.start / (one.scales[0][1] || 1) < 0.999,
     /** The part of the plane that is drawn. */
-    span: () => (model.get("show") === "targets" && model.get("field") === "nothing" ? content().plane.close : content().plane.span),
+    span: () =>
+      model.get("show") === "targets" && model.get("field") === "nothing"
+        ? content().plane.close
+        : content().plane.span,
     /** The cell of the strip under the cursor; null: none. */
     aimed: () => aimed,
     /** @param {Aim | null} cell */
@@ -190,7 +218,9 @@ export function createScene(frame) {
       aimed = cell;
       frame.invalidate();
     },
-    /** Seeds of the strip: the first few, and those selected beyond them; `shown_seeds` in view.py has the other copy. */
+    /**
+     * Seeds of the strip: the first few, and those selected beyond them; `shown_seeds` in view.py has the other copy.
+     */
     listed() {
       const { count, pictured } = content();
       const first = Math.min(model.get("rows"), count, Math.max(1, pictured));
@@ -220,13 +250,23 @@ export function createScene(frame) {
     /** @param {Run} one */
     hollow: (one) => twin(one) > 0,
     cloud,
-    /** A seed's place in the plane. @param {Run} one @param {Kind} kind @param {number} index @param {number} seed @returns {[number, number]} */
+    /**
+     * A seed's place in the plane.
+     * @param {Run} one
+     * @param {Kind} kind
+     * @param {number} index
+     * @param {number} seed
+     * @returns {[number, number]}
+     */
     place: (one, kind, index, seed) => {
       const all = cloud(one, kind, index);
       return [all[2 * seed], all[2 * seed + 1]];
     },
     /** Distances of all seeds' x̂₀ to their samples at a step. @param {Run} one @param {number} index */
-    apart: (one, index) => /** @type {Float32Array} */ (at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, one.apart)), index).data),
+    apart: (one, index) =>
+      /** @type {Float32Array} */ (
+        at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, one.apart)), index).data
+      ),
     picture,
     /** A class name, or "" where the seed has none. @param {number} seed */
     className(seed) {
@@ -238,7 +278,10 @@ export function createScene(frame) {
      * @param {Run} one
      * @param {string} measure
      */
-    curve: (one, measure) => /** @type {Float32Array | null} */ (tensor(model, model.get("curves")?.[one.name]?.[measure], "curves_arrays")?.data ?? null),
+    curve: (one, measure) =>
+      /** @type {Float32Array | null} */ (
+        tensor(model, model.get("curves")?.[one.name]?.[measure], "curves_arrays")?.data ?? null
+      ),
     /** Some run has this measure. @param {string} measure */
     has: (measure) => runs().some(({ name }) => model.get("curves")?.[name]?.[measure]),
     /** Where a run is now, in words. @param {Run} one */
@@ -265,6 +308,7 @@ export function paint(bytes, channels, words, start, stride, width, height) {
   const area = width * height;
   const [g, b] = channels >= 3 ? [area, 2 * area] : [0, 0];
   for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0, to = start + y * stride; x < width; x++, i++, to++) words[to] = bytes[i] | (bytes[i + g] << 8) | (bytes[i + b] << 16) | 0xff000000;
+    for (let x = 0, to = start + y * stride; x < width; x++, i++, to++)
+      words[to] = bytes[i] | (bytes[i + g] << 8) | (bytes[i + b] << 16) | 0xff000000;
   }
 }

@@ -32,7 +32,16 @@ export function createSheets(scene) {
     [canvas.width, canvas.height] = [steps * width, height];
     const image = new ImageData(steps * width, height);
     const words = new Uint32Array(image.data.buffer);
-    for (let k = 0; k < steps; k++) paint(/** @type {Uint8Array} */ (at(source, k, seed).data), channels, words, k * width, steps * width, width, height);
+    for (let k = 0; k < steps; k++)
+      paint(
+        /** @type {Uint8Array} */ (at(source, k, seed).data),
+        channels,
+        words,
+        k * width,
+        steps * width,
+        width,
+        height,
+      );
     canvas.getContext("2d")?.putImageData(image, 0, 0);
     if (sheets.size >= MOST) sheets.clear();
     sheets.set(key, canvas);
@@ -62,7 +71,17 @@ export function createSheets(scene) {
       }
       const [, height, width] = scene.content().shape;
       const scale = size / Math.max(width, height);
-      context.drawImage(found, index * width, 0, width, height, x + (size - width * scale) / 2, y + (size - height * scale) / 2, width * scale, height * scale);
+      context.drawImage(
+        found,
+        index * width,
+        0,
+        width,
+        height,
+        x + (size - width * scale) / 2,
+        y + (size - height * scale) / 2,
+        width * scale,
+        height * scale,
+      );
     },
   };
 
@@ -86,7 +105,8 @@ export function createSheets(scene) {
     context.beginPath();
     for (let i = 0; i < Math.min(cloud.length, 2 * DOTS); i += 2) {
       const [u, v] = [(cloud[i] - x0) / (x1 - x0), (cloud[i + 1] - y0) / (y1 - y0)];
-      if (u > 0 && u < 1 && v > 0 && v < 1) context.rect(x + u * size - dot / 2, y + (1 - v) * size - dot / 2, dot, dot);
+      if (u > 0 && u < 1 && v > 0 && v < 1)
+        context.rect(x + u * size - dot / 2, y + (1 - v) * size - dot / 2, dot, dot);
     }
     context.fill();
   }

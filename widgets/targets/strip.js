@@ -17,7 +17,13 @@ export function createStrip(frame, scene) {
   const sheets = createSheets(scene);
   const now = el("canvas", { class: "dw-now", "data-testid": "now", role: "img" });
   const base = el("canvas", { "aria-hidden": "true" });
-  const over = el("canvas", { class: "dw-over", tabindex: 0, role: "application", "aria-roledescription": "strip of targets", "data-testid": "strip" });
+  const over = el("canvas", {
+    class: "dw-over",
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "strip of targets",
+    "data-testid": "strip",
+  });
   const scroll = el("div", { class: "dw-strip-scroll" }, el("div", { class: "dw-strip-rows" }, base, over));
   const node = el("div", { class: "dw-strips" }, now, scroll);
   /** @type {import("./rows.js").Layout | null} */
@@ -58,8 +64,13 @@ export function createStrip(frame, scene) {
     const cell = cellAt(layout, x, y);
     over.style.cursor = cell ? "pointer" : "default";
     scene.hover(cell && cell.row.seed >= 0 ? cell.row.seed : null);
-    scene.aim(cell && cell.index !== null && cell.row.seed >= 0 ? { run: cell.row.run, index: cell.index, seed: cell.row.seed } : null);
-    if (cell && cell.index !== null) frame.tooltip.show(event.clientX, event.clientY, ...about(cell.row.run, cell.index, cell.row.seed));
+    scene.aim(
+      cell && cell.index !== null && cell.row.seed >= 0
+        ? { run: cell.row.run, index: cell.index, seed: cell.row.seed }
+        : null,
+    );
+    if (cell && cell.index !== null)
+      frame.tooltip.show(event.clientX, event.clientY, ...about(cell.row.run, cell.index, cell.row.seed));
     else frame.tooltip.hide();
   });
   const drop = () => (scrubbing = false);
@@ -82,7 +93,10 @@ export function createStrip(frame, scene) {
       if (from !== null) scene.toggle(from, true);
       return;
     }
-    const next = from === null ? seeds[0] : seeds[(seeds.indexOf(from) + (event.key === "ArrowDown" ? 1 : -1) + seeds.length) % seeds.length];
+    const next =
+      from === null
+        ? seeds[0]
+        : seeds[(seeds.indexOf(from) + (event.key === "ArrowDown" ? 1 : -1) + seeds.length) % seeds.length];
     scene.hover(next);
     frame.say(`seed ${next}${scene.className(next) ? `, ${scene.className(next)}` : ""}`);
   });
@@ -93,7 +107,9 @@ export function createStrip(frame, scene) {
     const { x, y } = pixel(now, event);
     const column = Math.floor((x - cells.left) / cells.pitch);
     const run = cells.rows.filter((top) => y >= top).length - 1;
-    return column >= 0 && column < cells.seeds.length && run >= 0 ? { seed: cells.seeds[column], run: scene.runs()[run] } : null;
+    return column >= 0 && column < cells.seeds.length && run >= 0
+      ? { seed: cells.seeds[column], run: scene.runs()[run] }
+      : null;
   }
   frame.listen(now, "pointermove", (/** @type {PointerEvent} */ event) => {
     const cell = cellNow(event);
@@ -115,7 +131,14 @@ export function createStrip(frame, scene) {
    */
   function about(run, index, seed) {
     const when = index >= run.steps ? "sample" : `step ${index + 1} of ${run.steps}, t = ${short(run.times[index])}`;
-    if (seed < 0) return [el("b", {}, `${run.name} · ${when}`), facts([["commitment", short(scene.curve(run, "commitment")?.[index])], ["spread", short(scene.curve(run, "spread")?.[index])]])];
+    if (seed < 0)
+      return [
+        el("b", {}, `${run.name} · ${when}`),
+        facts([
+          ["commitment", short(scene.curve(run, "commitment")?.[index])],
+          ["spread", short(scene.curve(run, "spread")?.[index])],
+        ]),
+      ];
     const label = scene.className(seed);
     const pictures = ["targets", "states"].map((kind) => {
       const source = scene.picture(run, /** @type {import("./scene.js").Kind} */ (kind), index, seed);
@@ -125,7 +148,12 @@ export function createStrip(frame, scene) {
       copy.getContext("2d")?.drawImage(source, 0, 0);
       return copy;
     });
-    return [el("b", {}, `seed ${seed}${label ? `, class ${label}` : ""} · ${run.name}`), el("p", { class: "dw-quiet" }, when), el("div", { class: "dw-cards" }, ...pictures), facts([["x̂₀ to sample", short(scene.apart(run, index)[seed])]])];
+    return [
+      el("b", {}, `seed ${seed}${label ? `, class ${label}` : ""} · ${run.name}`),
+      el("p", { class: "dw-quiet" }, when),
+      el("div", { class: "dw-cards" }, ...pictures),
+      facts([["x̂₀ to sample", short(scene.apart(run, index)[seed])]]),
+    ];
   }
 
   return {
@@ -142,7 +170,21 @@ export function createStrip(frame, scene) {
       const left = Math.max(70, Math.min(frame.root.hasAttribute("data-narrow") ? 84 : 136, 7.2 * longest + 24));
       const all = model.get("all_steps");
       const ghost = images && model.get("ghost");
-      const key = JSON.stringify([seeds, tall, width, left, all, ghost, theme.dark, theme.paper, theme.ink, scene.run().name, scene.runs().map(({ name }) => name), scene.content().revision, scene.seeds()]);
+      const key = JSON.stringify([
+        seeds,
+        tall,
+        width,
+        left,
+        all,
+        ghost,
+        theme.dark,
+        theme.paper,
+        theme.ink,
+        scene.run().name,
+        scene.runs().map(({ name }) => name),
+        scene.content().revision,
+        scene.seeds(),
+      ]);
       now.hidden = !images;
       if (images) drawNow(theme, seeds.slice(0, MOST), width, left, ghost);
       scroll.style.maxHeight = `${Math.max(260, tall)}px`;
@@ -154,7 +196,13 @@ export function createStrip(frame, scene) {
         drawBase(theme, layout);
       }
       drawOver(theme, layout);
-      over.setAttribute("aria-label", `What each model believes at each of its steps, of ${images ? `${seeds.length} seeds` : "all seeds"}. ${scene.runs().map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}. Arrow keys step, up and down walk through the seeds, Enter selects.`);
+      over.setAttribute(
+        "aria-label",
+        `What each model believes at each of its steps, of ${images ? `${seeds.length} seeds` : "all seeds"}. ${scene
+          .runs()
+          .map((one) => `${one.name} at ${scene.when(one)}`)
+          .join("; ")}. Arrow keys step, up and down walk through the seeds, Enter selects.`,
+      );
     },
   };
 
@@ -196,7 +244,11 @@ export function createStrip(frame, scene) {
       context.fillText(elide(context, one.name, left - 16), 9, y + 14);
       context.font = `11px ${theme.font}`;
       context.fillStyle = theme.quiet;
-      context.fillText(index >= one.steps ? "sample" : left > 80 ? `step ${index + 1} / ${one.steps}` : `${index + 1} / ${one.steps}`, 9, y + 29);
+      context.fillText(
+        index >= one.steps ? "sample" : left > 80 ? `step ${index + 1} / ${one.steps}` : `${index + 1} / ${one.steps}`,
+        9,
+        y + 29,
+      );
       if (index < one.steps && size + below > 38) context.fillText(`t = ${short(one.times[index])}`, 9, y + 43);
       seeds.forEach((seed, column) => {
         const x = left + column * pitch;
@@ -214,7 +266,10 @@ export function createStrip(frame, scene) {
       });
     });
     now.dataset.cells = [left, pitch, size, ...cells.rows].join(" ");
-    now.setAttribute("aria-label", `What is believed now of ${seeds.length} seeds: ${runs.map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}`);
+    now.setAttribute(
+      "aria-label",
+      `What is believed now of ${seeds.length} seeds: ${runs.map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}`,
+    );
   }
 
   /**
@@ -226,7 +281,13 @@ export function createStrip(frame, scene) {
     const { rows, groups, left, size, ghost, width, height } = shown;
     const runs = scene.runs();
     over.dataset.size = String(size);
-    over.dataset.cells = rows.flatMap((row) => row.x.flatMap((x, index) => (row.kept[index] ? [[row.seed, runs.indexOf(row.run), index, x, row.y].join(" ")] : []))).join(";");
+    over.dataset.cells = rows
+      .flatMap((row) =>
+        row.x.flatMap((x, index) =>
+          row.kept[index] ? [[row.seed, runs.indexOf(row.run), index, x, row.y].join(" ")] : [],
+        ),
+      )
+      .join(";");
     const context = sharp(base, width, height);
     context.imageSmoothingEnabled = false;
     context.font = `10px ${theme.font}`;

@@ -20,16 +20,21 @@ import { createTimeline, swatch } from "../parts/timeline.js";
  * @property {{ confidence: string, accuracy: string, count: string, ece: number, nll: number } | null} calibration
  */
 
-/** @typedef {{ runs: Run[], classes: string[], epochs: number[], metrics: { value: string, label: string, unit: string, main: string, beside: string | null, share: boolean }[] }} Content */
+/**
+ * @typedef {{ runs: Run[], classes: string[], epochs: number[], metrics: { value: string, label: string, unit:
+ *   string, main: string, beside: string | null, share: boolean }[] }} Content
+ */
 
-const percent = (/** @type {number | undefined} */ value) => (value === undefined || Number.isNaN(value) ? "–" : `${(100 * value).toFixed(1)} %`);
+const percent = (/** @type {number | undefined} */ value) =>
+  value === undefined || Number.isNaN(value) ? "–" : `${(100 * value).toFixed(1)} %`;
 
 /** @param {{ model: import("../parts/dom.js").Model, el: HTMLElement }} view */
 function render({ model, el: host }) {
   const content = () => /** @type {Content} */ (model.get("content"));
   const metric = () => content().metrics.find(({ value }) => value === model.get("metric")) ?? content().metrics[0];
   // The timeline shows what the stage does not: the loss under the accuracy, and the accuracy under all else.
-  const beneath = () => content().metrics.find(({ value }) => value === (metric().value === "accuracy" ? "loss" : "accuracy")) ?? metric();
+  const beneath = () =>
+    content().metrics.find(({ value }) => value === (metric().value === "accuracy" ? "loss" : "accuracy")) ?? metric();
   const position = () => Math.max(0, content().epochs.indexOf(model.get("selection").epoch));
   const frame = createFrame(
     { model, el: host },
@@ -37,7 +42,13 @@ function render({ model, el: host }) {
       name: "training",
       table,
       settings: [
-        { trait: "metric", label: "Show", kind: "choice", inBar: true, choices: () => content().metrics.map(({ value, label }) => ({ value, label })) },
+        {
+          trait: "metric",
+          label: "Show",
+          kind: "choice",
+          inBar: true,
+          choices: () => content().metrics.map(({ value, label }) => ({ value, label })),
+        },
         { trait: "training_curve", label: "Draw the training curve beside the test curve (thin)", kind: "switch" },
         { trait: "logarithmic", label: "Logarithmic scale for losses", kind: "switch" },
       ],
@@ -89,7 +100,12 @@ function render({ model, el: host }) {
     curves: (theme) =>
       content()
         .runs.filter((run) => fade(run) === 1)
-        .map((run) => ({ name: run.name, values: values(run, beneath().main), colour: ink(run, theme.dark), dash: run.dash })),
+        .map((run) => ({
+          name: run.name,
+          values: values(run, beneath().main),
+          colour: ink(run, theme.dark),
+          dash: run.dash,
+        })),
     label: () => beneath().label,
   });
   frame.bar.onDismiss(() => frame.select({ run: null }));
@@ -98,8 +114,16 @@ function render({ model, el: host }) {
     fill(
       legend,
       ...content().runs.map((run) => {
-        const chip = el("button", { class: "dw-class", "aria-pressed": "false", title: `Look at ${run.name} alone` }, el("i", { class: "dw-swatch" }), el("span", {}, run.name), el("b", { class: "dw-number" }));
-        chip.addEventListener("click", () => frame.select({ run: model.get("selection").run === run.name ? null : run.name }));
+        const chip = el(
+          "button",
+          { class: "dw-class", "aria-pressed": "false", title: `Look at ${run.name} alone` },
+          el("i", { class: "dw-swatch" }),
+          el("span", {}, run.name),
+          el("b", { class: "dw-number" }),
+        );
+        chip.addEventListener("click", () =>
+          frame.select({ run: model.get("selection").run === run.name ? null : run.name }),
+        );
         return chip;
       }),
     );
@@ -118,16 +142,28 @@ function render({ model, el: host }) {
     const log = model.get("logarithmic") && !shown.share;
     /** @type {import("../parts/chart.js").Series[]} */
     const series = runs.flatMap((run) => {
-      const line = { kind: /** @type {const} */ ("line"), x: epochs, colour: ink(run, theme.dark), dash: run.dash, opacity: fade(run) };
+      const line = {
+        kind: /** @type {const} */ ("line"),
+        x: epochs,
+        colour: ink(run, theme.dark),
+        dash: run.dash,
+        opacity: fade(run),
+      };
       const beside = model.get("training_curve") ? values(run, shown.beside) : [];
       return [
-        ...(beside.length ? [{ ...line, name: `${run.name}, training`, y: beside, width: 1, opacity: 0.55 * fade(run) }] : []),
+        ...(beside.length
+          ? [{ ...line, name: `${run.name}, training`, y: beside, width: 1, opacity: 0.55 * fade(run) }]
+          : []),
         { ...line, name: run.name, y: values(run, shown.main), width: 2.5 },
       ];
     });
     const [low, high] = extent(series.flatMap(({ y }) => y));
     const margin = 0.05 * (high - low || 1);
-    const floor = log ? Math.max(1e-8, low) : shown.share ? Math.max(0, low - margin) : Math.min(low, Math.max(0, low - margin));
+    const floor = log
+      ? Math.max(1e-8, low)
+      : shown.share
+        ? Math.max(0, low - margin)
+        : Math.min(low, Math.max(0, low - margin));
     curves.update(
       theme,
       {
@@ -164,7 +200,14 @@ function render({ model, el: host }) {
         theme,
         {
           label: `Accuracy per class at epoch ${epoch}: ${withBars.map((run) => `${run.name} ${classes.map((name, c) => `${name} ${percent(perClass(run, when)[c])}`).join(", ")}`).join("; ")}`,
-          series: withBars.map((run) => ({ kind: "bars", name: run.name, x: classes, y: perClass(run, when), colour: ink(run, theme.dark), opacity: fade(run) })),
+          series: withBars.map((run) => ({
+            kind: "bars",
+            name: run.name,
+            x: classes,
+            y: perClass(run, when),
+            colour: ink(run, theme.dark),
+            opacity: fade(run),
+          })),
           xTitle: "class",
           yTitle: "accuracy",
           xRange: null,
@@ -183,7 +226,19 @@ function render({ model, el: host }) {
         theme,
         {
           label: `Reliability diagram. ${judged.map((run) => `${run.name}: ECE ${number(run.calibration?.ece)}`).join("; ")}`,
-          series: [{ kind: "line", name: "perfectly calibrated", x: [0, 1], y: [0, 1], colour: theme.quiet, dash: [4, 4], width: 1.25, quiet: true }, ...judged.flatMap((run) => calibrationSeries(run, theme.dark))],
+          series: [
+            {
+              kind: "line",
+              name: "perfectly calibrated",
+              x: [0, 1],
+              y: [0, 1],
+              colour: theme.quiet,
+              dash: [4, 4],
+              width: 1.25,
+              quiet: true,
+            },
+            ...judged.flatMap((run) => calibrationSeries(run, theme.dark)),
+          ],
           xTitle: "confidence",
           yTitle: "accuracy",
           xRange: [-0.02, 1.02],
@@ -193,11 +248,20 @@ function render({ model, el: host }) {
         width,
         210,
       );
-      fill(calibration, ...judged.flatMap((run) => [el("dt", {}, run.name), el("dd", {}, `ECE ${number(run.calibration?.ece)}, NLL ${number(run.calibration?.nll, 2)} nats`)]));
+      fill(
+        calibration,
+        ...judged.flatMap((run) => [
+          el("dt", {}, run.name),
+          el("dd", {}, `ECE ${number(run.calibration?.ece)}, NLL ${number(run.calibration?.nll, 2)} nats`),
+        ]),
+      );
     }
     frame.bar.update();
     frame.bar.describe(model.get("title"), caption());
-    frame.status.facts([`${runs.length} ${runs.length === 1 ? "run" : "runs"}`, ...runs.filter((run) => run.interrupted).map((run) => `${run.name} was stopped after epoch ${run.epochs}`)]);
+    frame.status.facts([
+      `${runs.length} ${runs.length === 1 ? "run" : "runs"}`,
+      ...runs.filter((run) => run.interrupted).map((run) => `${run.name} was stopped after epoch ${run.epochs}`),
+    ]);
   });
 
   /**
@@ -215,13 +279,28 @@ function render({ model, el: host }) {
    */
   function calibrationSeries(run, dark) {
     const bins = /** @type {NonNullable<Run["calibration"]>} */ (run.calibration);
-    const [confidence, accuracy, count] = [bins.confidence, bins.accuracy, bins.count].map((name) => /** @type {number[]} */ (Array.from(/** @type {any} */ (tensor(model, name)).data)));
+    const [confidence, accuracy, count] = [bins.confidence, bins.accuracy, bins.count].map(
+      (name) => /** @type {number[]} */ (Array.from(/** @type {any} */ (tensor(model, name)).data)),
+    );
     const kept = confidence.map((_, k) => k).filter((k) => count[k] > 0 && !Number.isNaN(accuracy[k]));
     const most = Math.max(1, ...count);
-    const shared = { name: run.name, x: kept.map((k) => confidence[k]), y: kept.map((k) => accuracy[k]), colour: ink(run, dark), opacity: fade(run) };
+    const shared = {
+      name: run.name,
+      x: kept.map((k) => confidence[k]),
+      y: kept.map((k) => accuracy[k]),
+      colour: ink(run, dark),
+      opacity: fade(run),
+    };
     return [
       { ...shared, kind: "line", width: 1.25, dash: run.dash, quiet: true },
-      { ...shared, kind: "points", sizes: kept.map((k) => 5 + 11 * Math.sqrt(count[k] / most)), hover: kept.map((k) => `confidence ${percent(confidence[k])}, right ${percent(accuracy[k])}, ${count[k]} examples`) },
+      {
+        ...shared,
+        kind: "points",
+        sizes: kept.map((k) => 5 + 11 * Math.sqrt(count[k] / most)),
+        hover: kept.map(
+          (k) => `confidence ${percent(confidence[k])}, right ${percent(accuracy[k])}, ${count[k]} examples`,
+        ),
+      },
     ];
   }
 
@@ -229,7 +308,9 @@ function render({ model, el: host }) {
     const { runs, epochs } = content();
     const shown = metric();
     const when = position();
-    const ends = runs.map((run) => ({ run, value: values(run, shown.main)[when] })).filter(({ value }) => value !== undefined && !Number.isNaN(value));
+    const ends = runs
+      .map((run) => ({ run, value: values(run, shown.main)[when] }))
+      .filter(({ value }) => value !== undefined && !Number.isNaN(value));
     if (!ends.length) return `${shown.label} at epoch ${epochs[when]}: no value`;
     const parts = ends.map(({ run, value }) => `${run.name} ${shown.share ? percent(value) : number(value)}`);
     return `${shown.label} at epoch ${epochs[when]}: ${parts.join(", ")}`;
@@ -244,12 +325,16 @@ function render({ model, el: host }) {
       columns: ["run", "epoch", shown.main, ...(shown.beside ? [shown.beside] : [])],
       rows: runs.flatMap((run) => {
         const [main, beside] = [values(run, shown.main), values(run, shown.beside)];
-        return epochs.slice(0, run.epochs).map((epoch, i) => [run.name, epoch, main[i] ?? null, ...(shown.beside ? [beside[i] ?? null] : [])]);
+        return epochs
+          .slice(0, run.epochs)
+          .map((epoch, i) => [run.name, epoch, main[i] ?? null, ...(shown.beside ? [beside[i] ?? null] : [])]);
       }),
     };
   }
 
-  frame.watch(["content", "arrays", "selection", "metric", "training_curve", "logarithmic", "title"], () => frame.invalidate());
+  frame.watch(["content", "arrays", "selection", "metric", "training_curve", "logarithmic", "title"], () =>
+    frame.invalidate(),
+  );
   frame.invalidate();
   return () => frame.dispose();
 }
