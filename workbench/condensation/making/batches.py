@@ -152,5 +152,5 @@ def _largest(run: Run) -> int:
 def _even(run: Run, m: int) -> Tensor:
     """Weights of the first examples of each class, as many as it has; (classes, m)."""
     counts = torch.tensor([min(len(rows), m) for rows in run.rows])
-    even = (torch.arange(m) < counts[:, None]) / counts[:, None]
+    even = (torch.arange(m) < counts[:, None]) / counts[:, None].double()
     return even.to(run.split.inputs)
