@@ -66,7 +66,8 @@ def iteration(device: torch.device, augment: Siamese | None, rounds: int) -> tup
     def looped() -> Tensor:
         return class_by_class(run, synthetic.pixels, augment, options)
 
-    torch.testing.assert_close(at_once(), looped(), rtol=1e-3, atol=1e-6)
+    with torch.backends.cudnn.flags(allow_tf32=False):  # with ten bits of a factor the order of sums is seen
+        torch.testing.assert_close(at_once(), looped(), rtol=1e-3, atol=1e-6)
     taken = []
     for position in range(rounds):
         run.iteration = position

@@ -39,6 +39,8 @@ class Problem:
         By how many times ours is to be faster than which.
     more
         Further rows, from our seconds.
+    upstream
+        The gradient that the expression's gets; None: that of its mean.
     """
 
     what: str
@@ -49,13 +51,17 @@ class Problem:
     libraries: dict[str, Callable[[], Run]] = field(default_factory=dict)
     targets: dict[str, float] = field(default_factory=dict)
     more: Callable[[float], Rows] = lambda taken: iter(())  # noqa: ARG005
+    upstream: Tensor | None = None
 
     @property
     def eager(self) -> dict[str, Run]:
         if self.expression is None:
             return self.others
-        both = backward(self.expression)
+        both = self.gradient(self.expression)
         return {"eager": lambda: both(*self.inputs), **self.others}
+
+    def gradient(self, run: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return backward(run) if self.upstream is None else pulled(run, self.upstream)
 
     def ours(self) -> Rows:
         """Our time, what follows from it, and how the plain ways compare."""
@@ -71,7 +77,7 @@ class Problem:
 
         def build() -> Run:
             torch._dynamo.reset()
-            both = backward(torch.compile(self.expression))
+            both = self.gradient(torch.compile(self.expression))
             return lambda: both(*self.inputs)
 
         yield from self.against("torch.compile", build)
@@ -119,6 +125,16 @@ class Part:
     def library(self, package: str) -> Rows:
         for problem in self.problems():
             yield from problem.library(package)
+
+
+def pulled(run: Callable[..., Tensor], upstream: Tensor) -> Callable[..., Tensor]:
+    """Value and gradient towards the first argument, of a given gradient of the value."""
+
+    def both(first: Tensor, *others: Tensor) -> Tensor:
+        first = first.detach().requires_grad_()
+        return torch.autograd.grad(run(first, *others), first, upstream)[0]
+
+    return both
 
 
 def has(package: str) -> bool:

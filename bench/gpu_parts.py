@@ -22,6 +22,7 @@ from gpu_measuring import (
     full,
     normal,
     peak,
+    pulled,
 )
 from torch import Tensor
 
@@ -287,8 +288,8 @@ def _check_teacher(spread: float, features: int) -> None:
 def images() -> Iterator[Problem]:
     augmenting.TWICE = True  # the expression as one writes it: with torch's own sampling
     n, side = full(8192, 2), full(32, 8)
-    x, told = normal(n, 3, side, side), _change(n)
-    both = backward(lambda x: augmenting.augment(x, told))
+    x, told, up = normal(n, 3, side, side), _change(n), normal(n, 3, side, side, seed=1)
+    both = pulled(lambda x: augmenting.augment(x, told), up)
     what = f"augment: {n:,} images of 3 × {side} × {side}, all of it, with gradient"
     size = x.numel() * 4
 
@@ -300,7 +301,7 @@ def images() -> Iterator[Problem]:
         yield from bandwidth(what, LIMITS[0], taken, 4 * size, 4 * size)
         yield figure(f"{what}: peak memory over the images", peak(mine) * GIBIBYTE / size, "×")
 
-    yield Problem(what, mine, lambda x: augmenting.by_definition(x, told), (x,), more=more)
+    yield Problem(what, mine, lambda x: augmenting.by_definition(x, told), (x,), more=more, upstream=up)
 
 
 def _check_images(side: int) -> None:

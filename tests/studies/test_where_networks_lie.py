@@ -5,8 +5,9 @@ import torch
 
 import workbench as wb
 from tests.pretend_gpu import PretendGPU
+from workbench.analysis import cka
 from workbench.kernels import dispatch
-from workbench.knowledge import CRD, KL, Hint, RKDDistance
+from workbench.knowledge import CRD, KL, Committee, Hint, RKDDistance
 from workbench.studies.kit.balance import balanced
 from workbench.studies.kit.judge import Judge
 from workbench.studies.knowledge.p092_pld import kendall
@@ -72,8 +73,17 @@ def test_signals_are_weighted_with_the_teacher_and_the_student_anywhere(data, si
 
 def test_a_judge_measures_a_student_against_a_teacher_that_came_back_to_the_gpu(data):
     with PretendGPU():
-        judge = Judge(data.test, {"kendall": kendall})
+        judge = Judge(data.test, {"kendall": kendall, "CKA": lambda *given: cka(*given).values.max().item()})
         teacher = network(data, 1).to("cuda")
         first = judge(network(data), teacher)
         teacher.to("cuda")
         assert judge(network(data), teacher) == first
+
+
+def test_members_of_a_committee_may_lie_apart(data):
+    members = [network(data, seed) for seed in range(3)]
+    expected = Committee(members)(data.test.inputs)
+    with PretendGPU():
+        members[1].to("cuda")
+        torch.testing.assert_close(Committee(members)(data.test.inputs), expected)
+        assert Committee(members)(data.test.inputs.to("cuda")).device.type == "cuda"

@@ -84,7 +84,8 @@ def mixture_score(
     tensors = _checked(x, means, alpha, sigma, spread, weights)
     if _transformed(tensors):
         return MixtureScore(*by_definition(*tensors))
-    clean = _clean(*tensors[3:5])
+    numbers = not any(isinstance(each, Tensor) for each in (sigma, spread))
+    clean = _refused(sigma < 0, sigma == 0, spread == 0) if numbers else _clean(*tensors[3:5])  # type: ignore[arg-type]
     learned = torch.is_grad_enabled() and any(each.requires_grad for each in tensors[1:])
     return MixtureScore(*(by_definition(*tensors) if learned else _Mixture.apply(*tensors, clean)))
 
@@ -127,7 +128,10 @@ def _checked(
     wide = torch.promote_types(torch.promote_types(x.dtype, means.dtype), torch.float32)
     told: dict[str, Tensor] = {}
     for name, value, rows in (("alpha", alpha, len(x)), ("sigma", sigma, len(x)), ("spread", spread, len(means))):
-        each = torch.as_tensor(value, dtype=wide, device=x.device)
+        if isinstance(value, Tensor):
+            each = value.to(x.device, wide)
+        else:  # filled in there: a number that is copied to a GPU waits for all that it has to do
+            each = torch.full((), value, dtype=wide, device=x.device)
         if each.ndim and each.shape != (rows,):
             raise ValueError(f"{name} has shape {tuple(each.shape)}; it must be a number or of shape ({rows},)")
         told[name] = each.view(1) if name == "spread" and not each.ndim else each.expand(rows)
@@ -142,7 +146,10 @@ def _checked(
 
 def _clean(sigma: Tensor, variance: Tensor) -> bool:
     """Whether some point has no noise; refused where a component has no spread. The device is waited for once."""
-    negative, clean, sharp = torch.stack([(sigma < 0).any(), (sigma == 0).any(), (variance == 0).any()]).tolist()
+    return _refused(*torch.stack([(sigma < 0).any(), (sigma == 0).any(), (variance == 0).any()]).tolist())
+
+
+def _refused(negative: bool, clean: bool, sharp: bool) -> bool:
     if negative or (clean and sharp):
         raise ValueError("sigma is not positive everywhere: without noise the density of points is infinite")
     return clean

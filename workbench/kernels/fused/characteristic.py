@@ -103,6 +103,7 @@ class Phases:
         self.split = products.takes(x, t)
         if self.split:
             self.x_parts, self.t_parts = products.parts(x), products.parts(t)
+            self.across = products.Across(self.x_parts, self.t_parts)
 
     def sums(self) -> Tensor:
         """Σ cos and Σ sin over the points, (2, ..., K)."""
@@ -112,14 +113,16 @@ class Phases:
         """Towards points and frequencies, of upstream gradients (..., K) of the sums; None where not wanted."""
         toward_x = torch.empty_like(self.x) if for_x else None
         toward_t = self.x.new_zeros(*self.x.shape[:-2], *self.t.shape[-2:]) if for_t else None
+        along_t = products.Along(self.t_parts) if self.split and for_x else None
+        along_x = products.Along(self.x_parts) if self.split and for_t else None
         for rows in self.blocks:
             phases = self._of(rows)
             if self.split:
                 parts = slopes_in_parts(phases, real, imaginary)
-                if toward_x is not None:
-                    toward_x[rows] = products.along(parts, self.t_parts)
-                if toward_t is not None:
-                    toward_t += products.along(parts.turned(), self.x_parts.rows(rows))
+                if toward_x is not None and along_t is not None:
+                    toward_x[rows] = along_t(parts)
+                if toward_t is not None and along_x is not None:
+                    toward_t += along_x(parts.turned(), rows)
             else:
                 slopes = slopes_(phases, real, imaginary)
                 if toward_x is not None:
@@ -130,5 +133,5 @@ class Phases:
 
     def _of(self, rows: slice) -> Tensor:
         if self.split:
-            return products.across(self.x_parts.rows(rows), self.t_parts)
+            return self.across[rows]
         return self.x[..., rows, :] @ self.t.mT

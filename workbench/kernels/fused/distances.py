@@ -6,6 +6,7 @@ without asking where they end. A pair costs two instructions a feature.
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -60,16 +61,13 @@ def padded(size: int, whole: int) -> int:
 
 def by_feature(x: Tensor, size: int, features: int = 0) -> Tensor:
     """(n, d) → (d or `features`, size), zeros where there is nothing."""
-    out = x.new_zeros(features or x.shape[1], size)
-    out[: x.shape[1], : len(x)] = x.mT
-    return out
+    return by_point(x, size, features or x.shape[1]).mT.contiguous()
 
 
 def by_point(x: Tensor, size: int, columns: int) -> Tensor:
     """(n, d) → (size, columns), zeros where there is nothing."""
-    out = x.new_zeros(size, columns)
-    out[: len(x), : x.shape[1]] = x
-    return out
+    more = (0, columns - x.shape[1], 0, size - len(x))
+    return F.pad(x, more) if any(more) else x.contiguous()
 
 
 def shares(n: int, m: int, tiles: Tiles) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from workbench.kernels.fused.distances import FEW, Tiles, by_feature, by_point, distances, padded, shares
 
 FEATURES_FEW = Tiles(16, 128, 8)
-FEATURES_MANY = Tiles(128, 64, 8)
+FEATURES_MANY = Tiles(64, 64, 4)
 COLUMNS = 64
 """Columns of weights per launch."""
 

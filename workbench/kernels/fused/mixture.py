@@ -6,16 +6,17 @@ Where one spread is that of all components, everything that depends on the noise
 
 import math
 
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from workbench.kernels.fused.distances import FEW, Tiles, by_feature, by_point, distances, padded, shares
 
-FEATURES_FEW = Tiles(16, 128, 8)
-FEATURES_MANY = Tiles(128, 64, 8)
-BACK_FEW = Tiles(16, 128, 8)
-BACK_MANY = Tiles(128, 32, 8)
+FEATURES_FEW = Tiles(8, 64, 4)
+FEATURES_MANY = Tiles(64, 64, 4)
+BACK_FEW = Tiles(16, 32, 2)
+BACK_MANY = Tiles(64, 64, 4)
 """Tiles of points of few and of many features, each way; `bench/gpu_tiles.py` finds the fastest."""
 
 
@@ -227,9 +228,7 @@ class _Problem:
 
 
 def _filled(value: Tensor, size: int, beyond: float) -> Tensor:
-    out = value.new_full((size,), beyond)
-    out[: len(value)] = value
-    return out
+    return F.pad(value, (0, size - len(value)), value=beyond) if size > len(value) else value.contiguous()
 
 
 def forward(

@@ -24,9 +24,6 @@ class Parts(NamedTuple):
     second: Tensor
     third: Tensor
 
-    def rows(self, which: slice) -> "Parts":
-        return Parts(*(each[which] for each in self))
-
     def turned(self) -> "Parts":
         return Parts(*(each.mT for each in self))
 
@@ -49,21 +46,39 @@ def parts(x: Tensor) -> Parts:
     return Parts(first, second, (rest - second).bfloat16())
 
 
-def across(a: Parts, b: Parts) -> Tensor:
-    """A @ b.mT, (n, K), of (n, d) and (K, d): one product of six times the inner size."""
-    left = torch.cat([a.first, a.first, a.second, a.first, a.second, a.third], 1)
-    right = torch.cat([b.first, b.second, b.first, b.third, b.second, b.first], 1)
-    return _product(left, right.mT)
+class Across:
+    """a @ b.mT, of rows of a (n, d) at a time, and b (K, d): what is small first, then the products of first parts.
+
+    Units that multiply bfloat16 cut off where float32 rounds, in proportion to how far a sum has come: five of the six
+    products are summed apart, where they are as small as what they are made of.
+    """
+
+    def __init__(self, a: Parts, b: Parts) -> None:
+        self._first = a.first, b.first.mT
+        left = torch.cat([a.first, a.second, a.first, a.second, a.third], 1)
+        right = torch.cat([b.second, b.first, b.third, b.second, b.first], 1)
+        self._rest = left, right.mT
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """(rows, K), float32."""
+        rest = _product(self._rest[0][rows], self._rest[1])
+        return _added(rest, self._first[0][rows], self._first[1])
 
 
-def along(a: Parts, b: Parts) -> Tensor:
-    """A @ b, (n, d), of a wide (n, K) and a narrow (K, d): three products, the parts of b side by side."""
-    d = b.first.shape[1]
-    side = torch.cat([*b], 1)
-    whole = _product(a.first, side).unflatten(1, (3, d)).sum(1)
-    whole += _product(a.second, side[:, : 2 * d]).unflatten(1, (2, d)).sum(1)
-    whole += _product(a.third, side[:, :d])
-    return whole
+class Along:
+    """a @ b, (n, d), of a wide a (n, K) and a narrow b (K, d): three products, the parts of b side by side."""
+
+    def __init__(self, b: Parts) -> None:
+        self._d = b.first.shape[1]
+        self._side = torch.cat([*b], 1)
+
+    def __call__(self, a: Parts, rows: slice = slice(None)) -> Tensor:
+        """Of all of b, or some of its rows."""
+        d, side = self._d, self._side[rows]
+        parts = _product(a.first, side)
+        parts[:, : 2 * d] += _product(a.second, side[:, : 2 * d])
+        parts[:, :d] += _product(a.third, side[:, :d])
+        return parts.unflatten(1, (3, d)).sum(1)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -71,3 +86,10 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     if a.device.type == "cpu":
         return a.float() @ b.float()
     return torch.mm(a, b, out_dtype=torch.float32)
+
+
+def _added(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """`total`, of float32, with the product added where it lies."""
+    if a.device.type == "cpu":
+        return total.addmm_(a.float(), b.float())
+    return torch.addmm(total, a, b, out_dtype=torch.float32, out=total)

@@ -44,5 +44,10 @@ class Committee(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, classes) whose softmax at temperature T is the members' mean."""
-        log_p = torch.stack([(member(inputs) / self.temperature).log_softmax(-1) for member in self.members])
+        log_p = torch.stack([self._log_p(member, inputs) for member in self.members])
         return self.temperature * (log_p.logsumexp(0) - math.log(len(self.members)))
+
+    def _log_p(self, member: nn.Module, inputs: Tensor) -> Tensor:
+        """Where the inputs lie: members may each have been left on another device."""
+        own = next(member.parameters(), inputs)
+        return (member(inputs.to(own.device)).to(inputs.device) / self.temperature).log_softmax(-1)

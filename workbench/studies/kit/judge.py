@@ -32,8 +32,9 @@ class Judge:
             "confidence gap": s.softmax(1).amax(1).mean().item() - accuracy,
         }
         if teacher is not None:
+            teacher.cpu()  # a student's training has taken it back to a GPU; measures have all on the CPU
             if id(teacher) not in self._teachers:
-                self._teachers[id(teacher)] = logits_of(teacher.cpu(), self.test.inputs)
+                self._teachers[id(teacher)] = logits_of(teacher, self.test.inputs)
             t = self._teachers[id(teacher)]
             scores |= {
                 "agreement": (s.argmax(1) == t.argmax(1)).float().mean().item(),
