@@ -5,6 +5,7 @@ from . import diffusion as diffusion
 from . import gp as gp
 from . import kernels as kernels
 from . import knowledge as knowledge
+from . import language as language
 from . import models as models
 from . import records as records
 from . import signals as signals

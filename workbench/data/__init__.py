@@ -6,18 +6,23 @@ from workbench.data.digits import digit_pairs
 from workbench.data.doors import as_dataset, as_split
 from workbench.data.folder import image_folder
 from workbench.data.identity import fingerprint
+from workbench.data.instructions import instructions
 from workbench.data.loading import load, names
 from workbench.data.mirroring import mirrored
 from workbench.data.openml import cache_dir
 from workbench.data.sampling import DataError
 from workbench.data.scenes import digit_scenes
 from workbench.data.tabular import table
+from workbench.data.text import TextSplit, from_pairs, text
+from workbench.data.vocabulary import Vocabulary
 
 __all__ = [
     "DataError",
     "Dataset",
     "Loader",
     "Split",
+    "TextSplit",
+    "Vocabulary",
     "as_dataset",
     "as_split",
     "cache_dir",
@@ -25,9 +30,12 @@ __all__ = [
     "digit_scenes",
     "fingerprint",
     "from_arrays",
+    "from_pairs",
     "image_folder",
+    "instructions",
     "load",
     "mirrored",
     "names",
     "table",
+    "text",
 ]

@@ -82,7 +82,7 @@ class Split:
         return len(self.inputs)
 
     def __repr__(self) -> str:
-        kind = f"{len(self.classes)} classes" if self.classes else "regression"
+        kind = f"{len(self.classes)} classes" if self.classes else self.task
         return f"Split({len(self):,} × {_times(self.shape)}, {kind}, {self.device})"
 
     @property
@@ -236,7 +236,7 @@ class Dataset:
                 )
 
     def __repr__(self) -> str:
-        kind = f"{len(self.classes)} classes" if self.classes else "regression"
+        kind = f"{len(self.classes)} classes" if self.classes else self.task
         return (
             f"Dataset({self.name!r}, {len(self.train):,} train + {len(self.test):,} test × {_times(self.shape)}, "
             f"{kind}, {self.device})"

@@ -13,14 +13,17 @@ from workbench.data.assemble import Part, assemble
 from workbench.data.dataset import Dataset
 from workbench.data.digits import digit_pairs, digits
 from workbench.data.folder import image_folder
+from workbench.data.instructions import instructions
 from workbench.data.sampling import DataError
 from workbench.data.scenes import digit_scenes
 from workbench.data.tabular import BUNDLED, table
+from workbench.data.text import SUFFIXES, text
 
 _GENERATED: dict[str, Callable[..., Dataset]] = {
     "digits": digits,
     "digit-pairs": digit_pairs,
     "digit-scenes": digit_scenes,
+    "instructions": instructions,
 }
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CLASSES = {"mnist": tuple("0123456789"), "fashion-mnist": _FASHION, "cifar10": cifar.CLASSES}
@@ -38,8 +41,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()
-    ('digits', 'digit-pairs', 'digit-scenes', 'mnist', 'fashion-mnist', 'cifar10', 'cifar100', 'cifar100-coarse',
-     'tiny-imagenet', 'breast_cancer', 'diabetes', 'iris', 'wine')
+    ('digits', 'digit-pairs', 'digit-scenes', 'instructions', 'mnist', 'fashion-mnist', 'cifar10', 'cifar100',
+     'cifar100-coarse', 'tiny-imagenet', 'breast_cancer', 'diabetes', 'iris', 'wine')
     """
     return (*_GENERATED, *_STANDARD, *BUNDLED)
 
@@ -58,10 +61,11 @@ def load(
     ----------
     name
         ``"digits"`` (bundled, 8×8), ``"digit-pairs"`` (made of those, 8×16, 100 classes), ``"digit-scenes"`` (a digit
-        somewhere in 16×16, among distractors), ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (its 100
-        fine classes), ``"cifar100-coarse"`` (its 20 coarse ones), ``"tiny-imagenet"`` (64×64, 200 classes; tested on
-        the validation images), a bundled table (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the
-        path of a folder or zip of images (see `image_folder`).
+        somewhere in 16×16, among distractors), ``"instructions"`` (text with one right answer), ``"mnist"``,
+        ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (its 100 fine classes), ``"cifar100-coarse"`` (its 20 coarse
+        ones), ``"tiny-imagenet"`` (64×64, 200 classes; tested on the validation images), a bundled table
+        (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the path of a folder or zip of images (see
+        `image_folder`), or of a text file or a folder of them (see `text`).
     root
         Folder with the standard files of ``mnist``, ``fashion-mnist`` (idx, idx.gz) or ``cifar10`` (python batches, or
         their tar.gz). Without it, these three are downloaded once from OpenML into ``$WORKBENCH_CACHE`` or the
@@ -73,8 +77,8 @@ def load(
     device
         Where the tensors live.
     options
-        ``digit-pairs``: see `digit_pairs`. ``digit-scenes``: see `digit_scenes`. Paths: see `image_folder`. Tables:
-        see `table`.
+        ``digit-pairs``: see `digit_pairs`. ``digit-scenes``: see `digit_scenes`. ``instructions``: see `instructions`.
+        Paths: see `image_folder` and `text`. Tables: see `table`.
 
     Returns
     -------
@@ -107,10 +111,21 @@ def load(
         _accept(name, table, options, ("source", "name"))
         return table(str(name), seed=seed, device=device, **options)
     path = Path(name).expanduser()
+    if _is_text(path):
+        _accept(name, text, options, ("path",))
+        return text(path, seed=seed, device=device, **options)
     if path.exists():
         _accept(name, image_folder, options, ("path",))
         return image_folder(path, seed=seed, device=device, **options)
     raise DataError(f"name={str(name)!r} is neither a folder or zip file nor one of {', '.join(names())}")
+
+
+def _is_text(path: Path) -> bool:
+    """A text file, or a folder that holds such files and nothing else at its top."""
+    if path.is_dir():
+        files = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        return bool(files) and all(entry.suffix.lower() in SUFFIXES for entry in files)
+    return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
 def _standard(name: str, root: Path | None) -> tuple[Part, Part, tuple[str, ...]]:

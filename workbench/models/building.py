@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from workbench.data import Dataset, Split
+from workbench.data import Dataset, Split, TextSplit
 from workbench.models.convnet import ConvNet
 from workbench.models.denoisers import DenoiserMLP
 from workbench.models.dit import DiT
+from workbench.models.lm import LM
 from workbench.models.mlp import MLP
 from workbench.models.patches import Mixer, ViT
 from workbench.models.resnet import ResNet
@@ -21,6 +22,8 @@ from workbench.models.unet import UNet
 
 _CLASSES: dict[str, type[nn.Module]] = {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet, "vit": ViT, "mixer": Mixer}
 _DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP, "unet": UNet, "dit": DiT}
+_LANGUAGE: dict[str, type[nn.Module]] = {"lm": LM}
+_ALL = _CLASSES | _DENOISERS | _LANGUAGE
 
 _SEEDING = threading.Lock()
 
@@ -36,6 +39,14 @@ def denoiser_names() -> tuple[str, ...]:
     They are called with (x, t), or (x, t, condition) where they were built for classes.
     """
     return tuple(_DENOISERS)
+
+
+def language_names() -> tuple[str, ...]:
+    """Names of causal language models, which `build` knows too: token ids in, logits of every next token out.
+
+    They are called as those of `transformers` are.
+    """
+    return tuple(_LANGUAGE)
 
 
 def build(
@@ -56,10 +67,11 @@ def build(
     ----------
     name
         ``"mlp"``, ``"convnet"``, ``"resnet20"`` (32, 56, 110; any 6n+2), ``"vit"`` or ``"mixer"``; or one of
-        `denoiser_names`.
+        `denoiser_names` or `language_names`.
     data
         A dataset or split, or ``(shape, classes)``; gives the input shape and the number of logits (1 for regression),
-        or of the classes a denoiser can be asked for (0: none).
+        or of the classes a denoiser can be asked for (0: none). Of a language model the shape is (context,), or
+        (prompt, response) as text has it, and the vocabulary is what it scores.
     seed
         Seed of the weights; the global random state is neither read nor changed.
     width
@@ -68,7 +80,7 @@ def build(
         Hidden layers, stages or blocks; of a ResNet the name says it.
     options
         ConvNet: `norm`, `activation`, `pooling`. ResNet: `norm`. ViT and DiT: `patch`, `heads`. Mixer: `patch`.
-        MLP and denoiser-mlp: `activation`. UNet: `blocks`, `heads`.
+        MLP and denoiser-mlp: `activation`. UNet: `blocks`, `heads`. lm: `heads`, `dropout`.
 
     Returns
     -------
@@ -91,10 +103,12 @@ def build(
     """
     shape, outputs, device = _wanted(data, least=0 if name in _DENOISERS else 1)
     family = re.sub(r"^resnet\d+$", "resnet", name)
-    if family not in _CLASSES | _DENOISERS or name == "resnet":
-        raise ValueError(f"name={name!r} is not one of {', '.join(names() + denoiser_names())}")
+    if family not in _ALL or name == "resnet":
+        raise ValueError(f"name={name!r} is not one of {', '.join(names() + denoiser_names() + language_names())}")
+    if isinstance(data, Dataset | Split) and (data.task == "text") != (name in _LANGUAGE):
+        raise ValueError(f"name={name!r} reads {'text' if name in _LANGUAGE else 'no text'}, unlike data={data!r}")
     anything = "denoiser-mlp" if name in _DENOISERS else "mlp"
-    if family != anything and len(shape) != 3:
+    if family not in (anything, *_LANGUAGE) and len(shape) != 3:
         raise ValueError(
             f"{name} reads images of shape (channels, height, width), not {shape}: {anything!r} reads anything"
         )
@@ -106,7 +120,7 @@ def build(
     # for all threads.
     with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = (_CLASSES | _DENOISERS)[family](shape, outputs, **settings, **fixed)
+        model = _ALL[family](shape, outputs, **settings, **fixed)
     spec = {"name": name, "shape": list(shape), "classes": outputs, "options": settings}
     model.spec = spec  # type: ignore[assignment]  # a plain attribute, which nn.Module's stubs do not foresee
     return model.to(device)
@@ -137,6 +151,9 @@ def from_spec(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def _wanted(data: Any, least: int) -> tuple[tuple[int, ...], int, torch.device]:
+    split = data.train if isinstance(data, Dataset) else data
+    if isinstance(split, TextSplit):
+        return split.shape, len(split.vocabulary), split.device
     if isinstance(data, Dataset | Split):
         return data.shape, len(data.classes) or least, data.device
     try:
@@ -154,6 +171,8 @@ def _defaults(family: str, shape: tuple[int, ...], width: Any) -> dict[str, Any]
     """Sizes that suit the input: those of the papers from 28×28 up, a quarter to a half of that for smaller images."""
     if family == "denoiser-mlp":
         return {"width": 128, "depth": 3}
+    if family == "lm":
+        return {"width": 64, "depth": 2}
     if family == "mlp":
         return {"width": 128, "depth": len(width) if isinstance(width, Sequence) else 2}
     side = min(shape[1:])
@@ -179,7 +198,7 @@ def _default_patch(height: int, width: int) -> int:
 
 
 def _check_settings(name: str, family: str, settings: dict[str, Any]) -> None:
-    accepted = set(inspect.signature((_CLASSES | _DENOISERS)[family]).parameters) - {"shape", "outputs", "classes"}
+    accepted = set(inspect.signature(_ALL[family]).parameters) - {"shape", "outputs", "classes"}
     if family == "resnet":
         if "depth" in settings:
             raise ValueError(f"depth={settings['depth']} is not taken by {name}: its name says the depth")

@@ -1,0 +1,12 @@
+from .judging.judge import Judgement as Judgement
+from .judging.judge import judge as judge
+from .judging.rouge import rouge_l as rouge_l
+from .making.distill import distill as distill
+from .making.distill import finetune as finetune
+from .making.making import LanguageError as LanguageError
+from .methods.distillm import DistiLLM as DistiLLM
+from .methods.gkd import GKD as GKD
+from .methods.imitkd import ImitKD as ImitKD
+from .methods.kd import KD as KD
+from .methods.seqkd import SeqKD as SeqKD
+from .methods.sft import SFT as SFT
