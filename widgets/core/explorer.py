@@ -26,11 +26,21 @@ PROTOCOL = 1
 """The version that both halves must agree on; ``parts/frame.js`` has the other copy."""
 
 
+def tagged(cls: type) -> tuple[str, ...]:
+    """Names of a class's traits that are settings, in the order in which they stand in it, then in its bases."""
+    found: dict[str, None] = {}
+    for base in cls.__mro__:
+        for name, trait in vars(base).items():
+            if isinstance(trait, traitlets.TraitType) and trait.metadata.get("setting"):
+                found[name] = None
+    return tuple(found)
+
+
 class Explorer(anywidget.AnyWidget):
     """Base of the explorers. A subclass names its two halves and its settings, fills `content` and `arrays`, and draws.
 
-    Subclasses set ``entry`` (their module), ``sheets`` (their style sheets) and ``settings`` (the traits that are
-    part of a view), and write `data`, `summary` and `figure`. Traits are live in both directions.
+    Subclasses set ``entry`` (their module) and ``sheets`` (their style sheets), tag the traits that are part of a view
+    with ``setting=True``, and write `data`, `summary` and `figure`. Traits are live in both directions.
 
     Parameters
     ----------
@@ -46,6 +56,7 @@ class Explorer(anywidget.AnyWidget):
     entry: ClassVar[str] = ""
     sheets: ClassVar[tuple[str, ...]] = ("parts/base.css",)
     settings: ClassVar[tuple[str, ...]] = ("selection",)
+    """The traits that are part of a view, options and in `spec()`: `selection`, and those tagged ``setting=True``."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Names of libraries that the browser may ask for, and that a page made by `to_html` carries."""
 
@@ -66,6 +77,7 @@ class Explorer(anywidget.AnyWidget):
         if "entry" in cls.__dict__:  # traitlets derives a class per instance, whose traits these must not hide
             cls._esm = compose(cls.entry)
             cls._css = styles(*cls.sheets)
+            cls.settings = ("selection", *tagged(cls))
         super().__init_subclass__(**kwargs)
 
     def __init__(

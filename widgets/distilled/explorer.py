@@ -15,7 +15,7 @@ from widgets.distilled import actions as computing
 from widgets.distilled import picture, view
 from widgets.distilled.content import content_of
 from widgets.distilled.findings import SCORES, Findings, scores_of
-from widgets.distilled.lens import LENS_SETTINGS, LENS_STATE, LensTraits
+from widgets.distilled.lens import LENS_STATE, LensTraits
 from widgets.distilled.view import MOMENT, NEAREST, NOTHING, START
 from workbench.data import Dataset, Split
 from workbench.records import DistilledEvaluation, DistilledLooks, DistilledSet, TemperatureScaling, TrainingRecord
@@ -77,31 +77,22 @@ class DistilledImagesExplorer(LensTraits, Explorer):
         "distilled/explorer.css",
         "distilled/lens.css",
     )
-    settings = (
-        "selection",
-        "sort",
-        "descending",
-        "by_class",
-        "classes",
-        "against",
-        "compare",
-        "full_range",
-        "curve",
-        "panel",
-        *LENS_SETTINGS,
-    )
 
-    sort = traitlets.Unicode("class", help="What the images are ordered by.").tag(sync=True)
-    descending = traitlets.Bool(False, help="The largest first.").tag(sync=True)
-    by_class = traitlets.Bool(True, help="Keep the images of a class together.").tag(sync=True)
-    classes: traitlets.List = traitlets.List(traitlets.Unicode(), help="Classes shown; empty: all.").tag(sync=True)
-    against = traitlets.Unicode(NOTHING, help="What the images are compared with.").tag(sync=True)
+    sort = traitlets.Unicode("class", help="What the images are ordered by.").tag(sync=True, setting=True)
+    descending = traitlets.Bool(False, help="The largest first.").tag(sync=True, setting=True)
+    by_class = traitlets.Bool(True, help="Keep the images of a class together.").tag(sync=True, setting=True)
+    classes: traitlets.List = traitlets.List(traitlets.Unicode(), help="Classes shown; empty: all.").tag(
+        sync=True, setting=True
+    )
+    against = traitlets.Unicode(NOTHING, help="What the images are compared with.").tag(sync=True, setting=True)
     compare = traitlets.Enum(
         ["side by side", "flicker", "difference"], "side by side", help="How two things are compared."
-    ).tag(sync=True)
-    full_range = traitlets.Bool(False, help="Black to white span all values, not 0 to 1.").tag(sync=True)
-    curve = traitlets.Unicode("loss", help="Which curve the timeline shows beside the accuracy.").tag(sync=True)
-    panel = traitlets.Enum(["images", "teaching"], "images", help="What the stage shows.").tag(sync=True)
+    ).tag(sync=True, setting=True)
+    full_range = traitlets.Bool(False, help="Black to white span all values, not 0 to 1.").tag(sync=True, setting=True)
+    curve = traitlets.Unicode("loss", help="Which curve the timeline shows beside the accuracy.").tag(
+        sync=True, setting=True
+    )
+    panel = traitlets.Enum(["images", "teaching"], "images", help="What the stage shows.").tag(sync=True, setting=True)
     findings = traitlets.Dict(help="Looks and evaluations, as they become known.").tag(sync=True)
     findings_arrays = traitlets.Dict(help="The arrays that `findings` refers to.").tag(sync=True)
 

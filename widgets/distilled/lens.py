@@ -14,7 +14,6 @@ from workbench.records import TrainingRecord
 if TYPE_CHECKING:
     from widgets.distilled import DistilledImagesExplorer
 
-LENS_SETTINGS = ("attribution", "opacity", "pixel_values", "judged", "scaled", "training", "left_out")
 LENS_STATE = ("offer", "live", "attributions", "attributions_arrays")
 MOST_SEEDS, MOST_EPOCHS = 50, 100_000
 TARGETS = ("label", "predicted")
@@ -23,17 +22,21 @@ TARGETS = ("label", "predicted")
 class LensTraits(traitlets.HasTraits):
     """Traits of `DistilledImagesExplorer` that its inspector and its teaching panel live on."""
 
-    attribution = traitlets.Dict(help="Which attribution is shown: method, target, baseline, network.").tag(sync=True)
-    opacity = traitlets.Float(0.6, help="How strongly it covers the image, 0 to 1.").tag(sync=True)
-    pixel_values = traitlets.Bool(False, help="Write the values into the pixels of the large image.").tag(sync=True)
+    attribution = traitlets.Dict(help="Which attribution is shown: method, target, baseline, network.").tag(
+        sync=True, setting=True
+    )
+    opacity = traitlets.Float(0.6, help="How strongly it covers the image, 0 to 1.").tag(sync=True, setting=True)
+    pixel_values = traitlets.Bool(False, help="Write the values into the pixels of the large image.").tag(
+        sync=True, setting=True
+    )
     judged = traitlets.Unicode("", help="Whose figures the teaching panel shows; empty: the first network.").tag(
-        sync=True
+        sync=True, setting=True
     )
     scaled = traitlets.Unicode("", help="Which way of finding a temperature is drawn; empty: the middle ratio.").tag(
-        sync=True
+        sync=True, setting=True
     )
-    training = traitlets.Dict(help="What is trained: networks, seeds, epochs, references.").tag(sync=True)
-    left_out = traitlets.Dict(help="Rows left out of the next training, by set.").tag(sync=True)
+    training = traitlets.Dict(help="What is trained: networks, seeds, epochs, references.").tag(sync=True, setting=True)
+    left_out = traitlets.Dict(help="Rows left out of the next training, by set.").tag(sync=True, setting=True)
     offer = traitlets.Dict(help="What can be attributed and trained here.").tag(sync=True)
     attributions = traitlets.Dict(help="The attributions that are known.").tag(sync=True)
     attributions_arrays = traitlets.Dict(help="Their heat.").tag(sync=True)

@@ -61,15 +61,20 @@ class FeatureSimilarityExplorer(Explorer):
 
     entry = "features/explorer.js"
     sheets = ("parts/base.css", "features/explorer.css")
-    settings = ("selection", "measure", "class_name", "best_match", "diagonal", "numbers", "stretch", "colour_map")
 
-    measure = traitlets.Unicode(help="Which measure is shown, as the switch names it.").tag(sync=True)
-    class_name = traitlets.Unicode("", help="Only examples of this class; empty: all of them.").tag(sync=True)
-    best_match = traitlets.Bool(True, help="Outline the most similar layer of each row.").tag(sync=True)
-    diagonal = traitlets.Bool(False, help="Draw the line of equal relative depth.").tag(sync=True)
-    numbers = traitlets.Bool(False, help="Write the values into cells that are large enough.").tag(sync=True)
-    stretch = traitlets.Bool(False, help="Colours span the values there are, not 0 to 1.").tag(sync=True)
-    colour_map = traitlets.Enum(["viridis", "cividis"], "viridis", help="Colours of the heat map.").tag(sync=True)
+    measure = traitlets.Unicode(help="Which measure is shown, as the switch names it.").tag(sync=True, setting=True)
+    class_name = traitlets.Unicode("", help="Only examples of this class; empty: all of them.").tag(
+        sync=True, setting=True
+    )
+    best_match = traitlets.Bool(True, help="Outline the most similar layer of each row.").tag(sync=True, setting=True)
+    diagonal = traitlets.Bool(False, help="Draw the line of equal relative depth.").tag(sync=True, setting=True)
+    numbers = traitlets.Bool(False, help="Write the values into cells that are large enough.").tag(
+        sync=True, setting=True
+    )
+    stretch = traitlets.Bool(False, help="Colours span the values there are, not 0 to 1.").tag(sync=True, setting=True)
+    colour_map = traitlets.Enum(["viridis", "cividis"], "viridis", help="Colours of the heat map.").tag(
+        sync=True, setting=True
+    )
 
     def __init__(
         self,

@@ -65,56 +65,47 @@ class PosteriorExplorer(Listening, Explorer):
 
     entry = "posterior/explorer.js"
     sheets = ("parts/base.css", "posterior/explorer.css")
-    settings = (
-        "selection",
-        "approach",
-        "steps",
-        "noise",
-        "mixing",
-        "kernel",
-        "length_scale",
-        "amplitude",
-        "points",
-        "feature",
-        "feature_y",
-        "held",
-        "output",
-        "mode",
-        "show",
-        "class_name",
-        "fan",
-        "targets",
-        "samples",
-        "equivalent",
-        "resampled",
-    )
 
-    approach = traitlets.Enum(["data", "distribution", "both"], "data", help="What a step is given.").tag(sync=True)
-    steps = traitlets.Int(1, help="How many steps are drawn.").tag(sync=True)
-    noise = traitlets.Float(None, allow_none=True, help="γ of every step; None: as fitted.").tag(sync=True)
-    mixing = traitlets.Float(None, allow_none=True, help="α of every step; None: as fitted.").tag(sync=True)
-    kernel = traitlets.Unicode(FITTED, help="Kernel by name, or as fitted.").tag(sync=True)
-    length_scale = traitlets.Float(None, allow_none=True, help="None: as fitted.").tag(sync=True)
-    amplitude = traitlets.Float(None, allow_none=True, help="None: as fitted.").tag(sync=True)
+    approach = traitlets.Enum(["data", "distribution", "both"], "data", help="What a step is given.").tag(
+        sync=True, setting=True
+    )
+    steps = traitlets.Int(1, help="How many steps are drawn.").tag(sync=True, setting=True)
+    noise = traitlets.Float(None, allow_none=True, help="γ of every step; None: as fitted.").tag(
+        sync=True, setting=True
+    )
+    mixing = traitlets.Float(None, allow_none=True, help="α of every step; None: as fitted.").tag(
+        sync=True, setting=True
+    )
+    kernel = traitlets.Unicode(FITTED, help="Kernel by name, or as fitted.").tag(sync=True, setting=True)
+    length_scale = traitlets.Float(None, allow_none=True, help="None: as fitted.").tag(sync=True, setting=True)
+    amplitude = traitlets.Float(None, allow_none=True, help="None: as fitted.").tag(sync=True, setting=True)
     points: traitlets.List = traitlets.List(
         default_value=None, allow_none=True, help="Training points [x, y]; None: as fitted."
-    ).tag(sync=True)
-    feature = traitlets.Unicode(help="The feature on the axis.").tag(sync=True)
-    feature_y = traitlets.Unicode("", help="The feature on the second axis of a map.").tag(sync=True)
-    held = traitlets.Dict(help="Values of features that are not on an axis; others are at their median.").tag(sync=True)
-    output = traitlets.Unicode(help="Which output is drawn.").tag(sync=True)
+    ).tag(sync=True, setting=True)
+    feature = traitlets.Unicode(help="The feature on the axis.").tag(sync=True, setting=True)
+    feature_y = traitlets.Unicode("", help="The feature on the second axis of a map.").tag(sync=True, setting=True)
+    held = traitlets.Dict(help="Values of features that are not on an axis; others are at their median.").tag(
+        sync=True, setting=True
+    )
+    output = traitlets.Unicode(help="Which output is drawn.").tag(sync=True, setting=True)
     mode = traitlets.Enum(
         ["duplicate", "scaled", "sequential"],
         "duplicate",
         help="Of the distribution-centric approach to classification.",
-    ).tag(sync=True)
-    show = traitlets.Enum(["probability", "mean", "std"], "probability", help="What a map shows.").tag(sync=True)
-    class_name = traitlets.Unicode("", help="Whose probability or latent function a map shows.").tag(sync=True)
-    fan = traitlets.Bool(True, help="Draw the means of all steps and of the limit.").tag(sync=True)
-    targets = traitlets.Bool(True, help="Draw what the step was fitted to.").tag(sync=True)
-    samples = traitlets.Int(0, help="How many functions are drawn from the posterior.").tag(sync=True)
-    equivalent = traitlets.Bool(False, help="Overlay the ordinary Gaussian process with the same mean.").tag(sync=True)
-    resampled = traitlets.Bool(False, help="Bias² and variance over resampled noise.").tag(sync=True)
+    ).tag(sync=True, setting=True)
+    show = traitlets.Enum(["probability", "mean", "std"], "probability", help="What a map shows.").tag(
+        sync=True, setting=True
+    )
+    class_name = traitlets.Unicode("", help="Whose probability or latent function a map shows.").tag(
+        sync=True, setting=True
+    )
+    fan = traitlets.Bool(True, help="Draw the means of all steps and of the limit.").tag(sync=True, setting=True)
+    targets = traitlets.Bool(True, help="Draw what the step was fitted to.").tag(sync=True, setting=True)
+    samples = traitlets.Int(0, help="How many functions are drawn from the posterior.").tag(sync=True, setting=True)
+    equivalent = traitlets.Bool(False, help="Overlay the ordinary Gaussian process with the same mean.").tag(
+        sync=True, setting=True
+    )
+    resampled = traitlets.Bool(False, help="Bias² and variance over resampled noise.").tag(sync=True, setting=True)
 
     def __init__(
         self,
@@ -180,7 +171,13 @@ class PosteriorExplorer(Listening, Explorer):
         return self._view.outputs[-1] if self._view.base.classes else ""
 
     @traitlets.validate(
-        *[name for name in settings if name not in ("selection", "show", "fan", "targets", "equivalent")]
+        *[
+            name
+            for name, trait in list(locals().items())
+            if isinstance(trait, traitlets.TraitType)
+            and trait.metadata.get("setting")
+            and name not in ("show", "fan", "targets", "equivalent")
+        ]
     )
     def _valid_setting(self, proposal: Any) -> Any:
         return self._view.checked(proposal.trait.name, proposal.value)
@@ -207,7 +204,7 @@ class PosteriorExplorer(Listening, Explorer):
 
     # Asking the estimator -------------------------------------------------------------------------------------------
 
-    @traitlets.observe(*settings)
+    @traitlets.observe(traitlets.All)
     def _asked(self, change: Any) -> None:
         if not self._listening or change.name not in self._view.asked:
             return

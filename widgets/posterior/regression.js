@@ -181,8 +181,7 @@ export function renderRegression({ model, el: host }) {
   frame.onDispose(() => cancelAnimationFrame(pending));
   /**
    * Draw the inspector one frame after the stage, so that the stage keeps up with the hand; while the hand keeps
-   * moving,
-   * four times a second at least.
+   * moving, four times a second at least.
    * @param {() => void} draw
    */
   function afterwards(draw) {

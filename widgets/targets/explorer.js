@@ -11,13 +11,11 @@
 //   createInspector(…)          inspector.js: { update(theme) }; fills frame.inspector
 //   createCurves, createCourse  small plots under the stage, and the timeline
 //
-// Python's side of the panels is panel.py (traits: PanelTraits, PANEL_SETTINGS, PANEL_STATE) and actions.py (ACTIONS:
-// what
-// `frame.requests.ask(name, details)` runs). What they compute goes into traits of their own with arrays in a trait
-// whose name ends in `_arrays`; new runs go into the explorer by its method `show_runs`. A click into an empty place of
-// a
-// plane asks for "launch" with { noise: [x, y] } (standard normal, before any schedule scales it), the key "n" with
-// { noise: null } for fresh noise, both where `offer.launch` is true; the answer is the trait `launches`:
+// Python's side of the panels is panel.py (traits: PanelTraits, PANEL_STATE) and actions.py (ACTIONS:
+// what `frame.requests.ask(name, details)` runs). What they compute goes into traits of their own with arrays in a
+// trait whose name ends in `_arrays`; new runs go into the explorer by its method `show_runs`. A click into an empty
+// place of a plane asks for "launch" with { noise: [x, y] } (standard normal, before any schedule scales it), the key
+// "n" with { noise: null } for fresh noise, both where `offer.launch` is true; the answer is the trait `launches`:
 //   { launches: [{ noise: [x, y], runs: [{ run: name, states: array, targets: array }] }] }
 // arrays float32 (steps + 1, 2) in the plane's coordinates, the sample last; the plane draws them all.
 

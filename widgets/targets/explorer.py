@@ -15,7 +15,7 @@ from widgets.targets.actions import ACTIONS
 from widgets.targets.content import content_of, is_images
 from widgets.targets.given import Model, asked, check_alike, models_of, named
 from widgets.targets.measures import MEASURES
-from widgets.targets.panel import PANEL_SETTINGS, PANEL_STATE, PanelTraits
+from widgets.targets.panel import PANEL_STATE, PanelTraits
 from widgets.targets.view import SAMPLE
 from workbench.records import HandOver, TargetTrajectories
 
@@ -77,37 +77,30 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         "targets/explorer.css",
         "targets/panel.css",
     )
-    settings = (
-        "selection",
-        "view",
-        "show",
-        "arrange",
-        "field",
-        "density",
-        "colour",
-        "paths",
-        "rows",
-        "ghost",
-        "all_steps",
-        "curve",
-        *PANEL_SETTINGS,
-    )
 
-    view = traitlets.Enum(["plane", "strip", "hand-over"], help="What the stage shows.").tag(sync=True)
-    show = traitlets.Enum(["targets", "states"], "targets", help="What the points of the plane are.").tag(sync=True)
+    view = traitlets.Enum(["plane", "strip", "hand-over"], help="What the stage shows.").tag(sync=True, setting=True)
+    show = traitlets.Enum(["targets", "states"], "targets", help="What the points of the plane are.").tag(
+        sync=True, setting=True
+    )
     arrange = traitlets.Enum(
         ["side by side", "together"], "side by side", help="A plane for each run, or one for all."
-    ).tag(sync=True)
-    field = traitlets.Enum(["nothing", "velocity", "score"], "nothing", help="Arrows of the plane.").tag(sync=True)
-    density = traitlets.Bool(True, help="Shade the plane by the density of the data, or of the noisy data.").tag(
-        sync=True
+    ).tag(sync=True, setting=True)
+    field = traitlets.Enum(["nothing", "velocity", "score"], "nothing", help="Arrows of the plane.").tag(
+        sync=True, setting=True
     )
-    colour = traitlets.Enum(["model", "class"], "model", help="What the colour of a point means.").tag(sync=True)
-    paths = traitlets.Bool(True, help="Draw the paths of the selected seeds.").tag(sync=True)
-    rows = traitlets.Int(4, help="How many seeds the strip shows where none is selected.").tag(sync=True)
-    ghost = traitlets.Bool(True, help="Show the noisy state under each target.").tag(sync=True)
-    all_steps = traitlets.Bool(False, help="Show every step in the strip, however small.").tag(sync=True)
-    curve = traitlets.Enum(list(MEASURES), "commitment", help="Which curve the timeline shows.").tag(sync=True)
+    density = traitlets.Bool(True, help="Shade the plane by the density of the data, or of the noisy data.").tag(
+        sync=True, setting=True
+    )
+    colour = traitlets.Enum(["model", "class"], "model", help="What the colour of a point means.").tag(
+        sync=True, setting=True
+    )
+    paths = traitlets.Bool(True, help="Draw the paths of the selected seeds.").tag(sync=True, setting=True)
+    rows = traitlets.Int(4, help="How many seeds the strip shows where none is selected.").tag(sync=True, setting=True)
+    ghost = traitlets.Bool(True, help="Show the noisy state under each target.").tag(sync=True, setting=True)
+    all_steps = traitlets.Bool(False, help="Show every step in the strip, however small.").tag(sync=True, setting=True)
+    curve = traitlets.Enum(list(MEASURES), "commitment", help="Which curve the timeline shows.").tag(
+        sync=True, setting=True
+    )
     curves = traitlets.Dict(help="What was measured of each run, by run and measure.").tag(sync=True)
     curves_arrays = traitlets.Dict(help="The arrays that `curves` refers to.").tag(sync=True)
     measurable = traitlets.List(traitlets.Unicode(), help="Runs whose step error can be computed.").tag(sync=True)

@@ -10,9 +10,6 @@ from widgets.targets.resampler import Resampler
 from workbench.diffusion import Denoiser
 from workbench.records import Adapter, HandOver, TargetTrajectories
 
-PANEL_SETTINGS: tuple[str, ...] = ("sampling", "adapter_scale", "tuned", "sharing", "launched", "launch_class")
-"""Traits of the panels that are part of a view: they are options, and in `.spec()`."""
-
 PANEL_STATE: tuple[str, ...] = (
     "offer",
     "launches",
@@ -29,19 +26,21 @@ class PanelTraits(Listening):
     """Traits of `TargetTrajectoryExplorer` that its panels live on."""
 
     sampling = traitlets.Dict(help="What differs from how the runs were given: run → sampler, steps, guidance.").tag(
-        sync=True
+        sync=True, setting=True
     )
     adapter_scale = traitlets.Float(0.0, help="How strongly the adapter acts on every model that takes it.").tag(
-        sync=True
+        sync=True, setting=True
     )
-    tuned = traitlets.Unicode(help="The run that the sliders are about.").tag(sync=True)
+    tuned = traitlets.Unicode(help="The run that the sliders are about.").tag(sync=True, setting=True)
     sharing = traitlets.Enum(
         ["first steps", "one step"], "first steps", help="What the base makes: the first steps, or only one."
-    ).tag(sync=True)
+    ).tag(sync=True, setting=True)
     launched: traitlets.List = traitlets.List(help="Launches: of noise [x, y] or of a seed, and of a class.").tag(
-        sync=True
+        sync=True, setting=True
     )
-    launch_class = traitlets.Unicode("", help="The class that a click asks for; empty: any.").tag(sync=True)
+    launch_class = traitlets.Unicode("", help="The class that a click asks for; empty: any.").tag(
+        sync=True, setting=True
+    )
     offer = traitlets.Dict(help="What can be computed here.").tag(sync=True)
     launches = traitlets.Dict(help="Trajectories from noise that was clicked; see explorer.js.").tag(sync=True)
     launches_arrays = traitlets.Dict(help="The arrays that `launches` refers to.").tag(sync=True)

@@ -50,12 +50,13 @@ class TrainingExplorer(Explorer):
 
     entry = "training/explorer.js"
     sheets = ("parts/base.css", "features/explorer.css", "training/explorer.css")
-    settings = ("selection", "metric", "training_curve", "logarithmic")
     libraries = ("Plotly",)
 
-    metric = traitlets.Unicode(help="Which curves are drawn.").tag(sync=True)
-    training_curve = traitlets.Bool(True, help="Draw the training curve beside the test curve.").tag(sync=True)
-    logarithmic = traitlets.Bool(False, help="Logarithmic scale for losses.").tag(sync=True)
+    metric = traitlets.Unicode(help="Which curves are drawn.").tag(sync=True, setting=True)
+    training_curve = traitlets.Bool(True, help="Draw the training curve beside the test curve.").tag(
+        sync=True, setting=True
+    )
+    logarithmic = traitlets.Bool(False, help="Logarithmic scale for losses.").tag(sync=True, setting=True)
 
     def __init__(
         self, records: TrainingRecord | Sequence[TrainingRecord], *, roles: Sequence[str] | None = None, **options: Any
