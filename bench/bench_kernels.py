@@ -44,19 +44,7 @@ def rows(quick: bool = False) -> list[dict]:
         import kernels_gpu
 
         return found + kernels_gpu.rows(quick)
-    return found + [row(f"{name}, on a GPU", "not measured", "") for name in GPU]
-
-
-GPU = (
-    "divergence: share of copy bandwidth; times faster than Liger, eager, torch.compile; peak memory",
-    "linear_divergence: 32k tokens × 128k classes × 2,048, bf16: time, peak memory; times faster than Liger",
-    "hsic: times faster than pair by pair at 50 × 50 layers",
-    "kernel_sums: times faster than eager, torch.compile and PyKeOps",
-    "characteristic: times faster than eager",
-    "mixture_score: times faster than eager",
-    "augment: share of copy bandwidth; times faster than eager",
-    "ensemble: 32 ConvNets as one, times faster than one by one",
-)
+    return found
 
 
 def row(name: str, value: object, unit: str, target: str = "", met: bool | None = None) -> dict:

@@ -45,6 +45,9 @@ REPORT = "BENCHMARKS-GPU"
 AT_ONCE = 0.35
 """Share of the time that compiling and checking may take."""
 
+LARGE = {("divergence", "figures"): 3, ("ensemble", "figures"): 3}
+"""What takes several times as long as the rest."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -134,13 +137,13 @@ def measured(only: Sequence[str], until: float) -> list[dict]:
     started = time.monotonic()
     found = _at_once(checks, [*timed, *libraries], started + AT_ONCE * (until - started))
     print(f"compiling and checking: {time.monotonic() - started:.0f} s", flush=True)
-    # The largest, of six problems and as many compilations, has what the others leave.
-    queue = sorted([*timed, *libraries], key=lambda job: job == Job("divergence", "figures"))
+    queue = [*timed, *libraries]
     for place, job in enumerate(queue):
         started = time.monotonic()
         left = until - started
         # Its share of what is left, and as much again: most need less than theirs.
-        share = max(1.0, min(left, 2 * left / (len(queue) - place)))
+        weights = [LARGE.get((each.part, each.step), 1) for each in queue[place:]]
+        share = max(1.0, min(left, 2 * left * weights[0] / sum(weights)))
         found[job] = apart(job.name, job.command("--limits", json.dumps([copy, product])), share)
         print(f"{job.name}: {time.monotonic() - started:.0f} s", flush=True)
     order = [job for part in only for job in [*checks, *timed, *libraries] if job.part == part]

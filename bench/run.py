@@ -117,7 +117,8 @@ def place() -> str:
 def report(lines: list[list[str]]) -> str:
     return f"""# Benchmarks
 
-Written by `make bench`; ratios are measured within one run. A target that was missed says so.
+Written by `make bench`; ratios are measured within one run. A target that was missed says so. Of a GPU:
+[BENCHMARKS-GPU.md](BENCHMARKS-GPU.md), which `python bench/kernels_gpu.py` writes on a machine that has one.
 
 Measured {datetime.now(UTC):%Y-%m-%d} on {place()}
 

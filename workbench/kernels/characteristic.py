@@ -8,11 +8,11 @@
 
 Cost, for n points of d features and K frequencies: n K d multiply-adds for the values and 3 n K d for the gradients of
 points and frequencies, n K sines and cosines each way. From d ≈ 32 on the products decide, so these are the BLAS's,
-block by block; on a GPU one kernel turns a block of phases into its sums, reading it once, and one into its slopes
-where it lies, instead of the four and seven passes of the expression. Memory: a block of phases, whatever n and K are.
-On two cores 0.44 of the time and 0.07 of the memory of the expression, and 1.6 times as long as what `torch.compile`
-makes of it, which needs a compiler (``BENCHMARKS.md``); on a GPU not measured
-(``bench/kernels_gpu.py``).
+block by block; on a GPU one kernel turns a block of phases into its sums, reading it once, and one into its slopes,
+instead of the four and seven passes of the expression, and products of one set from 64 features on are made by the
+units for bfloat16, to float32's precision. Memory: a block of phases and its slopes, whatever n and K are. On two cores
+0.44 of the time and 0.07 of the memory of the expression, and 1.6 times as long as what `torch.compile` makes of it,
+which needs a compiler (``BENCHMARKS.md``). Of a GPU: ``BENCHMARKS-GPU.md``.
 """
 
 from typing import Any

@@ -24,8 +24,7 @@ last two to scale the stored gradient where it lies, and holds b N. The fused on
 classes (forward both logits once, backward both again and the gradient: five sums per row are all it stores), and
 beyond 5 b N for forward KL, 7 b N for the others. On two cores forward KL takes 0.24 of the time and 0.2 of the memory
 of ``softmax``, ``log_softmax`` and ``kl_div``, most of it in exponentials, and 0.8 of the time of what
-`torch.compile` makes of them (``BENCHMARKS.md``). Share of a GPU's bandwidth: not measured;
-``bench/kernels_gpu.py`` measures it.
+`torch.compile` makes of them (``BENCHMARKS.md``). Of a GPU: ``BENCHMARKS-GPU.md``.
 """
 
 from typing import Any, NamedTuple

@@ -15,8 +15,8 @@ matrices, (La, n²) @ (n², Lb), without a copy per pair.
 Cost, for La and Lb layers of n examples: (La + Lb) n² d multiply-adds for the Gram matrices, La Lb n² for the pairs,
 the BLAS's; centring reads and writes each matrix twice. There is no fused version: what one could save is one of those
 passes over (La + Lb) n² numbers, beside products that take longer, and the BLAS runs those at its full rate. On two
-cores 50 times as fast as centring and multiplying pair by pair (50 × 50 layers, 256 examples; ``BENCHMARKS.md``); on a
-GPU not measured (``bench/kernels_gpu.py``).
+cores 50 times as fast as centring and multiplying pair by pair (50 × 50 layers, 256 examples; ``BENCHMARKS.md``), on
+an H100 2,500 times (512 examples; ``BENCHMARKS-GPU.md``).
 
 Because the rows of a centred matrix sum to zero, leaving one example out has a closed form in the row products
 t_i = Σ_j K̃_ij L̃_ij alone (`leave_one_out`).
