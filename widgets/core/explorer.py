@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from widgets.core.jobs import Job, Jobs
 from widgets.core.libraries import script
 from widgets.core.modules import ROOT, compose, styles
+from widgets.core.naming import cut, cut_texts
 from widgets.core.page import page
 from workbench.records.writing import written
 
@@ -146,7 +147,7 @@ class Explorer(anywidget.AnyWidget):
             entry=self.entry,
             state={name: getattr(self, name) for name in self._state_names()},
             css=styles(*self.sheets),
-            title=self.title,
+            title=cut(self.title),
             text=self.summary(),
             libraries=tuple(script(name) for name in self.libraries),
         )
@@ -218,7 +219,7 @@ class Explorer(anywidget.AnyWidget):
         return [*self.settings, "protocol", "title", "content", "arrays", "recipe", "source", "error", "selection"]
 
     def _png(self, dpi: int) -> bytes:
-        figure = self.figure()
+        figure = cut_texts(self.figure())
         FigureCanvasAgg(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")

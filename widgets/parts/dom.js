@@ -32,16 +32,13 @@ export function el(tag, attributes = {}, ...children) {
 }
 
 /**
- * Replace what a node holds.
+ * Replace what a node holds. Text that is too long to be read there is cut, and stands whole in the node's tooltip.
  * @param {Element} node
  * @param {...Child} children
  */
 export function fill(node, ...children) {
-  node.replaceChildren(
-    ...children
-      .filter((child) => child !== null && child !== undefined && child !== false)
-      .map((child) => (child instanceof Node ? child : String(child))),
-  );
+  const texts = children.filter((child) => child !== null && child !== undefined && child !== false);
+  node.replaceChildren(...texts.map((child) => (child instanceof Node ? child : readable(node, String(child)))));
 }
 
 /**
@@ -50,7 +47,34 @@ export function fill(node, ...children) {
  * @param {string} text
  */
 export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  if (node.hasAttribute("data-cut")) {
+    node.removeAttribute("data-cut");
+    node.removeAttribute("title");
+  }
+  const shown = readable(node, text);
+  if (node.textContent !== shown) node.textContent = shown;
+}
+
+/** Letters of a name that are shown; what is longer is cut in its middle and stands whole in a tooltip. */
+export const LONGEST = 120;
+
+/** Elements whose text is read or copied as a whole, and those that hold sentences rather than a name. */
+const [WHOLE, SENTENCES] = [new Set(["PRE", "CODE", "TEXTAREA", "STYLE", "SCRIPT"]), new Set(["P", "DIV", "LI"])];
+
+/**
+ * The text as it is shown in a node. A name of ten thousand letters (names come from strangers' files) would push all
+ * else out of sight, and laying it out again at each change would stall the page.
+ * @param {Element} node
+ * @param {string} text
+ */
+function readable(node, text) {
+  const most = SENTENCES.has(node.tagName) ? 8 * LONGEST : 3 * LONGEST;
+  if (text.length <= most || WHOLE.has(node.tagName)) return text;
+  if (!node.hasAttribute("title")) {
+    node.setAttribute("title", text);
+    node.setAttribute("data-cut", "");
+  }
+  return cut(text, most);
 }
 
 /**
@@ -87,17 +111,40 @@ export function number(value, digits = 3) {
 }
 
 /**
+ * A name as it is shown: at most `most` letters, both ends of it, since both ends say which one it is.
+ * @param {string} text
+ * @param {number} [most]
+ */
+export function cut(text, most = LONGEST) {
+  if (text.length <= most) return text;
+  const head = Math.floor((most - 1) * 0.45);
+  return `${text.slice(0, head)}…${text.slice(text.length - (most - 1 - head))}`;
+}
+
+/**
+ * Names as places on an axis: long ones cut, all of them still different.
+ * @param {string[]} names
+ */
+export function cutAll(names) {
+  const short = names.map((name) => cut(name));
+  return short.map((name, k) => (name !== names[k] && short.indexOf(name) !== k ? `${name} ${k + 1}` : name));
+}
+
+/**
  * `text`, shortened in its middle until `width` pixels hold it: both ends of a layer name say which it is.
  * @param {CanvasRenderingContext2D} context
  * @param {string} text
  * @param {number} width
  */
 export function elide(context, text, width) {
-  if (context.measureText(text).width <= width) return text;
-  for (let keep = text.length - 1; keep > 2; keep--) {
-    const head = Math.floor(keep * 0.45);
-    const short = `${text.slice(0, head)}…${text.slice(text.length - (keep - head))}`;
-    if (context.measureText(short).width <= width) return short;
+  const whole = cut(text);
+  if (context.measureText(whole).width <= width) return whole;
+  // Halved, not counted down: measuring is slow, and there are many names.
+  let [fits, not] = [2, whole.length];
+  while (not - fits > 1) {
+    const keep = Math.floor((fits + not) / 2);
+    if (context.measureText(cut(whole, keep + 1)).width <= width) fits = keep;
+    else not = keep;
   }
-  return "…";
+  return fits > 2 ? cut(whole, fits + 1) : "…";
 }

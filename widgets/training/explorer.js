@@ -3,7 +3,7 @@
 import { extent, tensor, at } from "../parts/arrays.js";
 import { createChart } from "../parts/chart.js";
 import { runColour } from "../parts/colours.js";
-import { el, fill, number, write } from "../parts/dom.js";
+import { cutAll, el, fill, number, write } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
 import { createTimeline, swatch } from "../parts/timeline.js";
 
@@ -203,7 +203,7 @@ function render({ model, el: host }) {
           series: withBars.map((run) => ({
             kind: "bars",
             name: run.name,
-            x: classes,
+            x: cutAll(classes),
             y: perClass(run, when),
             colour: ink(run, theme.dark),
             opacity: fade(run),
