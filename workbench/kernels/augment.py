@@ -242,7 +242,7 @@ class _Augment(torch.autograd.Function):
             return by_definition(x, change)
         from workbench.kernels.fused import augment as fused  # noqa: PLC0415 - only where Triton is
 
-        return fused.forward(x, _each(change, len(x)))
+        return fused.forward(x, change)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
@@ -258,7 +258,7 @@ class _Augment(torch.autograd.Function):
             return pull(g)[0], *nothing
         from workbench.kernels.fused import augment as fused  # noqa: PLC0415 - only where Triton is
 
-        return fused.backward(g, _each(change, len(x))), *nothing
+        return fused.backward(g, change), *nothing
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *told: Tensor | None) -> tuple[Tensor, int]:
@@ -273,7 +273,3 @@ class _Augment(torch.autograd.Function):
             whole = value.expand(size, *value.shape) if axis is None else value.movedim(axis, 0)
             each.append(whole.expand(size, images.shape[1], *whole.shape[2:]).flatten(0, 1))
         return _Augment.apply(images.flatten(0, 1), *each).unflatten(0, (size, -1)), 0
-
-
-def _each(change: Change, images: int) -> Change:
-    return Change(*(None if given is None else given.expand(images, *given.shape[1:]) for given in change))

@@ -153,12 +153,13 @@ def _backward(
 
 
 def forward(x: Tensor, change: Change) -> Tensor:
-    """The images changed; parameters have one row per image."""
+    """The images (n, c, h, w) changed; parameters have one row per image, or one for all."""
     n, channels, height, width = x.shape
     x = x.contiguous()
     out = torch.empty_like(x)
     if height * width <= SMALL:
         return _small(augment_small.forward, x, out, change)
+    change = _each(change, n)
     told = _parameters(change, x)
     means = x.mean((1, 2, 3), dtype=torch.float32) if change.color is not None else x
     affine = in_pixels(change.affine.to(x.device), height, width).contiguous() if change.affine is not None else x
@@ -175,6 +176,7 @@ def backward(g: Tensor, change: Change) -> Tensor:
     g = g.contiguous()
     if height * width <= SMALL:
         return _small(augment_small.backward, g, torch.empty_like(g), change)
+    change = _each(change, n)
     out = torch.empty(g.shape, dtype=torch.float32, device=g.device)
     blocks = triton.cdiv(height * width, PIXELS)
     received = torch.empty(n, blocks, dtype=torch.float32, device=g.device)
@@ -203,10 +205,14 @@ def _small(kernel: Any, x: Tensor, out: Tensor, change: Change) -> Tensor:
     told = [each if each.ndim < 2 or each[0].is_contiguous() else each.contiguous() for each in told]
     pixels = triton.next_power_of_2(height * width)
     kernel[(n,)](
-        x, out, *told, *(each.stride(0) for each in told), channels, height, width,
+        x, out, *told, *(0 if len(each) == 1 else each.stride(0) for each in told), channels, height, width,
         **_flags(change), C=channels, P=pixels, num_warps=max(1, min(16, pixels // PER_WARP)),
     )  # fmt: skip
     return out
+
+
+def _each(change: Change, images: int) -> Change:
+    return Change(*(None if given is None else given.expand(images, *given.shape[1:]) for given in change))
 
 
 def _flags(change: Change) -> dict[str, bool]:
