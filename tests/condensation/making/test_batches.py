@@ -138,7 +138,7 @@ def test_random_batches_differ_by_iteration_and_hold_a_small_class_once(tiny):
 
 
 def test_bad_arguments_name_what_would_do(tiny):
-    with pytest.raises(ValueError, match="interval is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="interval is 0; it must be a whole number of at least 1"):
         RepresentativeBatches(interval=0)
     with pytest.raises(ValueError, match="per_class is 5; it must be a multiple of per_cluster, 2"):
         representative(run_of(tiny), 5, flat, per_cluster=2)

@@ -1,5 +1,6 @@
 """The loop: same bits from the same seed, resumed or not; stopped, broken and wrongly called runs end well."""
 
+import math
 import os
 import signal
 import subprocess
@@ -15,7 +16,23 @@ import torch
 from torch import Tensor
 
 from workbench import records
-from workbench.condensation import CondensationError, DistributionMatching, Run, Siamese, Synthetic, condense
+from workbench.condensation import (
+    DD,
+    FYI,
+    MTT,
+    NCFM,
+    RDED,
+    CondensationError,
+    DataDAM,
+    DistributionMatching,
+    Experts,
+    GradientMatching,
+    InnerTraining,
+    Run,
+    Siamese,
+    Synthetic,
+    condense,
+)
 from workbench.condensation.making.initial import start
 from workbench.data import Split
 
@@ -203,16 +220,19 @@ def test_resume_refuses_a_checkpoint_of_another_shape(tiny):
     made = condense(tiny, dm(), iterations=1, progress=False)
     padded = [replace(s, inputs=torch.nn.functional.pad(s.inputs, (1, 1, 1, 1))) for s in (tiny.train, tiny.test)]
     larger = replace(tiny, train=padded[0], test=padded[1])
+    older = {key: value for key, value in made.settings.items() if key != "train_fingerprint"}
     with pytest.raises(CondensationError, match=r"pixels of shape \(6, 1, 6, 6\), this run has shape \(6, 1, 8, 8\)"):
-        condense(larger, dm(), iterations=2, resume=made, progress=False)
+        condense(larger, dm(), iterations=2, resume=made.replace(settings=older), progress=False)
 
 
 def test_bad_input_is_refused_at_the_door(tiny):
     train = tiny.train
     with pytest.raises(CondensationError, match="ipc is 17, but class 'b' has only 15 training images"):
         condense(tiny, dm(ipc=17), progress=False)
-    with pytest.raises(CondensationError, match="ipc is 0; at least one"):
+    with pytest.raises(ValueError, match="ipc is 0; it must be a whole number of at least 1"):
         condense(tiny, dm(ipc=0), progress=False)
+    with pytest.raises(CondensationError, match=r"ipc is 1\.5; it must be a whole number"):
+        condense(tiny, Pulled(ipc=1.5), progress=False)
     without = train.take(train.labels != 1)
     with pytest.raises(CondensationError, match="class 'b' has no training images"):
         condense(without, dm(ipc=1), progress=False)
@@ -298,3 +318,115 @@ def test_sigint_to_a_process(tmp_path):
     kept = records.open(tmp_path / "tiny.safetensors")
     assert kept.interrupted
     assert kept.iterations >= 10
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"ipc": 1.5}, r"ipc is 1\.5; it must be a whole number of at least 1"),
+        ({"real_batch": 0}, "real_batch is 0; it must be a whole number of at least 1"),
+        ({"iterations": math.nan}, "iterations is nan; it must be a whole number"),
+        ({"lr": math.nan}, "lr is nan; it must be a positive number"),
+        ({"lr": "0.1"}, r"lr is '0\.1'; it must be a positive number"),
+        ({"momentum": -1}, "momentum is -1; it must be a finite number of at least 0"),
+    ],
+)
+@pytest.mark.parametrize("method", [DistributionMatching, DataDAM, GradientMatching])
+def test_settings_that_cannot_be_meant_are_refused_where_they_are_made(method, setting, message):
+    with pytest.raises(ValueError, match=message):
+        method(**setting)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NCFM(frequencies=0), "frequencies is 0"),
+        (lambda: NCFM(lr=0.0), r"lr is 0\.0; it must be a positive number"),
+        (lambda: MTT(steps=1.5), r"steps is 1\.5; it must be a whole number of at least 0"),
+        (lambda: MTT(batch=0), "batch is 0; it must be a whole number of at least 1"),
+        (lambda: MTT(lr_images=math.inf), "lr_images is inf"),
+        (lambda: DD(passes=-1), "passes is -1"),
+        (lambda: DD(step_size=math.nan), "step_size is nan"),
+        (lambda: InnerTraining(batch=0), "batch is 0"),
+        (lambda: Experts(lr=math.nan), "lr is nan"),
+        (lambda: Experts(together=0), "together is 0"),
+        (lambda: RDED(teacher=torch.nn.Identity(), factor=0), "factor is 0"),
+    ],
+)
+def test_every_method_refuses_them(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_what_is_no_method_is_told_what_would_do(tiny):
+    with pytest.raises(TypeError, match=r"method is 'dm'; pass the method itself: DistributionMatching\(ipc=10\)"):
+        condense(tiny, "dm")
+    with pytest.raises(
+        TypeError, match=r"method is 'best'; pass the method itself: one of DistributionMatching, .*MTT"
+    ):
+        condense(tiny, "best")
+    with pytest.raises(TypeError, match=r"method is the class MTT; call it: MTT\(ipc=10\)"):
+        condense(tiny, MTT)
+    with pytest.raises(TypeError, match="method is a int; it must be a method such as"):
+        condense(tiny, 3)
+    with pytest.raises(TypeError, match="method is 'dc'"):
+        FYI("dc")
+    with pytest.raises(TypeError, match="teacher is a str; it must be a trained network"):
+        RDED(teacher="resnet20")
+
+
+def test_no_run_outgrows_the_memory(tiny):
+    with pytest.raises(ValueError, match=r"iterations is 1,000,000,000; the losses .* would take 37 GiB"):
+        condense(tiny, dm(), iterations=10**9, snapshots=0, progress=False)
+    with pytest.raises(ValueError, match=r"snapshots would keep 100,000,001 states of the images, 40\.2 GiB"):
+        condense(tiny, dm(), iterations=10**8, snapshots=10**9, progress=False)
+    with pytest.raises(ValueError, match=r"snapshots is 1\.5; it must be a whole number"):
+        condense(tiny, dm(), iterations=2, snapshots=1.5, progress=False)
+
+
+def test_resume_knows_the_data_by_what_they_hold(tiny):
+    made = condense(tiny, dm(), iterations=2, progress=False)
+    again = condense(replace(tiny, name="another name"), dm(), iterations=3, resume=made, progress=False)
+    assert again.iterations == 3
+    swapped = replace(tiny, train=replace(tiny.train, labels=tiny.train.labels.roll(1)))
+    with pytest.raises(CondensationError, match="resume was made from other data: its images or labels differ"):
+        condense(swapped, dm(), iterations=3, resume=made, progress=False)
+
+
+def test_a_checkpoint_on_disk_continues_to_the_same_bits(tiny, tmp_path):
+    path = tmp_path / "run.safetensors"
+    whole = condense(tiny, dm(), iterations=8, snapshots=3, progress=False)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(iteration, loss):
+        if iteration == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        condense(tiny, dm(), iterations=8, snapshots=3, checkpoint=path, checkpoint_every=2, watch=kill, progress=False)
+    kept = records.open(path)
+    assert kept.interrupted
+    assert kept.iterations == 4
+    with pytest.raises(ValueError, match=r"holds an unfinished run .*pass resume="):
+        condense(tiny, dm(), iterations=8, checkpoint=path, progress=False)
+    rest = condense(tiny, dm(), iterations=8, snapshots=3, resume=path, checkpoint=path, progress=False)
+    assert torch.equal(rest.images, whole.images)
+    assert rest.snapshot_iterations == whole.snapshot_iterations
+    assert not records.open(path).interrupted
+    with pytest.raises(ValueError, match="no checkpoint is written: pass checkpoint= a path"):
+        condense(tiny, dm(), iterations=8, checkpoint_every=2, progress=False)
+
+
+def test_an_interrupt_inside_watch_keeps_the_run(tiny):
+    def stop(iteration, loss):
+        if iteration == 3:
+            raise KeyboardInterrupt
+
+    kept = condense(tiny, dm(), iterations=8, watch=stop, progress=False)
+    assert kept.interrupted
+    assert kept.iterations == 3
+    whole = condense(tiny, dm(), iterations=8, progress=False)
+    rest = condense(tiny, dm(), iterations=8, resume=kept, progress=False)
+    assert torch.equal(rest.images, whole.images)

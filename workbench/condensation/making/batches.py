@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workbench.condensation.making import clusters
 from workbench.condensation.making.run import Run
+from workbench.training import doors
 
 Features = Callable[[Tensor], Tensor]
 """From images (n, c, h, w) to features (n, d), as `workbench.condensation.making.networks.embedding` makes it."""
@@ -88,8 +89,7 @@ class RepresentativeBatches:
 
     def __post_init__(self) -> None:
         for name in ("interval", "per_cluster"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            doors.whole(name, getattr(self, name), 1)
 
     def draw(self, run: Run, per_class: int, features: Features, position: int | None = None) -> RealBatch:
         at = run.iteration if position is None else position

@@ -1,18 +1,22 @@
 """`condense`: a data set distilled into a few images per class by any method, with progress, stopping and resuming."""
 
+import numbers
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from workbench.condensation.making.checks import check_history, checked_method
 from workbench.condensation.making.journal import Journal
 from workbench.condensation.making.making import CondensationError, Making
 from workbench.condensation.making.method import Choosing, Matching
 from workbench.condensation.making.run import Run
-from workbench.data import Dataset, Split
+from workbench.data import Dataset, Split, fingerprint
 from workbench.records import DistilledSet, Provenance
-from workbench.training import distributed
+from workbench.training import distributed, doors
+from workbench.training.checkpoints import Checkpoints, reopened
 from workbench.training.grouping import keep_memory
 from workbench.training.iterating import iterate
 from workbench.training.learner import copied
@@ -29,7 +33,9 @@ def condense(
     snapshots: int | Sequence[int] = 50,
     seed: int = 0,
     device: str | torch.device = "auto",
-    resume: DistilledSet | None = None,
+    resume: DistilledSet | str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | None = None,
     progress: bool = True,
     name: str = "",
     watch: Callable[[int, float], None] | None = None,
@@ -52,13 +58,18 @@ def condense(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     resume
-        An earlier result of the same method and seed to continue from, up to `iterations` in all.
+        An earlier result of the same method, data and seed to continue from, or the path of its file, up to
+        `iterations` in all.
+    checkpoint, checkpoint_every
+        A file in which the run is kept while it is made, so that a process that dies loses little: what a stopped run
+        would return, every so many iterations (by default a hundredth of the run). Go on with ``resume=`` that path.
     progress
         Show a progress bar.
     name
         What the set is called in legends; by default the method's name.
     watch
-        Called after each iteration with its number (from 1) and its loss.
+        Called after each iteration with its number (from 1) and its loss. Raising KeyboardInterrupt there ends the run
+        as an interrupt does.
 
     Returns
     -------
@@ -67,6 +78,10 @@ def condense(
 
     Raises
     ------
+    TypeError
+        `method` is no method.
+    ValueError
+        A number is none that can be meant, or the history of the run would not fit into memory.
     CondensationError
         The data has no images or a class has none; `ipc` is larger than a class where images are taken from it; the
         loss or a gradient became NaN or infinite (``error.record`` holds the last finite images).
@@ -81,6 +96,11 @@ def condense(
     (torch.Size([10, 1, 8, 8]), 2)
     """
     started = time.perf_counter()
+    checked_method(method)
+    if checkpoint is None and checkpoint_every is not None:
+        raise ValueError(
+            f"checkpoint_every is {checkpoint_every!r}, but no checkpoint is written: pass checkpoint= a path"
+        )
     place = distributed.pick(device)
     split = _checked(data.train if isinstance(data, Dataset) else data, method.ipc).to(place)
     run = Run(split, seed=seed, device=place, progress=progress)
@@ -91,19 +111,25 @@ def condense(
         "classes": split.classes,
         "mean": split.mean.cpu(),
         "std": split.std.cpu(),
-        "settings": plain_settings(method) | {"seed": seed, "data": getattr(data, "name", "")},
+        "settings": plain_settings(method)
+        | {"seed": seed, "data": getattr(data, "name", ""), "train_fingerprint": fingerprint(split)},
     }
     if isinstance(method, Choosing):
         chosen = copied(method.choose(run), "cpu")
         made = Provenance.capture(seed=seed, device=place, started=started)
         return DistilledSet(**(fields | chosen | {"provenance": made}))
-    last = method.iterations if iterations is None else iterations
-    if last < 0:
-        raise ValueError(f"iterations is {last}; it must be at least 0")
+    last = doors.whole("iterations", method.iterations if iterations is None else iterations, 0)
+    if not isinstance(snapshots, Sequence):
+        doors.whole("snapshots", snapshots, 0)
+    pictures = len(snapshots) if isinstance(snapshots, Sequence) else min(snapshots, last + 1)
+    check_history(last, pictures, 2 * method.ipc * len(split.classes) * split.inputs[0].numel())
+    every = max(1, last // 100) if checkpoint_every is None else checkpoint_every
+    saved = Checkpoints(checkpoint, every, resuming=resume is not None)
+    earlier = None if resume is None else reopened(resume, DistilledSet)
     keep_memory()
     making = Making(method, run, fields, Journal(snapshots, last), started)
-    if resume is not None:
-        making.resume(resume)
+    if earlier is not None:
+        making.resume(earlier)
         if making.done > last:
             raise CondensationError(f"resume has {making.done} iterations already, more than iterations={last}")
     else:
@@ -113,8 +139,13 @@ def condense(
         advice = "The images before it are kept in error.record; a lower learning rate usually helps"
         return CondensationError(f"{what}. {advice}", making.record(interrupted=True, broken=True))
 
-    broken = iterate(making, last, title, broken=broken_at, progress=progress, watch=watch)
+    def keep(done: int) -> None:
+        saved.reached(done, lambda: making.so_far(interrupted=done < last))
+
+    broken = iterate(making, last, title, broken=broken_at, progress=progress, watch=watch, keep=keep)
     record = making.record(interrupted=making.done < last, broken=broken)
+    if not broken:
+        saved.save(record)
     if making.done < last:
         how = "it can not be continued" if broken else "resume= continues from there"
         print(f"{title}: stopped after iteration {making.done:,} of {last:,}; {how}")
@@ -126,8 +157,8 @@ def _checked(split: Split, ipc: int) -> Split:
         raise CondensationError(
             f"data has inputs of shape {split.shape} and {len(split.classes)} classes; images with classes are needed"
         )
-    if ipc < 1:
-        raise CondensationError(f"ipc is {ipc}; at least one image per class is needed")
+    if isinstance(ipc, bool) or not isinstance(ipc, numbers.Integral) or ipc < 1:
+        raise CondensationError(f"ipc is {ipc!r}; it must be a whole number: at least one image per class is needed")
     counts = split.counts
     if bool((counts == 0).any()):
         empty = split.classes[int((counts == 0).nonzero()[0])]

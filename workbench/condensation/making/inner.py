@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.networks import NetworkPool
 from workbench.condensation.making.run import Run
 from workbench.condensation.making.synthetic import Synthetic
@@ -39,6 +40,7 @@ class InnerTraining:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        check(self, whole={"steps": 0, "batch": 1}, positive=["lr"], least=["momentum", "weight_decay"])
         if self.on not in ("synthetic", "real"):
             raise ValueError(f"on is {self.on!r}; it can be 'synthetic' or 'real'")
 

@@ -70,7 +70,15 @@ class Making:
                 f"resume was made by {record.method}, now it is {self.fields['method']}: continue with the same "
                 "method, data and seed"
             )
-        settings = self.fields["settings"]
+        settings = dict(self.fields["settings"])
+        known, now = record.settings.get("train_fingerprint"), settings.pop("train_fingerprint")
+        if known:  # what the data hold, not what they are called
+            settings.pop("data")
+        if known and known != now:
+            raise CondensationError(
+                f"resume was made from other data: its images or labels differ from these (it was made from "
+                f"{record.settings.get('data') or 'data without a name'}): continue with the same method, data and seed"
+            )
         if changed := changed_setting(record.settings, settings, but="iterations"):
             raise CondensationError(f"{changed}: continue with the same method, data and seed")
         self._load(record.checkpoint)
@@ -106,6 +114,10 @@ class Making:
     def record(self, *, interrupted: bool = False, broken: bool = False) -> DistilledSet:
         """The state as a record; of a run that broke within an iteration, without what continuing it would need."""
         self.journal.close(self.done, self.synthetic)
+        return self.so_far(interrupted=interrupted, broken=broken)
+
+    def so_far(self, *, interrupted: bool, broken: bool = False) -> DistilledSet:
+        """The same in the middle of a run, for a checkpoint: no picture is added to the history."""
         more = dict(self.method.finish(self.run, self.synthetic)) if isinstance(self.method, Finishing) else {}
         made = Provenance.capture(seed=self.run.seed, device=self.run.device, started=self.started)
         fields = {

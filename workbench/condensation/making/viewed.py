@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.condensation.making.checks import checked_method
 from workbench.condensation.making.method import Finishing, Matching, Paced
 from workbench.condensation.making.run import Run
 from workbench.condensation.making.synthetic import Synthetic, View
@@ -24,6 +25,9 @@ class Viewed:
     """
 
     host: Matching
+
+    def __post_init__(self) -> None:
+        checked_method(self.host)
 
     @property
     def view(self) -> View:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.networks import NetworkPool, penultimate, pool
 from workbench.condensation.making.run import Run
@@ -81,6 +82,14 @@ class DataDAM:
     augment: Siamese | None = None
     network: str | NetworkPool = "convnet"
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            whole={"ipc": 1, "iterations": 0, "real_batch": 1},
+            positive=["lr", "power", "scale"],
+            least=["momentum", "attention", "task_balance"],
+        )
 
     def start(self, run: Run) -> Synthetic:
         return start(run, self.ipc, self.initial)

@@ -18,6 +18,7 @@ from torch.func import functional_call, grad, vmap
 
 from workbench.condensation.making import inner
 from workbench.condensation.making.batches import Batches, RandomBatches, RealBatch
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.inner import InnerTraining
 from workbench.condensation.making.networks import NetworkPool, embedding, pool
@@ -92,10 +93,14 @@ class GradientMatching:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check(
+            self,
+            whole={"ipc": 1, "iterations": 0, "matches": 1, "real_batch": 1, "factor": 1},
+            positive=["lr"],
+            least=["momentum"],
+        )
         if self.distance not in DISTANCES:
             raise ValueError(f"distance is {self.distance!r}; it can be {', '.join(DISTANCES)}")
-        if self.matches < 1:
-            raise ValueError(f"matches is {self.matches}; a network is matched in at least once")
 
     @property
     def networks(self) -> NetworkPool:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.run import Run
 from workbench.condensation.making.synthetic import Synthetic
@@ -92,12 +93,15 @@ class DD:
     recompute: bool = True
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.ipc % self.steps:
+        check(
+            self,
+            whole={
+                "ipc": 1, "iterations": 0, "steps": 1, "passes": 0, "students": 1, "real_batch": 1, "lr_every": 1,
+            },
+            positive=["step_size", "lr", "lr_decay"],
+        )  # fmt: skip
+        if self.ipc % self.steps:
             raise ValueError(f"ipc is {self.ipc} and steps is {self.steps}: each step needs as many images per class")
-        if self.passes < 0 or self.students < 1:
-            raise ValueError(f"passes is {self.passes} and students is {self.students}; at least 0 and 1 are needed")
-        if not self.step_size > 0:
-            raise ValueError(f"step_size is {self.step_size}; it must be positive")
         if isinstance(self.weights, str) and self.weights not in ("fixed", "random"):
             raise ValueError(f"weights is {self.weights!r}; it can be 'fixed', 'random' or trajectories of experts")
 

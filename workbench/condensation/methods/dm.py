@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workbench.condensation.making.batches import Batches, Features, RandomBatches
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.networks import NetworkPool, embedding, pool
 from workbench.condensation.making.run import Run
@@ -58,6 +59,9 @@ class DistributionMatching:
     augment: Siamese | None = None
     network: str | NetworkPool = "convnet"
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self, whole={"ipc": 1, "iterations": 0, "real_batch": 1}, positive=["lr"], least=["momentum"])
 
     def start(self, run: Run) -> Synthetic:
         features = embedding(pool(self.network, self.options).draw(run)) if self.initial == "kmeans" else None

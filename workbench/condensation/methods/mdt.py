@@ -88,6 +88,7 @@ class MDT(Viewed):
     ratio: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.ratio < 1:
             raise ValueError(f"ratio is {self.ratio}; it must be in 0..1, and at 1 nothing of the images is left")
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.networks import embedding
 from workbench.condensation.making.run import Run
@@ -95,11 +96,12 @@ class MTT:
     recompute: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 0), ("span", 1), ("latest", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if not self.step_size > 0:
-            raise ValueError(f"step_size is {self.step_size}; it must be positive")
+        check(
+            self,
+            whole={"ipc": 1, "iterations": 0, "steps": 0, "span": 1, "latest": 1, "batch": 1},
+            positive=["step_size", "lr_images", "lr_step"],
+            least=["momentum"],
+        )
         if self.optimizer not in ("sgd", "adam"):
             raise ValueError(f"optimizer is {self.optimizer!r}; it can be 'sgd' or 'adam'")
         if self.latest - 1 + self.span > self.experts.epochs:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.condensation.making.batches import Features
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.networks import (
     Interpolated,
@@ -118,6 +119,15 @@ class NCFM:
     epochs: int = 60
 
     def __post_init__(self) -> None:
+        check(
+            self,
+            whole={
+                "ipc": 1, "iterations": 0, "real_batch": 1, "frequencies": 1, "patience": 0, "factor": 1,
+                "pretrained": 0, "epochs": 0,
+            },
+            positive=["lr", "scale", "sampling_lr"],
+            least=["alpha", "beta", "calibration", "weight_decay", "sampling_momentum"],
+        )  # fmt: skip
         if self.updates not in UPDATES:
             raise ValueError(f"updates is {self.updates!r}; it can be {' or '.join(map(repr, UPDATES))}")
         fresh = not (self.pretrained if isinstance(self.network, str) else isinstance(self.network, Trained))

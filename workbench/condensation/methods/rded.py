@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workbench.condensation.making.checks import check
 from workbench.condensation.making.crops import cut, pad, square_windows, tile
 from workbench.condensation.making.making import CondensationError
 from workbench.condensation.making.run import Run
@@ -64,6 +65,11 @@ class RDED:
     pool: int = 300
     crops: int = 5
     scale: tuple[float, float] = (0.08, 1.0)
+
+    def __post_init__(self) -> None:
+        check(self, whole={"ipc": 1, "factor": 1, "pool": 1, "crops": 1})
+        if not isinstance(self.teacher, nn.Module):
+            raise TypeError(f"teacher is a {type(self.teacher).__name__}; it must be a trained network (an nn.Module)")
 
     def choose(self, run: Run) -> Mapping[str, Any]:
         shape = (run.shape[1], run.shape[2])

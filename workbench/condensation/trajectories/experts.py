@@ -14,7 +14,7 @@ from workbench.condensation.trajectories.trajectories import Trajectories
 from workbench.condensation.trajectories.trajectory_file import TrajectoryWriter, described
 from workbench.data import Dataset, Split
 from workbench.records import TrainingRecord
-from workbench.training import Ensemble, randomness
+from workbench.training import Ensemble, doors, randomness
 from workbench.training.augment import Augment
 from workbench.training.fit import plain
 from workbench.training.stacked_learner import GradientRule
@@ -64,9 +64,12 @@ class Experts:
     together: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("count", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        for name in ("count", "epochs", "batch_size", "together"):
+            if getattr(self, name) is not None:
+                doors.whole(name, getattr(self, name), 1)
+        doors.number("lr", self.lr, above=0)
+        for name in ("momentum", "weight_decay"):
+            doors.number(name, getattr(self, name), least=0)
 
     def train(
         self,
