@@ -75,7 +75,7 @@ def every_record():
     )  # fmt: skip
     targets = records.TargetTrajectories(
         times=torch.tensor([1.0, 0.5], dtype=double), states=rand(2, 3, 2), targets=rand(2, 3, 2), samples=rand(3, 2),
-        noise=rand(3, 2), condition=whole(2, 3), classes=("x", "y"), schedule={"name": "cosine"},
+        noise=rand(3, 2), condition=whole(2, 3), classes=("x", "y"), schedule={"name": "VPCosine"},
     )  # fmt: skip
     posterior = records.PosteriorPath(
         task="regression", approach="data", inputs=rand(4, 2, dtype=double), mean=rand(3, 4, 1, dtype=double),
@@ -83,7 +83,9 @@ def every_record():
         noise=rand(3), log_marginal_likelihood=rand(3), train_inputs=rand(6, 2), train_targets=rand(6, 1),
         groups=whole(5, 6), test_targets=rand(4, 1), filters=rand(3, 5), effective_noise=rand(3, 5),
         limit_mean=rand(4, 1), limit_variance=rand(4, 1), limit_filter=rand(5), eigenvalues=rand(5),
-        coefficients=rand(5, 1), projections=rand(4, 5), directions=rand(5, 5), evidence_terms={"rows": 5.0},
+        coefficients=rand(5, 1), projections=rand(4, 5), directions=rand(5, 5),
+        evidence_terms={"rows": 6.0, "weight": 6.0, "spread": 0.1, "outside": 0.0, "missing": 0.0},
+
         prior_variance=rand(4), offset=rand(1), scale=rand(1), feature_names=("a", "b"), target_names=("y",),
     )  # fmt: skip
     classes = posterior.replace(
@@ -126,7 +128,10 @@ def every_record():
         paper=19, title="does it hold?", table=({"seed": 1, "accuracy": 0.5}, {"seed": 2, "accuracy": 0.6}),
         claims=(claim,), records={"map": similar}, settings={"seeds": (1, 2)},
     )  # fmt: skip
+    checkpoint = records.Checkpoint(
+        what="fit", done=1, total=3, settings={"epochs": 3}, state={"w": rand(2), "record": similar}
+    )
     return [
-        calibration, crops, attribution, views, examples, similar, training, distilled, evaluation, looks, hand_over,
+        checkpoint, calibration, crops, attribution, views, examples, similar, training, distilled, evaluation, looks, hand_over,
         targets, posterior, classes, scaling, solver, model, probes, dominant, fidelity, adapter, claim, study,
     ]  # fmt: skip

@@ -29,7 +29,8 @@ class Arrays:
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}; the browser reads {', '.join(DTYPES)}")
         if hasattr(array, "detach"):
-            array = array.detach().cpu().numpy()
+            array = array.detach().cpu()
+            array = (array.float() if str(array.dtype) == "torch.bfloat16" else array).numpy()  # numpy has no bfloat16
         values = np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<"))
         data = values.tobytes()
         key = (dtype, values.shape, hashlib.sha256(data).digest())

@@ -192,8 +192,8 @@ class ClassificationView:
 
     def _variant(self, variant: Variant, look: LabelLook, arrays: Arrays) -> dict[str, Any]:
         path, rows = variant.path, slice(0, variant.grid)
-        assert path.probabilities is not None
-        assert path.targets is not None
+        if path.probabilities is None or path.targets is None:
+            raise ValueError("this path was saved without its probabilities or targets: fit it again, and explore that")
         return {
             "approach": variant.approach,
             "mode": variant.mode,

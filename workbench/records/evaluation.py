@@ -90,12 +90,12 @@ class DistilledEvaluation(Record):
         "accuracy": "float networks seeds",
         "full_accuracy": "float networks seeds",
         "random_accuracy": "float networks seeds",
-        "per_class": "number networks seeds classes",
-        "random_per_class": "number networks seeds classes",
+        "per_class": "float networks seeds classes",
+        "random_per_class": "float networks seeds classes",
         "confusion": "number networks classes classes",
         "ece": "float networks seeds",
-        "curves": "number networks seeds _",
-        "confidence": "number networks seeds _",
+        "curves": "float networks seeds _",
+        "confidence": "float networks seeds _",
         "agreement": "float networks seeds",
     }
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from workbench.records.base import Record
 
+_TERMS = {"rows", "weight", "spread", "outside", "missing"}
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PosteriorPath(Record):
@@ -140,12 +142,12 @@ class PosteriorPath(Record):
         "limit_variance": "real m p",
         "limit_filter": "real r",
         "eigenvalues": "real r",
-        "coefficients": "real r _",
+        "coefficients": "real r p",
         "projections": "real m r",
         "directions": "real n r",
         "prior_variance": "real m",
-        "offset": "real _",
-        "scale": "real _",
+        "offset": "real p",
+        "scale": "real p",
         "probabilities": "real T m classes",
     }
 
@@ -197,6 +199,11 @@ class PosteriorPath(Record):
                 raise ValueError(f"there are {len(names)} {what} for {size}")
         if self.task == "classification" and len(self.classes) != (2 if outputs == 1 else outputs):
             raise ValueError(f"there are {len(self.classes)} classes for {outputs} latent functions")
+        if self.evidence_terms and set(self.evidence_terms) != _TERMS:
+            raise ValueError(f"evidence_terms has {len(self.evidence_terms)} names; {', '.join(sorted(_TERMS))} belong")
+        known = None if self.test_targets is None or self.task == "regression" else self.test_targets
+        if known is not None and bool(((known < 0) | (known >= len(self.classes)) | (known != known.round())).any()):
+            raise ValueError(f"test_targets are no numbers of the {len(self.classes)} classes")
         columns = outputs if self.probabilities is None else 1
         if self.test_targets is not None and self.test_targets.shape[1] != columns:
             raise ValueError(f"test_targets have shape {tuple(self.test_targets.shape)}")
