@@ -132,6 +132,7 @@ def every_record():
         what="fit", done=1, total=3, settings={"epochs": 3}, state={"w": rand(2), "record": similar}
     )
     return [
-        checkpoint, calibration, crops, attribution, views, examples, similar, training, distilled, evaluation, looks, hand_over,
-        targets, posterior, classes, scaling, solver, model, probes, dominant, fidelity, adapter, claim, study,
+        checkpoint, calibration, crops, attribution, views, examples, similar, training, distilled, evaluation,
+        looks, hand_over, targets, posterior, classes, scaling, solver, model, probes, dominant, fidelity,
+        adapter, claim, study,
     ]  # fmt: skip
