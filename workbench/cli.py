@@ -4,22 +4,23 @@ Exit status: 0 all is well; 1 an asserted claim or a check fails; 2 the command 
 """
 
 import argparse
+import contextlib
 import importlib
 import inspect
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench import __version__, papers
+from workbench import __version__, papers, showing
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from workbench.records import StudyResult
 
 FAILED, MISUSED, BROKEN = 1, 2, 70
@@ -74,7 +75,7 @@ def list_papers(options: argparse.Namespace) -> int:
     rows = [
         (f"{p.number:03d}", p.short, p.year, p.family, p.status, f"{p.source} → {p.signal} → {p.target}") for p in found
     ]
-    print(_aligned(("no.", "paper", "year", "family", "status", "source → signal → target"), rows, sys.stdout))
+    print(showing.aligned(("no.", "paper", "year", "family", "status", "source → signal → target"), rows, sys.stdout))
     built = sum(paper.built for paper in found)
     print(f"\n{len(found)} of {len(papers.load())} papers, {built} built; `workbench run NUMBER` runs one of those.")
     return 0
@@ -88,16 +89,22 @@ def run(options: argparse.Namespace) -> int:
             f"paper {paper.number:03d} ({paper.short}) is not built yet; `workbench papers --built` lists what is"
         )
     study = importlib.import_module(paper.study).run
-    result: StudyResult = study(**_study_settings(study, options))
+    settings = _study_settings(study, options)
     if options.save:
-        result.save(options.save)
+        from workbench.records.writing import check_writable  # noqa: PLC0415 - loads torch
+
+        try:
+            check_writable(options.save, "--save")
+        except OSError as error:
+            raise Misuse(error.strerror) from None
+    with _progress():
+        result: StudyResult = study(**settings)
     if options.json:
-        print(json.dumps(_result_as_dict(result), ensure_ascii=False, indent=1))
+        print(json.dumps(showing.as_dict(result), ensure_ascii=False, indent=1))
     else:
-        _print_result(result)
-        if options.save:
-            print(f"\nsaved: {options.save}  (workbench open {options.save})")
-    return 0 if result.passed else FAILED
+        showing.print_result(result, rows=options.rows)
+    saved = not options.save or showing.save(result, options.save, quiet=options.json)
+    return FAILED if not result.passed else 0 if saved else BROKEN
 
 
 def open_record(options: argparse.Namespace) -> int:
@@ -116,11 +123,33 @@ def open_record(options: argparse.Namespace) -> int:
     except TypeError:
         table = None
     if table is not None:
-        print(f"\n{_frame(table.head(options.rows))}")
+        print(f"\n{showing.table(table.head(options.rows))}")
         if len(table) > options.rows:
             print(f"… {len(table):,} rows in all (--rows N shows more)")
     if options.html:
         print(f"\ndrawn: {_explorer()(record).to_html(options.html) or options.html}")
+    return 0
+
+
+def cache(options: argparse.Namespace) -> int:
+    """List the trained sources that are kept (teachers, experts, reference samples), or clear them."""
+    from workbench.training import sources  # noqa: PLC0415 - loads torch
+
+    if options.clear:
+        freed = sources.clear(options.older_than * 86400)
+        print(f"{showing.size(freed)} freed; what a study needs again is made again")
+        return 0
+    found = [one for one in sources.kept() if one.used <= time.time() - options.older_than * 86400]
+    if options.json:
+        about = [{"file": str(one.path), "what": one.what, "bytes": one.size, "used": one.used} for one in found]
+        print(json.dumps(about, indent=1))
+        return 0
+    when = [time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used)) for one in found]
+    rows = [(o.what, showing.size(o.size), used, o.path.name) for o, used in zip(found, when, strict=True)]
+    if rows:
+        print(showing.aligned(("what", "size", "last used", "file"), rows, sys.stdout) + "\n")
+    total = showing.size(sum(one.size for one in found))
+    print(f"{len(found)} trained sources, {total}, in {sources.folder()}; `workbench cache --clear` removes them.")
     return 0
 
 
@@ -185,9 +214,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--data", metavar="NAME|PATH", help="a data set by name, or a folder or zip of images")
     study.add_argument("--teacher", metavar="FILE|DIR", help="record of a trained model, or folder of a pipeline")
     study.add_argument("--root", metavar="DIR", help="where the data set's standard files are")
-    study.add_argument("--seeds", type=_positive, metavar="K", help="how many seeds to run")
+    study.add_argument("--seeds", type=_seeds, metavar="K|A,B,…", help="how many seeds to run, or which: 7,8,9")
     study.add_argument("--budget", choices=["small", "full"], help="small: minutes on a laptop (default)")
     study.add_argument("--device", help="cpu, cuda, cuda:1, mps or auto (default)")
+    study.add_argument("--rows", action="store_true", help="every row instead of the means over seeds")
     study.add_argument("--json", action="store_true", help="machine-readable")
     study.add_argument("--save", type=Path, metavar="FILE", help="keep the result as a record")
 
@@ -195,6 +225,11 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("file", type=Path)
     look.add_argument("--rows", type=_positive, default=10, help="rows of its table to show (default 10)")
     look.add_argument("--html", type=Path, metavar="FILE", help="write its explorer as one self-contained page")
+
+    store = command("cache", cache, "list or clear the trained sources that are kept")
+    store.add_argument("--clear", action="store_true", help="remove them")
+    store.add_argument("--older-than", type=_days, default=0.0, metavar="DAYS", help="only those not used for so long")
+    store.add_argument("--json", action="store_true", help="machine-readable")
 
     command("doctor", doctor, "check this machine").add_argument("--json", action="store_true", help="machine-readable")
 
@@ -224,39 +259,20 @@ def _study_settings(study: Any, options: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def _print_result(result: "StudyResult") -> None:
-    print(f"Paper {result.paper:03d}: {result.title}\n")
-    print(_frame(result.to_frame()))
-    if result.notes:
-        print(f"\n{result.notes}")
-    for place, what in enumerate(result.deviations):
-        print(f"{'differs from the paper:' if place == 0 else '                       '} {what}")
-    if result.cost:
-        print(f"\nThe full budget: {result.cost}")
-    if result.made_on:
-        print(f"\nMargins were set on {result.made_on}: on other data, as here, no claim is asserted.")
-    print()
-    for claim in result.claims:
-        print(f"{'asserted' if claim.asserted else 'reported'}  {claim.summary()}")
-    some = any(claim.asserted for claim in result.claims)
-    holding = "all asserted claims hold" if some else "no claim is asserted here"
-    print(f"\n{holding if result.passed else 'an asserted claim fails'}")
-
-
-def _result_as_dict(result: "StudyResult") -> dict[str, Any]:
-    return {
-        "paper": result.paper,
-        "title": result.title,
-        "passed": result.passed,
-        "claims": json.loads(result.claims_frame().to_json(orient="records")),
-        "table": json.loads(result.to_frame().to_json(orient="records")),
-        "settings": {name: str(value) for name, value in result.settings.items()},
-        "deviations": list(result.deviations),
-        "cost of the full budget": result.cost,
-        "margins set on": result.made_on,
-        "notes": result.notes,
-        "seconds": result.provenance.wall_time,
-    }
+@contextlib.contextmanager
+def _progress() -> Iterator[None]:
+    """Shows on standard error where a long study is: a line each, with the time, at once also where that is a file."""
+    log = logging.getLogger("workbench.studies")
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    level = log.level
+    log.addHandler(shown)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(shown)
+        log.setLevel(level)
 
 
 def _explorer() -> Any:
@@ -266,21 +282,21 @@ def _explorer() -> Any:
     raise Misuse("no explorer is installed: install the workbench again (pip install -e .)")
 
 
-def _frame(table: "pd.DataFrame") -> str:
-    return table.to_string(index=False, float_format=lambda value: f"{value:.4g}", max_rows=60)
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of days")
+    return days
 
 
-def _aligned(header: Sequence[str], rows: Iterable[Sequence[Any]], stream: Any) -> str:
-    """A table with columns as wide as their widest entry; on a terminal lines are cut to its width."""
-    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
-    widths = [min(max(len(line[i]) for line in lines), 34) for i in range(len(header) - 1)]
-    limit = os.get_terminal_size().columns if stream.isatty() else sys.maxsize
-    padded = [[_cut(cell, width).ljust(width) for cell, width in zip(line[:-1], widths, strict=True)] for line in lines]
-    return "\n".join("  ".join([*cells, line[-1]])[:limit] for cells, line in zip(padded, lines, strict=True))
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _seeds(text: str) -> int | list[int]:
+    """``"3"``: how many; ``"7,8,9"`` or ``"7,"``: which."""
+    if "," not in text:
+        return _positive(text)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds: whole numbers, none twice, such as 7,8,9")
+    return [int(part) for part in parts]
 
 
 def _positive(text: str) -> int:

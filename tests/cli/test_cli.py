@@ -1,6 +1,7 @@
 """The command: what it prints, what it returns, and that it never shows a traceback unasked."""
 
 import json
+import re
 import subprocess
 import sys
 import types
@@ -8,8 +9,9 @@ import types
 import pytest
 import torch
 
-from workbench import cli, papers
+from workbench import cli, papers, records
 from workbench.records import Claim, SimilarityMap, StudyResult
+from workbench.training import sources
 
 
 @pytest.fixture
@@ -186,3 +188,111 @@ def test_lab_passes_options_on(monkeypatch):
     assert cli.main(["lab", "--no-browser", "--port", "8890"]) == 0
     assert started[0][1:3] == ["-m", "jupyterlab"]
     assert started[0][-3:] == ["--no-browser", "--port", "8890"]
+
+
+def many(paper=92):
+    rows = tuple(
+        {"method": method, "examples": n, "seed": seed, "accuracy": base + 0.01 * seed, "notes": f"run {seed}"}
+        for method, base in (("KL", 0.5), ("CE", 0.25))
+        for n in (60, 600)
+        for seed in range(5)
+    )
+    return StudyResult(paper=paper, title="Is more more?", table=rows)
+
+
+def test_a_study_is_summarised_over_its_seeds(study, capsys):
+    study.run = lambda **_: many()
+    assert cli.main(["run", "92"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["method", "examples", "seeds", "accuracy"]
+    assert lines[3].split() == ["KL", "60", "5", "0.52", "±", "0.02"]
+    assert len([line for line in lines if "±" in line]) == 5
+    assert "20 rows in all (--rows shows them)" in "\n".join(lines)
+    assert cli.main(["run", "92", "--rows"]) == 0
+    assert capsys.readouterr().out.count("run ") == 20
+    assert cli.main(["run", "92", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["table"]) == 20
+
+
+def test_a_list_of_seeds(study, capsys):
+    assert cli.main(["run", "92", "--seeds", "7,8,9"]) == 0
+    assert study.called["seeds"] == [7, 8, 9]
+    assert cli.main(["run", "92", "--seeds", "7,"]) == 0
+    assert study.called["seeds"] == [7]
+    for wrong in ("7,7", "a,b", "-1,2", ","):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["run", "92", f"--seeds={wrong}"])
+        assert stop.value.code == 2
+        assert "is no list of seeds: whole numbers, none twice, such as 7,8,9" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_study_runs(study, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert cli.main(["run", "92", "--save", str(tmp_path / "file" / "result")]) == 2
+    assert study.called == {}
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "--save is '" in told.err
+    assert "where nothing can be written (" in told.err
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_a_result_that_cannot_be_saved_in_the_end_is_kept_elsewhere(study, tmp_path, monkeypatch, capsys, how):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    wanted = tmp_path / "gone" / "result.safetensors"
+    once = StudyResult.save
+
+    def save(self, path):
+        if path == wanted:
+            raise OSError("no space left on device")
+        return once(self, path)
+
+    monkeypatch.setattr(StudyResult, "save", save)
+    assert cli.main(["run", "92", "--save", str(wanted), *how]) == 70
+    told = capsys.readouterr()
+    assert f"{wanted} cannot be written (no space left on device)" in told.err
+    (kept,) = here.iterdir()
+    assert f"saved: {kept}" in told.err
+    assert records.open(kept).title == "Is more more?"
+    if how:
+        assert json.loads(told.out)["title"] == "Is more more?"
+
+
+def test_a_long_study_says_where_it_is_at_once_also_into_a_file(tmp_path):
+    """The line is in the file while the study still runs."""
+    script = (
+        "import logging, sys, time, types\nfrom pathlib import Path\nfrom workbench import cli, papers\n"
+        "from workbench.records import StudyResult\n"
+        "def run(**_):\n"
+        "    logging.getLogger('workbench.studies').info('%5.0f s  %s', 3, '2 of 9 students')\n"
+        "    print(Path(sys.argv[1]).read_text(), flush=True)\n"
+        "    return StudyResult(paper=92, title='?')\n"
+        "module = types.ModuleType('stand_in'); module.run = run; sys.modules['stand_in'] = module\n"
+        "papers.get = lambda _: papers.Paper(92, 'PLD', 't', 2025, 'knowledge', 'a', 'b', 'c', study='stand_in')\n"
+        "sys.exit(cli.main(['run', '92']))\n"
+    )
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        done = subprocess.run([sys.executable, "-c", script, log], stdout=subprocess.PIPE, stderr=file, check=True)
+    assert re.match(rb"\d\d:\d\d:\d\d     3 s  2 of 9 students\n", done.stdout)
+
+
+def test_the_cache_of_trained_sources_is_listed_and_cleared(tmp_path, monkeypatch, capsys, similar):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
+    assert cli.main(["cache"]) == 0
+    assert "0 trained sources, 0 B, in " in capsys.readouterr().out
+    kept = records.open(similar).save(sources.folder() / "resnet20-0123456789abcdef.safetensors")
+    assert sources.folder().is_relative_to(tmp_path)
+    assert cli.main(["cache"]) == 0
+    printed = capsys.readouterr().out
+    assert "resnet20" in printed
+    assert "1 trained sources" in printed
+    assert cli.main(["cache", "--older-than", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert cli.main(["cache", "--clear", "--older-than", "1"]) == 0
+    assert kept.is_file()
+    assert cli.main(["cache", "--clear"]) == 0
+    assert not kept.exists()
+    assert "freed" in capsys.readouterr().out

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.records.base import Record
+from workbench.records.repetitions import over_seeds
 
 RELATIONS = {
     ">": lambda left, right: left > right,
@@ -131,6 +132,10 @@ class StudyResult(Record):
 
     def to_frame(self) -> pd.DataFrame:
         return pd.DataFrame(list(self.table))
+
+    def over_seeds(self) -> pd.DataFrame:
+        """One row per method and setting: the mean over seeds of each measure, and half its 95 % interval."""
+        return over_seeds(self.to_frame())
 
     def claims_frame(self) -> pd.DataFrame:
         """One row per claim."""

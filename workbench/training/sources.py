@@ -111,7 +111,7 @@ def source(
     TypeError
         The recipe holds something else, such as a function, which no key can tell from another.
     """
-    path = cache_dir() / "sources" / f"{_slug(what)}-{_key(make, recipe, data, device, modules)}.safetensors"
+    path = folder() / f"{_slug(what)}-{_key(make, recipe, data, device, modules)}.safetensors"
     if (found := _opened(path)) is not None:
         return found  # type: ignore[return-value]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,9 +132,14 @@ def source(
         lock.release()
 
 
+def folder() -> Path:
+    """Where the sources are kept; the folder need not exist yet."""
+    return cache_dir() / "sources"
+
+
 def kept() -> list[Kept]:
     """All sources that are kept, the last asked for first."""
-    files = [(path, path.stat()) for path in (cache_dir() / "sources").glob("*.safetensors")]
+    files = [(path, path.stat()) for path in folder().glob("*.safetensors")]
     found = [
         Kept(path, path.stem.rpartition("-")[0], status.st_size, max(status.st_atime, status.st_mtime))
         for path, status in files

@@ -202,6 +202,7 @@ class Study(Generic[Source, Scale]):
             found, default = self.trained(teacher, data, root, budget), False
         size = self.scales[budget] if scale is None else scale
         setting = Setting(found, size, chosen, budget, device, default, started)
+        setting.tell(f"paper {self.paper:03d}, {budget} budget, seeds {', '.join(map(str, chosen))}: data are ready")
         return self._result(setting, self.run(setting))
 
     def _seeds(self, seeds: int | Sequence[int] | None, budget: str) -> list[int]:
