@@ -9,6 +9,9 @@ Nothing changes for a cluster but the backend::
 
     with joblib.parallel_config(backend="dask"):
         sweeps.grid(study, seed=range(10), folder="runs")
+
+A cell that fails, or that ends the process it runs in, costs itself and no other; workers end with the process that
+started them.
 """
 
 import dataclasses
@@ -17,7 +20,6 @@ import itertools
 import json
 import os
 import re
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -25,11 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from workbench import records
+from workbench import records, workers
+from workbench.records.writing import written
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Cell:
     settings
         The keyword arguments of the run.
     result
-        What the function returned; None when it failed.
+        What the function returned; None when it failed. A result that could not be written is kept here all the same.
     error
-        The traceback of a run that failed; empty otherwise.
+        The traceback of a run that failed, or what ended its worker; empty otherwise.
     seconds
         Wall time of the run.
     """
@@ -77,9 +80,11 @@ def grid(
     points
         Settings that belong together, one mapping per point; every point meets every combination of the axes.
     folder
-        Where each finished cell is written at once. A later call with the same folder runs only what is missing.
+        Where each finished cell is written at once, whole or not at all. A later call with the same folder runs only
+        what is missing; tuples, and keys that are no strings, come back as they were.
     n_jobs
-        Workers, as joblib counts them; −1 takes all that the backend in force offers.
+        Workers, as joblib counts them; −1 takes all that the backend in force offers. 1 runs in this process, which a
+        cell that crashes takes along.
     progress
         Show a progress bar.
     **axes
@@ -88,7 +93,8 @@ def grid(
     Returns
     -------
     list of Cell
-        In the order of the grid: the last axis runs fastest.
+        In the order of the grid: the last axis runs fastest. A cell whose worker process dies is run once more, alone;
+        if that process dies too, the cell is kept as failed. An interrupt ends the grid and returns what is finished.
 
     Raises
     ------
@@ -100,15 +106,21 @@ def grid(
     cells = _settings(points, axes)
     store = None if folder is None else _Store(Path(folder), function)
     found = {} if store is None else {i: cell for i, s in enumerate(cells) if (cell := store.read(s)) is not None}
-    missing = [i for i in range(len(cells)) if i not in found]
-    run = joblib.delayed(_run)
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    tasks = {i: (i, function, settings, store, os.getpid()) for i, settings in enumerate(cells) if i not in found}
     with tqdm(total=len(cells), initial=len(found), disable=not progress, unit="run") as bar:
-        for i, cell in parallel(run(i, function, cells[i], store) for i in missing):
-            found[i] = cell
-            bar.update()
-            bar.set_postfix(failed=sum(c.failed for c in found.values()), refresh=False)
-    return [found[i] for i in range(len(cells))]
+        try:
+            for i, cell in workers.finished(_run, tasks, n_jobs):
+                found[i] = cell if isinstance(cell, Cell) else Cell(cells[i], error=cell)
+                bar.update()
+                bar.set_postfix(failed=sum(c.failed for c in found.values()), refresh=False)
+        except KeyboardInterrupt:
+            print(
+                f"Interrupted after {len(found):,} of {len(cells):,} cells, which are returned; the others are failed."
+            )
+    return [
+        found.get(i, Cell(cells[i], error="Interrupted: the grid was stopped before this cell ended"))
+        for i in range(len(cells))
+    ]
 
 
 def frame(cells: Iterable[Cell]) -> pd.DataFrame:
@@ -141,15 +153,22 @@ def _settings(points: Iterable[Mapping[str, Any]], axes: Mapping[str, Any]) -> l
 
 
 def _run(
-    index: int, function: Callable[..., Any], settings: dict[str, Any], store: "_Store | None"
+    index: int, function: Callable[..., Any], settings: dict[str, Any], store: "_Store | None", parent: int
 ) -> tuple[int, Cell]:
+    workers.end_with(parent)
+    if store is not None and (kept := store.read(settings)) is not None:
+        return index, kept  # finished by a worker that died afterwards, before it could say so
     started = time.perf_counter()
+    cell = Cell(settings)
     try:
         cell = Cell(settings, function(**settings), seconds=time.perf_counter() - started)
         if store is not None:
             store.write(cell)
-    except Exception:  # noqa: BLE001 - whatever one cell raises must not end the others; the cell carries it
-        cell = Cell(settings, error=traceback.format_exc(), seconds=time.perf_counter() - started)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - also SystemExit: what one cell raises must not end the others; it carries it
+        seconds = time.perf_counter() - started
+        cell = Cell(settings, cell.result, error=traceback.format_exc(), seconds=seconds)
     return index, cell
 
 
@@ -185,9 +204,12 @@ class _Store:
         path = self.path(settings)
         if not path.is_file():
             return None
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        result = records.open(self.folder / saved["record"]) if "record" in saved else saved["value"]
-        return Cell(settings, result, seconds=saved["seconds"])
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            result = records.open(self.folder / saved["record"]) if "record" in saved else _untagged(saved["value"])
+            return Cell(settings, result, seconds=saved["seconds"])
+        except (ValueError, KeyError, TypeError, FileNotFoundError):  # damaged, or its record is gone: it is run again
+            return None
 
     def write(self, cell: Cell) -> None:
         path = self.path(cell.settings)
@@ -196,25 +218,49 @@ class _Store:
         if isinstance(cell.result, records.Record):
             saved["record"] = cell.result.save(path.with_suffix(".safetensors")).name
         else:
-            saved["value"] = cell.result
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(saved, file)
-            Path(temporary).replace(path)  # the name appears only once the cell is whole
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+            saved["value"] = _tagged(cell.result)
+        with written(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+            json.dump(saved, file)
+
+
+def _tagged(value: Any) -> Any:
+    """A JSON value that `_untagged` makes the same of: JSON knows neither tuples nor keys that are no strings."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return {"$tuple": [_tagged(item) for item in value]}
+    if isinstance(value, list):
+        return [_tagged(item) for item in value]
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: _tagged(item) for key, item in value.items()}
+        return {"$items": [[_tagged(key), _tagged(item)] for key, item in value.items()]}
+    return value
+
+
+def _untagged(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untagged(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"$tuple"}:
+        return tuple(_untagged(item) for item in value["$tuple"])
+    if value.keys() == {"$items"}:
+        return {_untagged(key): _untagged(item) for key, item in value["$items"]}
+    return {key: _untagged(item) for key, item in value.items()}
 
 
 def _stable(name: str, value: Any) -> Any:
     """A JSON value by which a setting is recognised in a later process."""
     if _plain(value):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, list | tuple):
         return [_stable(name, item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _stable(name, item) for key, item in sorted(value.items())}
+    if isinstance(value, Mapping):  # 1 and "1" are different keys
+        named = {key if isinstance(key, str) else f"{type(key).__name__} {key!r}": item for key, item in value.items()}
+        return {key: _stable(name, item) for key, item in sorted(named.items())}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: _stable(name, getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {type(value).__qualname__: fields}
