@@ -64,9 +64,17 @@ class NetworkDenoiser(nn.Module):
         if not self.classes:
             if condition is not None and bool((condition >= 0).any()):
                 raise ValueError("condition was given, but this network was built without classes")
-            return self.network(x, t)
+            return self._fitting(self.network(x, t), x)
         chosen = torch.full((len(x),), -1, device=x.device) if condition is None else condition.expand(len(x))
-        return self.network(x, t, chosen)
+        return self._fitting(self.network(x, t, chosen), x)
+
+    @staticmethod
+    def _fitting(out: Tensor, x: Tensor) -> Tensor:
+        """The output, if it has the shape of the state: another would be broadcast into plausible samples."""
+        if not isinstance(out, Tensor) or out.shape != x.shape:
+            told = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            raise ValueError(f"the network answers a state of shape {tuple(x.shape)} with {told}; it must be the same")
+        return out
 
 
 class Guided:

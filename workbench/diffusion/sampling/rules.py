@@ -105,12 +105,20 @@ class Euler:
 class Heun:
     """Euler, then once more with the mean of both velocities (Karras et al. 2022, Algorithm 1); second order.
 
-    The last step, to time 0, is an Euler step where the velocity there is not defined.
+    The last step, to time 0, is an Euler step where the velocity there is not defined. `over` is the variable that
+    steps are made in: ``"time"``, or ``"noise"``, σ/α, in which the slope of x/α is ε̂ and an Euler step is `DDIM`.
     """
 
+    over: str = "time"
     calls: int = field(default=2, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.over not in ("time", "noise"):
+            raise SamplingError(f"over is {self.over!r}; it can be 'time' or 'noise'")
+
     def __call__(self, step: Step) -> Tensor:
+        if self.over == "noise":
+            return self._over_noise(step)
         first = write(step.now, "velocity", step.t, step.schedule)
         width = along(step.s - step.t, step.x)
         ahead = step.x + width * first
@@ -118,6 +126,16 @@ class Heun:
             return ahead
         second = write(step.ask(ahead, step.s), "velocity", step.s, step.schedule)
         return step.x + width * (first + second) / 2
+
+    @staticmethod
+    def _over_noise(step: Step) -> Tensor:
+        ahead = step.jump()
+        if float(step.s) == 0:
+            return ahead
+        a, b = step.schedule.alpha(step.t), step.schedule.alpha(step.s)
+        width = step.schedule.sigma(step.s) - b / a * step.schedule.sigma(step.t)
+        change = step.ask(ahead, step.s).noise - step.now.noise
+        return ahead + along(width / 2, ahead) * change
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from workbench.diffusion.sampling.denoiser import NetworkDenoiser
-from workbench.diffusion.sampling.schedules import VE, RectifiedFlow, Schedule
-from workbench.diffusion.sampling.tabulated import Tabulated
+from workbench.diffusion.sampling.schedules import RectifiedFlow, Schedule
+from workbench.diffusion.teachers.schedulers import read, sampling, times
 
-KINDS = {"epsilon": "noise", "sample": "x0", "v_prediction": "v"}
-"""What `diffusers` calls the kinds of predictions."""
+__all__ = ["PipelineNetwork", "decode", "from_diffusers", "sampling", "times"]
 
 
 class PipelineNetwork(nn.Module):
@@ -109,7 +108,7 @@ def from_diffusers(
         A pipeline with a ``unet`` or a ``transformer``; such a network; or the name or folder of a pretrained pipeline.
     scheduler
         Of `diffusers`; default: the pipeline's. Its table of ᾱ becomes the schedule; one for flow matching is
-        `RectifiedFlow`, EDM's is `VE`. How it makes steps does not matter here: `times` gives its grid.
+        `RectifiedFlow`, EDM's is `VE`. How it makes steps does not matter here: `sampling` tells.
     shape
         Of one example; default: channels and size as the network's configuration says. With a VAE these are latents;
         `decode` makes images of them.
@@ -157,7 +156,7 @@ def from_diffusers(
         raise ValueError(
             "scheduler is None, and source is no pipeline that has one; pass that of the network's training"
         )
-    schedule, kind, sigma_data, sign = _read(plan)
+    schedule, kind, sigma_data, sign = read(plan)
     sized = _shape(network) if shape is None else tuple(shape)
     classes, empty = _classes(network, told, untold)
     wrapped = PipelineNetwork(
@@ -165,29 +164,6 @@ def from_diffusers(
     )
     _complete(network, set(classes) | set(empty))
     return NetworkDenoiser(wrapped, schedule, sized, kind, len(next(iter(classes.values()), ())))
-
-
-def times(scheduler: Any, steps: int) -> Tensor:
-    """The grid that a scheduler of `diffusers` would make steps on, as times for `sample`: float64, (steps + 1,).
-
-    Raises
-    ------
-    ValueError
-        The grid does not fall, or the scheduler is of an unknown kind.
-    """
-    schedule, *_ = _read(scheduler)
-    scheduler.set_timesteps(steps)
-    steps_of = scheduler.timesteps.double().cpu()
-    if isinstance(schedule, RectifiedFlow):
-        grid = steps_of / scheduler.config.num_train_timesteps
-    elif isinstance(schedule, VE):
-        grid = torch.exp(4 * steps_of) / schedule.largest
-    else:
-        grid = (steps_of + 1) / scheduler.config.num_train_timesteps
-    grid = torch.cat([grid.clamp(max=1), grid.new_zeros(1)])
-    if not bool((grid.diff() < 0).all()):
-        raise ValueError(f"{type(scheduler).__name__} visits a time more than once; ours go down at every step")
-    return grid
 
 
 @torch.no_grad()
@@ -210,30 +186,6 @@ def _loaded(name: str) -> Any:
             "'distillation-workbench[diffusers]'"
         ) from None
     return diffusers.DiffusionPipeline.from_pretrained(name)
-
-
-def _read(scheduler: Any) -> tuple[Schedule, str, float | None, float]:
-    """Schedule, kind of prediction, and of EDM's frame σ_data and the sign of the output."""
-    config = scheduler.config
-    if hasattr(config, "sigma_data") and hasattr(config, "prediction_type"):
-        if config.prediction_type not in ("epsilon", "v_prediction"):
-            raise ValueError(
-                f"prediction_type is {config.prediction_type!r}; in EDM's frame 'epsilon' or 'v_prediction'"
-            )
-        return VE(config.sigma_max), "x0", config.sigma_data, 1.0 if config.prediction_type == "epsilon" else -1.0
-    table = getattr(scheduler, "alphas_cumprod", None)
-    if table is None:
-        if "FlowMatch" in type(scheduler).__name__ or getattr(config, "prediction_type", "") == "flow_prediction":
-            return RectifiedFlow(), "velocity", None, 1.0
-        raise ValueError(
-            f"{type(scheduler).__name__} has no table alphas_cumprod and is none for flow matching: only such "
-            "schedulers, and EDM's, can be read"
-        )
-    if config.prediction_type not in KINDS:
-        raise ValueError(f"prediction_type is {config.prediction_type!r}; it can be {', '.join(KINDS)}")
-    # With zero terminal SNR the last ᾱ is 0; diffusers itself takes 2⁻²⁴ where it must divide.
-    alphas = table.double().clamp_min(2.0**-24)
-    return Tabulated(tuple(alphas.tolist())), KINDS[config.prediction_type], None, 1.0
 
 
 def _shape(network: nn.Module) -> tuple[int, ...]:
