@@ -23,6 +23,7 @@ from workbench.diffusion.making.making import adam
 from workbench.diffusion.making.run import Run
 from workbench.diffusion.sampling.denoiser import Denoiser, NetworkDenoiser
 from workbench.diffusion.sampling.predictions import Prediction, write
+from workbench.diffusion.sampling.schedules import along
 
 Maker = Callable[[str], tuple[Tensor, Tensor | None]]
 """Samples of the student and their classes, drawn for a purpose."""
@@ -128,14 +129,17 @@ class DMD:
         return leave(run.student, noise, times, number, draw, condition), condition
 
 
-def fake_updates(run: Run, make: Maker, count: int, levels: Levels) -> Iterator[tuple[str, Tensor]]:
-    """Losses of `count` steps of the network ``"fake"``, each on samples that are made for it."""
+def fake_updates(
+    run: Run, make: Maker, count: int, levels: Levels, sigma_data: float | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Losses of `count` steps of the network ``"fake"``, each on samples that are made for it; see `fake_loss`."""
     for number in range(count):
         with torch.no_grad():
             samples, condition = make(f"fake {number}")
         t = levels(run, len(samples), f"level of fake {number}")
         noise = run.noise(len(samples), f"disturbance of fake {number}")
-        yield "fake", fake_loss(run.networks["fake"], samples, t, noise, condition)  # type: ignore[arg-type]
+        fake: Any = run.networks["fake"]
+        yield "fake", fake_loss(fake, samples, t, noise, condition, sigma_data=sigma_data)
 
 
 def matching_loss(
@@ -202,14 +206,26 @@ def surrogate(samples: Tensor, gradient: Tensor) -> Tensor:
 
 
 def fake_loss(
-    fake: NetworkDenoiser, samples: Tensor, t: Tensor, noise: Tensor, condition: Tensor | None = None
+    fake: NetworkDenoiser,
+    samples: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    condition: Tensor | None = None,
+    *,
+    sigma_data: float | None = None,
 ) -> Tensor:
-    """Denoising of the student's samples, in the terms of the fake's own output: the mean over (n, ...), a scalar.
+    """Denoising of the student's samples: the mean over (n, ...), a scalar. No gradient reaches the samples.
 
-    For a velocity on rectified flow ‖u_ψ(x_t, t) − (ε − x)‖². No gradient reaches the samples.
+    In the terms of the fake's own output, for a velocity on rectified flow ‖u_ψ(x_t, t) − (ε − x)‖². With `sigma_data`
+    in those of EDM, (σ² + σ_d²) / (σ σ_d)² ‖ψ − x‖² with σ/α for σ (Karras et al. 2022, Table 1), as paper 114 has it:
+    what a network in EDM's frame has left to say counts alike at all levels.
     """
     clean = samples.detach()
     state = fake.schedule.diffuse(clean, noise, t)
+    if sigma_data is not None:
+        level = along(fake.schedule.sigma(t) / fake.schedule.alpha(t), clean)
+        weight = (level.square() + sigma_data**2) / (level * sigma_data).square()
+        return (weight * (fake(state, t, condition).x0 - clean).square()).mean()
     wanted = write(Prediction(clean, noise), fake.kind, t, fake.schedule)
     return F.mse_loss(fake.output(state, t.to(state).expand(len(state)), condition), wanted)
 

@@ -44,6 +44,8 @@ class SiD:
     levels, fake_levels
         Noise levels at which scores are compared, and at which the fake is trained; the paper's are `EDMLevels` and
         `LogNormalLevels`.
+    sigma_data
+        σ_d of EDM's weights of the fake's loss, 0.5 in the paper; None: its loss is even in its own output.
     guidance
         Scale of classifier-free guidance of the teacher; 1 in the paper.
     kind, lr, fake_lr, decay, clip
@@ -68,6 +70,7 @@ class SiD:
     fake_steps: int = 1
     levels: Levels = field(default_factory=EvenLevels)
     fake_levels: Levels = field(default_factory=EvenLevels)
+    sigma_data: float | None = None
     guidance: float = 1.0
     kind: str = "velocity"
     lr: float = 5e-4
@@ -78,6 +81,8 @@ class SiD:
     def __post_init__(self) -> None:
         if not self.ratio > 0:
             raise ValueError(f"ratio is {self.ratio}; σ/α is positive")
+        if self.sigma_data is not None and not self.sigma_data > 0:
+            raise ValueError(f"sigma_data is {self.sigma_data}; a standard deviation is positive, or None")
 
     @property
     def name(self) -> str:
@@ -105,7 +110,7 @@ class SiD:
         def make(purpose: str) -> tuple[Tensor, Tensor | None]:
             return self.make(run, purpose)
 
-        yield from fake_updates(run, make, self.fake_steps, self.fake_levels)
+        yield from fake_updates(run, make, self.fake_steps, self.fake_levels, self.sigma_data)
         samples, condition = make("student")
         t = self.levels(run, len(samples), "level of student")
         state = run.teacher.schedule.diffuse(samples, run.noise(len(samples), "disturbance of student"), t)

@@ -23,20 +23,20 @@ from workbench.studies.kit.few_step import IMAGES, MORE_IMAGES, MORE_POINTS, POI
 from workbench.studies.kit.study import Outcome, Setting, study
 
 Row = dict[str, Any]
-ALPHAS = (0.0, 0.5, 1.0, 1.2, 1.5)
 CLAIMED = (0.5, 1.0, 1.2)
 USUAL = 1.2
 """The paper's better α_SiD, whose progress is followed."""
 RIVAL, ALONE, START = "DMD, one step", "L⁽¹⁾ alone", "start"
-PAPER = {"lr": 1e-5, "fake_lr": 1e-5, "levels": EDMLevels(), "fake_levels": LogNormalLevels()}
+PAPER = {"lr": 1e-5, "fake_lr": 1e-5, "levels": EDMLevels(), "fake_levels": LogNormalLevels(), "sigma_data": 0.5}
 COST = ""
 
 
 @dataclass(frozen=True)
 class Scale(few_step.Scale):
-    """What a budget buys; `marks` are updates after which samples are judged, besides the last."""
+    """What a budget buys; `marks` are updates after which samples are judged besides the last, `alphas` α_SiD."""
 
     marks: tuple[int, ...]
+    alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.2)
 
 
 class SquaredDifference(SiD):
@@ -57,6 +57,7 @@ class SquaredDifference(SiD):
         points=MORE_POINTS,
         images=replace(MORE_IMAGES, batch=256, steps=1_953_125, method=PAPER),
         marks=(50, 100, 200, 400, 800, 1_500, 10_000, 100_000),
+        alphas=(0.0, 0.5, 1.0, 1.2, 1.5),
     ),
     data="ring8",
     source=teacher,
@@ -76,10 +77,12 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
     teacher, size = s.data, s.scale.of(s.data)
     marks = (*(mark for mark in s.scale.marks if mark < size.steps), size.steps)
     common = size.training
-    methods: dict[str, Distilling] = {_named(alpha): SiD(alpha=alpha, **common) for alpha in ALPHAS}
+    methods: dict[str, Distilling] = {_named(alpha): SiD(alpha=alpha, **common) for alpha in s.scale.alphas}
     methods[ALONE] = SquaredDifference(**common)
     first = tuple(SiD().times(teacher.model.schedule).tolist())
-    own = {key: value for key, value in common.items() if key != "fake_levels"}  # one law for both in DMD
+    own = {
+        key: value for key, value in common.items() if key not in ("fake_levels", "sigma_data")
+    }  # one law for both in DMD
     methods[RIVAL] = DMD(times=first, fake_steps=1, clip=None, **own)
 
     s.tell(f"{len(s.seeds)} starts")
