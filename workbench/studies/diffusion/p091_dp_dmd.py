@@ -48,7 +48,7 @@ COST = ""
 
 @dataclass(frozen=True)
 class Scale(few_step.Scale):
-    """What a budget buys; `weights` are further λ of DP-DMD, `alone` says whether its first step is tried alone, too."""
+    """What a budget buys; `weights` are further λ of DP-DMD; `alone`: its first step is tried alone, too."""
 
     weights: tuple[float, ...] = ()
     alone: bool = False

@@ -1,6 +1,6 @@
 """Can a one-step generator learn from the difference of two scores, and which mixture of losses teaches it?
 
-Paper 114, SiD: α_SiD from 0 to 1.5, the squared difference of scores alone, and distribution matching (DMD) in one step
+Paper 114, SiD: α_SiD from 0 up, the squared difference of scores alone, and distribution matching (DMD) in one step
 under the same budget; all start from the teacher's own belief about nearly pure noise.
 """
 
