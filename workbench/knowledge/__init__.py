@@ -1,15 +1,27 @@
 """Networks to networks: knowledge distillation. `distill` trains a student on a signal; signals add up with weights.
 
-Response       `CrossEntropy` `KL` `LogitRegression` `DIST` `PLD` `ListMLE` `PListMLE` `BornAgain` `CWTM` `DKPP`
+Response       `CrossEntropy` `KL` `LogitRegression` `DIST` `DKD` `MLKD` `PLD` `ListMLE` `PListMLE` `TeacherPListMLE`
+               `BornAgain` `CWTM` `DKPP`
                `OFA` (exits at every stage) `BalancedKL` `AugmentedKD` (with `OnViews`, `Views`)
-Feature        `Hint` `AttentionTransfer` `NST` `Adversarial` `VKD`
-Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `CRD`
+Feature        `Hint` `AttentionTransfer` `NST` `Adversarial` `VID` `VKD` `ReviewKD` `SimKD` (with `reuse`)
+Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `PKT` `CRD` `MemoryCRD`
 Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnTeacher`
 Teachers       `Committee` (several as one), `assistants` (a chain), `OldClasses` (the network of yesterday)
 
 `taxonomy` is the survey's map of them: what knowledge, when, how, and which changes each signal does not see.
 """
 
+from typing import Any as _Any
+
 import lazy_loader as _lazy
 
-__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
+from workbench.signals.aliases import unknown as _unknown
+
+_found, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> _Any:
+    try:
+        return _found(name)
+    except AttributeError as error:
+        raise _unknown(__name__, name, error) from None

@@ -34,7 +34,10 @@ from .shared import DIST as DIST
 from .shared import DKD as DKD
 from .shared import FSP as FSP
 from .shared import KL as KL
+from .shared import MLKD as MLKD
 from .shared import NST as NST
+from .shared import PKT as PKT
+from .shared import VID as VID
 from .shared import Adversarial as Adversarial
 from .shared import AttentionTransfer as AttentionTransfer
 from .shared import CrossEntropy as CrossEntropy
@@ -42,9 +45,13 @@ from .shared import CutMix as CutMix
 from .shared import Hint as Hint
 from .shared import Identity as Identity
 from .shared import LogitRegression as LogitRegression
+from .shared import MemoryCRD as MemoryCRD
 from .shared import Mixup as Mixup
 from .shared import OneOf as OneOf
+from .shared import ReviewKD as ReviewKD
 from .shared import RKDAngle as RKDAngle
 from .shared import RKDDistance as RKDDistance
 from .shared import Signal as Signal
 from .shared import SimilarityPreserving as SimilarityPreserving
+from .shared import SimKD as SimKD
+from .shared import reuse as reuse

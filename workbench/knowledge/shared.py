@@ -10,10 +10,16 @@ from workbench.signals.fsp import FSP
 from workbench.signals.hint import Hint
 from workbench.signals.kl import KL
 from workbench.signals.logit_regression import LogitRegression
+from workbench.signals.memory_crd import MemoryCRD
+from workbench.signals.mlkd import MLKD
 from workbench.signals.nst import NST
+from workbench.signals.pkt import PKT
+from workbench.signals.review_kd import ReviewKD
 from workbench.signals.rkd import RKDAngle, RKDDistance
 from workbench.signals.signal import Signal
 from workbench.signals.similarity_preserving import SimilarityPreserving
+from workbench.signals.simkd import SimKD, reuse
+from workbench.signals.vid import VID
 from workbench.training.mixing import CutMix, Identity, Mixup, OneOf
 
 __all__ = [
@@ -22,7 +28,10 @@ __all__ = [
     "DKD",
     "FSP",
     "KL",
+    "MLKD",
     "NST",
+    "PKT",
+    "VID",
     "Adversarial",
     "AttentionTransfer",
     "CrossEntropy",
@@ -30,10 +39,14 @@ __all__ = [
     "Hint",
     "Identity",
     "LogitRegression",
+    "MemoryCRD",
     "Mixup",
     "OneOf",
     "RKDAngle",
     "RKDDistance",
+    "ReviewKD",
     "Signal",
+    "SimKD",
     "SimilarityPreserving",
+    "reuse",
 ]

@@ -16,11 +16,26 @@ from workbench.models.denoisers import DenoiserMLP
 from workbench.models.dit import DiT
 from workbench.models.lm import LM
 from workbench.models.mlp import MLP
+from workbench.models.mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
 from workbench.models.patches import Mixer, ViT
-from workbench.models.resnet import ResNet
+from workbench.models.resnet import ResNet, ResNet18
 from workbench.models.unet import UNet
+from workbench.models.vgg import VGG
+from workbench.models.wide_resnet import WideResNet
 
-_CLASSES: dict[str, type[nn.Module]] = {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet, "vit": ViT, "mixer": Mixer}
+_CLASSES: dict[str, type[nn.Module]] = {
+    "mlp": MLP,
+    "convnet": ConvNet,
+    "resnet": ResNet,
+    "vit": ViT,
+    "mixer": Mixer,
+    "resnet18": ResNet18,
+    "wrn": WideResNet,
+    "vgg": VGG,
+    "shufflenetv1": ShuffleNetV1,
+    "shufflenetv2": ShuffleNetV2,
+    "mobilenetv2": MobileNetV2,
+}
 _DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP, "unet": UNet, "dit": DiT}
 _LANGUAGE: dict[str, type[nn.Module]] = {"lm": LM}
 _ALL = _CLASSES | _DENOISERS | _LANGUAGE
@@ -29,8 +44,16 @@ _SEEDING = threading.Lock()
 
 
 def names() -> tuple[str, ...]:
-    """Names that `build` knows; it takes ``resnet{6n+2}`` for every n besides."""
-    return ("mlp", "convnet", "resnet8", "resnet14", "resnet20", "resnet32", "resnet56", "resnet110", "vit", "mixer")
+    """Names that `build` knows; it also takes ``resnet{6n+2}``, ``resnet{6n+2}x4`` and ``wrn-{6n+4}-{k}`` for all n."""
+    small = ("mlp", "convnet", "resnet8", "resnet14", "resnet20", "resnet32", "resnet56", "resnet110", "vit", "mixer")
+    return (*small, *FIELD)
+
+
+FIELD = (
+    "resnet8x4", "resnet32x4", "resnet18", "wrn-16-2", "wrn-40-1", "wrn-40-2", "wrn-28-10", "vgg8", "vgg13",
+    "shufflenetv1", "shufflenetv2", "mobilenetv2",
+)  # fmt: skip
+"""The networks of the tables of distillation on CIFAR-100 (Tian et al. 2020), beside the resnets."""
 
 
 def denoiser_names() -> tuple[str, ...]:
@@ -66,7 +89,8 @@ def build(
     Parameters
     ----------
     name
-        ``"mlp"``, ``"convnet"``, ``"resnet20"`` (32, 56, 110; any 6n+2), ``"vit"`` or ``"mixer"``; or one of
+        ``"mlp"``, ``"convnet"``, ``"resnet20"`` (32, 56, 110; any 6n+2), ``"vit"`` or ``"mixer"``; ``"resnet8x4"``,
+        ``"resnet18"``, ``"wrn-40-2"``, ``"vgg13"``, ``"shufflenetv1"``, ``"mobilenetv2"`` … (see `names`); or one of
         `denoiser_names` or `language_names`.
     data
         A dataset or split, or ``(shape, classes)``; gives the input shape and the number of logits (1 for regression),
@@ -102,8 +126,8 @@ def build(
     {'name': 'convnet', 'shape': [1, 8, 8], 'classes': 10, 'options': {'width': 8, 'depth': 2}}
     """
     shape, outputs, device = _wanted(data, least=0 if name in _DENOISERS else 1)
-    family = re.sub(r"^resnet\d+$", "resnet", name)
-    if family not in _ALL or name == "resnet":
+    family, fixed = _family(name)
+    if family not in _ALL or (family == name and name in ("resnet", "wrn", "vgg")):
         raise ValueError(f"name={name!r} is not one of {', '.join(names() + denoiser_names() + language_names())}")
     if isinstance(data, Dataset | Split) and (data.task == "text") != (name in _LANGUAGE):
         raise ValueError(f"name={name!r} reads {'text' if name in _LANGUAGE else 'no text'}, unlike data={data!r}")
@@ -112,10 +136,9 @@ def build(
         raise ValueError(
             f"{name} reads images of shape (channels, height, width), not {shape}: {anything!r} reads anything"
         )
-    settings = _defaults(family, shape, width) | options
+    settings = _defaults(family, shape, width) | (WIDER if name.endswith("x4") else {}) | options
     settings |= {key: value for key, value in (("width", width), ("depth", depth)) if value is not None}
     _check_settings(name, family, settings)
-    fixed = {"depth": int(name.removeprefix("resnet"))} if family == "resnet" else {}
     # Only the CPU generator is seeded, and restored: torch.manual_seed would reseed every accelerator too. There is one
     # for all threads.
     with _SEEDING, torch.random.fork_rng(devices=[]):
@@ -148,6 +171,22 @@ def from_spec(spec: Mapping[str, Any]) -> nn.Module:
     if missing:
         raise ValueError(f"spec lacks {', '.join(sorted(missing))}: it is the .spec of a network made by build")
     return build(spec["name"], (spec["shape"], spec["classes"]), **spec["options"])
+
+
+WIDER = {"width": 64, "stem": 32, "shortcut": "conv"}
+"""What makes a resnet one of the tables' four times wider ones."""
+
+
+def _family(name: str) -> tuple[str, dict[str, int]]:
+    """The class that a name means, and what its numbers say."""
+    if name not in _CLASSES:
+        if match := re.fullmatch(r"resnet(\d+)(x4)?", name):
+            return "resnet", {"depth": int(match[1])}
+        if match := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
+            return "wrn", {"depth": int(match[1]), "widen": int(match[2])}
+        if match := re.fullmatch(r"vgg(\d+)", name):
+            return "vgg", {"depth": int(match[1])}
+    return name, {}
 
 
 def _wanted(data: Any, least: int) -> tuple[tuple[int, ...], int, torch.device]:
@@ -185,9 +224,20 @@ def _defaults(family: str, shape: tuple[int, ...], width: Any) -> dict[str, Any]
     if family == "convnet":
         # Three stages take 32×32 to 4×4, four take 64×64 there; two at least.
         return {"width": 32 if small else 128, "depth": max(2, round(math.log2(side / 4)))}
-    if family == "resnet":
-        return {"width": 16}
+    if family in _WIDTHS:
+        return {"width": _WIDTHS[family]}
     return {"width": 64 if small else 128, "depth": 4, "patch": _default_patch(shape[1], shape[2])}
+
+
+_WIDTHS = {
+    "resnet": 16,
+    "resnet18": 64,
+    "wrn": 16,
+    "vgg": 64,
+    "shufflenetv1": 240,
+    "shufflenetv2": 116,
+    "mobilenetv2": 16,
+}
 
 
 def _default_patch(height: int, width: int) -> int:
@@ -199,10 +249,10 @@ def _default_patch(height: int, width: int) -> int:
 
 def _check_settings(name: str, family: str, settings: dict[str, Any]) -> None:
     accepted = set(inspect.signature(_ALL[family]).parameters) - {"shape", "outputs", "classes"}
-    if family == "resnet":
+    if family in ("resnet", "wrn", "vgg"):
         if "depth" in settings:
             raise ValueError(f"depth={settings['depth']} is not taken by {name}: its name says the depth")
-        accepted -= {"depth"}
+        accepted -= {"depth", "widen"}
     unknown = sorted(set(settings) - accepted)
     if unknown:
         raise ValueError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(accepted))}")

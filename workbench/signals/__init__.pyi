@@ -8,8 +8,15 @@ from .fsp import FSP as FSP
 from .hint import Hint as Hint
 from .kl import KL as KL
 from .logit_regression import LogitRegression as LogitRegression
+from .memory_crd import MemoryCRD as MemoryCRD
+from .mlkd import MLKD as MLKD
 from .nst import NST as NST
+from .pkt import PKT as PKT
+from .review_kd import ReviewKD as ReviewKD
 from .rkd import RKDAngle as RKDAngle
 from .rkd import RKDDistance as RKDDistance
 from .signal import Signal as Signal
 from .similarity_preserving import SimilarityPreserving as SimilarityPreserving
+from .simkd import SimKD as SimKD
+from .simkd import reuse as reuse
+from .vid import VID as VID

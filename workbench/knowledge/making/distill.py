@@ -2,12 +2,14 @@
 
     L = w · CE(student, labels) + signal(student, teacher, labels)
 
-The teacher is in eval mode and never trained; what it says about each example is computed once and looked up (unless
-augmentation makes the inputs new each time). Trainable parts of the signal are trained with the student and dropped.
+The teacher is asked in eval mode, never trained, and left in the mode it was found in; what it says about each example
+is computed once and looked up (unless augmentation makes the inputs new each time). Trainable parts of the signal are
+trained with the student and dropped.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,15 +21,19 @@ from workbench.models import Outputs, observe
 from workbench.records import TrainingRecord
 from workbench.signals.cross_entropy import CrossEntropy
 from workbench.signals.kl import KL
-from workbench.signals.signal import Signal
+from workbench.signals.memory_crd import ROWS, MemoryCRD
+from workbench.signals.numbers import at_least_zero
+from workbench.signals.signal import Signal, as_signal, parts
 from workbench.training import doors
+
+SignalLike = Signal | Callable[[Outputs, Outputs, torch.Tensor], torch.Tensor]
 
 
 def distill(
     teacher: nn.Module | TrainingRecord | None,
     student: nn.Module,
     data: Any,
-    signal: Signal | None = None,
+    signal: SignalLike | None = None,
     *,
     labels_weight: float | None = None,
     teacher_data: Dataset | None = None,
@@ -46,7 +52,8 @@ def distill(
         What the student sees: a `Dataset` or `Split`, or whatever `workbench.data.as_dataset` takes, such as tensors
         ``(x, y)``, a torch data set or loader, or a dict of tensors.
     signal
-        What it is told: one signal or a weighted sum; default ``KL(temperature=4)``.
+        What it is told: one signal, a weighted sum, or any callable of (student outputs, teacher outputs, labels) that
+        returns a loss per example (n,) or one of the batch (); default ``KL(temperature=4)``.
     labels_weight
         w ≥ 0, the weight of plain cross-entropy with the labels. None: 1, or 0 for a signal that is a whole loss by
         itself (`PLD`, `BornAgain`, any sum with a `CrossEntropy` in it).
@@ -68,7 +75,7 @@ def distill(
     ------
     ValueError
         The student is the teacher itself; the signal needs a teacher and there is none; the two networks score
-        different classes.
+        different classes; an argument is not what it must be, such as the name of a signal.
 
     Examples
     --------
@@ -85,9 +92,13 @@ def distill(
     teacher = _network(teacher)
     loss = training_loss(signal, labels_weight)
     _check(teacher, student, loss)
-    guide = _guide(teacher, loss, teacher_data)
-    bound = bind(loss, teacher, student, data, teacher_data=teacher_data, seed=seed)
-    record = training.fit(student, data, loss=bound, layers=loss.student_layers, guide=guide, seed=seed, **options)
+    _check_memories(loss, data)
+    with as_found(teacher):
+        bound = bind(loss, teacher, student, data, teacher_data=teacher_data, seed=seed)
+        guide = _guide(teacher, loss, teacher_data)
+        if guide is not None and _with_rows(loss):
+            guide = _numbered(guide, data, augmented=options.get("augment") is not None)
+        record = training.fit(student, data, loss=bound, layers=loss.student_layers, guide=guide, seed=seed, **options)
     return _told(record, loss)
 
 
@@ -95,7 +106,7 @@ def distill_many(
     teachers: Sequence[nn.Module | None] | nn.Module | None,
     students: Sequence[nn.Module],
     data: Any,
-    signal: Signal | None = None,
+    signal: SignalLike | None = None,
     *,
     labels_weight: float | None = None,
     seeds: Sequence[int] | None = None,
@@ -134,37 +145,39 @@ def distill_many(
     """
     _check_options(distill_many, options)
     count = len(students)
-    each_teacher = _one_each("teachers", teachers, count)
+    each_teacher = [_network(one) for one in _one_each("teachers", teachers, count)]
     apart = isinstance(data, list | tuple) and all(isinstance(one, Dataset | Split) for one in data)
     each_data = _one_each("data", data if apart else as_dataset(data), count)
     seeds = range(count) if seeds is None else seeds
     loss = training_loss(signal, labels_weight)
     for teacher, student in zip(each_teacher, students, strict=True):
         _check(teacher, student, loss)
-    bound = [
-        bind(loss, teacher, student, one, seed=seed)
-        for teacher, student, one, seed in zip(each_teacher, students, each_data, seeds, strict=True)
-    ]
-    guides: dict[int, Any] = {id(teacher): _guide(teacher, loss, None) for teacher in each_teacher}
-    shared = len(guides) == 1
-    records = training.Ensemble(list(students)).fit(
-        each_data,
-        loss=bound if any(True for _ in bound[0].parameters()) else bound[0],
-        layers=loss.student_layers,
-        guide=guides[id(each_teacher[0])] if shared else [guides[id(teacher)] for teacher in each_teacher],
-        seeds=list(seeds),
-        **options,
-    )
+    if _with_rows(loss):
+        raise ValueError(f"{loss} keeps a memory of every example: distil one student at a time, with distill")
+    with as_found(*each_teacher):
+        bound = [
+            bind(loss, teacher, student, one, seed=seed)
+            for teacher, student, one, seed in zip(each_teacher, students, each_data, seeds, strict=True)
+        ]
+        guides: dict[int, Any] = {id(teacher): _guide(teacher, loss, None) for teacher in each_teacher}
+        shared = len(guides) == 1
+        records = training.Ensemble(list(students)).fit(
+            each_data,
+            loss=bound if any(True for _ in bound[0].parameters()) else bound[0],
+            layers=loss.student_layers,
+            guide=guides[id(each_teacher[0])] if shared else [guides[id(teacher)] for teacher in each_teacher],
+            seeds=list(seeds),
+            **options,
+        )
     return [_told(record, loss) for record in records]
 
 
-def training_loss(signal: Signal | None = None, labels_weight: float | None = None) -> Signal:
+def training_loss(signal: SignalLike | None = None, labels_weight: float | None = None) -> Signal:
     """The signal with its label term, as `distill` trains on it."""
-    signal = KL(4.0) if signal is None else signal
-    weight = (0.0 if signal.complete else 1.0) if labels_weight is None else labels_weight
-    if not weight >= 0:
-        raise ValueError(f"labels_weight is {labels_weight}; it must be 0 or more")
-    return weight * CrossEntropy() + signal if weight else signal
+    wanted = KL(4.0) if signal is None else as_signal(signal)
+    weight = (0.0 if wanted.complete else 1.0) if labels_weight is None else labels_weight
+    at_least_zero(labels_weight=weight)
+    return weight * CrossEntropy() + wanted if weight else wanted
 
 
 def bind(
@@ -194,6 +207,8 @@ def bind(
             f"teacher scores {of_teacher.logits.shape[1]} classes and student {of_student.logits.shape[1]}: "
             "both must score the classes of data"
         )
+    if of_teacher is not None and _with_rows(signal):
+        of_teacher = Outputs(of_teacher.logits, {**of_teacher.features, ROWS: torch.arange(len(examples))})
     generator = torch.Generator().manual_seed(seed)
     return signal.bind(of_student, of_teacher, examples.labels, generator=generator)  # type: ignore[arg-type]
 
@@ -204,15 +219,23 @@ def look(network: nn.Module, layers: tuple[str, ...], inputs: torch.Tensor) -> O
 
     The two networks need not be on one device, and what is made for them is made on the CPU.
     """
-    training = network.training
     own = next(network.parameters(), inputs)
-    try:
+    with as_found(network):
         placed = inputs.to(own) if inputs.is_floating_point() else inputs.to(own.device)  # token ids stay integers
         seen = observe(network.eval(), layers)(placed)
         there = {name: each.to(inputs.device) for name, each in seen.features.items()}
         return Outputs(seen.logits.to(inputs.device), there)
+
+
+@contextmanager
+def as_found(*networks: nn.Module | None) -> Iterator[None]:
+    """Put back the mode, training or eval, of every part of the networks, whatever happens meanwhile."""
+    modes = [(part, part.training) for network in networks if network is not None for part in network.modules()]
+    try:
+        yield
     finally:
-        network.train(training)
+        for part, mode in modes:
+            part.training = mode
 
 
 def _check_options(call: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -230,11 +253,37 @@ def _guide(teacher: nn.Module | None, loss: Signal, teacher_data: Dataset | None
     return guide if teacher_data is None else guide.__call__
 
 
+def _with_rows(loss: Signal) -> bool:
+    """Whether a part of the signal reads which training examples the batch holds."""
+    return any(getattr(part, "needs_rows", False) for part in parts(loss))
+
+
+def _check_memories(loss: Signal, data: Dataset) -> None:
+    for part in parts(loss):
+        if isinstance(part, MemoryCRD) and part.examples != len(data.train):
+            raise ValueError(f"examples is {part.examples}, but data has {len(data.train)} training examples")
+
+
+def _numbered(guide: Any, data: Dataset, *, augmented: bool) -> Any:
+    """The guide, which also says the batch's rows."""
+    asked = guide.on(data.train, augmented=augmented) if isinstance(guide, training.Guide) else guide
+
+    def numbered(inputs: torch.Tensor, rows: torch.Tensor) -> Outputs:
+        seen = asked(inputs, rows)
+        return Outputs(seen.logits, {**seen.features, ROWS: rows})
+
+    return numbered
+
+
 def _network(teacher: nn.Module | TrainingRecord | None) -> nn.Module | None:
     return teacher.model if isinstance(teacher, TrainingRecord) else teacher
 
 
 def _check(teacher: nn.Module | None, student: nn.Module, loss: Signal) -> None:
+    for name, network, more in (("teacher", teacher, ", the record of one, or None"), ("student", student, "")):
+        if not isinstance(network, nn.Module) and not (network is None and name == "teacher"):
+            what = f"the class {network.__name__}" if isinstance(network, type) else repr(network)[:80]
+            raise ValueError(f"{name} is {what}; it must be a network (torch.nn.Module){more}")
     if teacher is student:
         raise ValueError("student is the teacher itself and has nothing to learn from it: build a fresh one")
     if teacher is None and loss.needs_teacher:

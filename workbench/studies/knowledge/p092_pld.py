@@ -55,7 +55,7 @@ CONSTANT = {"schedule": "constant"}
 
 
 @study(
-    seeds=(16, 3),
+    seeds=(8, 3),
     small=Scale(
         teacher=Network("mlp", {"width": [256]}, {"epochs": 30}),
         student=Network("mlp", {"width": [12]}),
@@ -136,10 +136,15 @@ def kendall(student: nn.Module, teacher: nn.Module | None, test: Split) -> float
 def _claims(table: Comparison, scale: Scale) -> list[Claim]:
     short: dict[str, Any] = {"steps": scale.short.steps}
     claims = []
-    for size, margin in ((60, 0.02), (200, 0.01)):
-        if size in table.sizes:
-            gain = table.paired(OURS, LABELS, size=size, **short)
-            claims.append(asserted(f"PLD (τ=4) beats cross-entropy at {size} labels", gain, ">=", margin))
+    if 60 in table.sizes:
+        gain = table.paired(OURS, LABELS, size=60, **short)
+        claims.append(asserted("PLD (τ=4) beats cross-entropy at 60 labels by two points", gain, ">=", 0.02))
+    if 200 in table.sizes:
+        gain = table.paired(OURS, LABELS, size=200, **short)
+        claims += [
+            asserted("PLD (τ=4) beats cross-entropy at 200 labels", gain, ">", 0.0),
+            reported("… by one point", gain, ">=", 0.01, "Eight seeds leave more than a point each way."),
+        ]
     claims += [
         asserted(
             "PLD (τ=4) is at least as good as ListMLE, trained short", table.paired(OURS, "ListMLE", **short), ">=", 0
