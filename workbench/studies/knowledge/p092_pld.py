@@ -46,6 +46,8 @@ class Scale:
     sizes_short: tuple[int | None, ...]
     sizes_others: tuple[int | None, ...]
     sizes_long: tuple[int | None, ...] = ()
+    few: int | None = None
+    """Seeds of all but the four rivals trained short, which is what claims are asserted of; None: all."""
     pairs: tuple[int, int] | None = None
     """Training and test images of two digits, for the comparison with a hundred classes; None: without it."""
 
@@ -55,15 +57,16 @@ CONSTANT = {"schedule": "constant"}
 
 
 @study(
-    seeds=(8, 3),
+    seeds=(16, 3),
     small=Scale(
         teacher=Network("mlp", {"width": [256]}, {"epochs": 30}),
         student=Network("mlp", {"width": [12]}),
         short=Length(400, 4e-3, CONSTANT),
         long=Length(1200, 1e-2, CONSTANT),
         sizes_short=(60, 200, 600),
-        sizes_others=(60, 200),
+        sizes_others=(60,),
         sizes_long=(100, 300),
+        few=8,
         pairs=(3000, 1000),
     ),
     full=Scale(
@@ -90,9 +93,10 @@ def run(s: Setting[Dataset, Scale]) -> Outcome:
     scale, data = s.scale, s.data
     teacher = scale.teacher.trained(data, seed=1000, device=s.device)
     s.tell("a teacher is trained")
-    common: dict[str, Any] = {"seeds": s.seeds, "device": s.device, "measures": {"kendall": kendall}}
+    few = s.seeds if scale.few is None else s.seeds[: scale.few]
+    common: dict[str, Any] = {"seeds": few, "device": s.device, "measures": {"kendall": kendall}}
     on = {"teacher": teacher.model, "student": partial(scale.student, data), **common}
-    table = compare(RIVALS, data, sizes=scale.sizes_short, lengths=(scale.short,), **on)
+    table = compare(RIVALS, data, sizes=scale.sizes_short, lengths=(scale.short,), **on | {"seeds": s.seeds})
     others = {name: signal for name, signal in METHODS.items() if name not in RIVALS}
     table += compare(others, data, sizes=scale.sizes_others, lengths=(scale.short,), **on)
     if scale.long is not None:
@@ -135,16 +139,15 @@ def kendall(student: nn.Module, teacher: nn.Module | None, test: Split) -> float
 
 def _claims(table: Comparison, scale: Scale) -> list[Claim]:
     short: dict[str, Any] = {"steps": scale.short.steps}
+    drawn = {row["seed"] for row in table.rows if row["method"] == "p-ListMLE"}
+    few = Comparison(tuple(row for row in table.rows if row["seed"] in drawn), {})
     claims = []
     if 60 in table.sizes:
         gain = table.paired(OURS, LABELS, size=60, **short)
         claims.append(asserted("PLD (τ=4) beats cross-entropy at 60 labels by two points", gain, ">=", 0.02))
     if 200 in table.sizes:
         gain = table.paired(OURS, LABELS, size=200, **short)
-        claims += [
-            asserted("PLD (τ=4) beats cross-entropy at 200 labels", gain, ">", 0.0),
-            reported("… by one point", gain, ">=", 0.01, "Eight seeds leave more than a point each way."),
-        ]
+        claims.append(asserted("PLD (τ=4) beats cross-entropy at 200 labels by one point", gain, ">=", 0.01))
     claims += [
         asserted(
             "PLD (τ=4) is at least as good as ListMLE, trained short", table.paired(OURS, "ListMLE", **short), ">=", 0
@@ -159,11 +162,11 @@ def _claims(table: Comparison, scale: Scale) -> list[Claim]:
         ),
         reported(
             "PLD (τ=4) beats the ranking weighted by rank alone (p-ListMLE) at the fewest labels",
-            table.paired(OURS, "p-ListMLE", size=min(table.sizes), **short), ">", 0,
+            few.paired(OURS, "p-ListMLE", size=min(table.sizes), **short), ">", 0,
         ),
         reported(
             "PLD at the ImageNet setting (τ=1) beats cross-entropy at the fewest labels",
-            table.paired("PLD, τ=1", LABELS, size=min(table.sizes), **short), ">", 0,
+            few.paired("PLD, τ=1", LABELS, size=min(table.sizes), **short), ">", 0,
             "A nearly one-hot teacher makes PLD (τ=1) almost cross-entropy.",
         ),
     ]  # fmt: skip
