@@ -28,17 +28,36 @@ MLP = {"width": 8, "depth": 1}
 EXPERTS = Experts(count=2, epochs=3, lr=0.05, batch_size=64, network="mlp", options=MLP)
 MATCHING = {"iterations": 2, "steps": 2, "span": 1, "latest": 2, "step_size": 0.05, "lr_images": 1.0}
 TRAINED = {"experts": EXPERTS, "method": MATCHING}
-QUICK = {
-    9: (p009_what_dd_learns, {"LONGER": {"small": 0.01}, "CURVES": (0, 200)}),
-    11: (p011_rded, {"teacher_epochs": 1, "steps": 2, "sizes": (1, 2), "hard": (p011_rded.MOSAIC, p011_rded.IMAGES)}),
-    19: (p019_mtt, TRAINED | {"evaluations": 1, "epochs": 2, "options": {"mlp": MLP, "convnet": MLP}}),
-    21: (p021_dd, {"network": {"network": "mlp", "options": MLP}, "iterations": 2, "experts": 2, "epochs": 1}),
-    28: (p028_ftd, {"base": replace(p019_mtt.SMALL, **TRAINED, evaluations=1, epochs=2), "epochs": 3}),
-    36: (p036_ncfm, {"ITERATIONS": {"small": 2}, "TOYS": 2}),
-    59: (p059_dream, {"ITERATIONS": {"small": 2}}),
-    86: (p086_fyi, TRAINED | {"evaluations": 1, "epochs": 2, "options": {"mlp": MLP}}),
-    112: (p112_calibration, TRAINED | {"sizes": (1, 2), "networks": 2, "steps": 3, "options": MLP}),
+JUDGED = replace(distilling.JUDGED, steps=2)
+"""Judging networks that hardly learn."""
+
+
+def small(module, **changes):
+    """The study's small scale with changes."""
+    return replace(module.run.scales["small"], **changes)
+
+
+BASE = small(p019_mtt, experts=EXPERTS, method=MATCHING, evaluations=1, epochs=2, options={"mlp": MLP, "convnet": MLP})
+TINY = {
+    9: small(
+        p009_what_dd_learns,
+        iterations=dict.fromkeys(p009_what_dd_learns.METHODS, 1),
+        experts=Experts(count=2, epochs=6, lr=0.05, batch_size=64, network="mlp", options=p009_what_dd_learns.MLP),
+        repeats=1,
+        per_class=(2, 4),
+        curves=(0, 200),
+    ),
+    11: small(p011_rded, teacher_epochs=1, steps=2, sizes=(1, 2)),
+    19: BASE,
+    21: small(p021_dd, network={"network": "mlp", "options": MLP}, iterations=2, experts=2, epochs=1),
+    28: small(p028_ftd, base=BASE),
+    36: small(p036_ncfm, iterations=2, toys=2, learned=2, passes=1, judged=JUDGED),
+    40: small(p040_datadam, iterations=2, judged=JUDGED),
+    59: small(p059_dream, host=replace(p059_dream.run.scales["small"].host, iterations=2), draws=2, judged=JUDGED),
+    86: small(p086_fyi, **TRAINED, evaluations=1, epochs=2, options={"mlp": MLP}),
+    112: small(p112_calibration, **TRAINED, sizes=(1, 2), networks=2, steps=3, options=MLP),
 }
+"""Scales at which a study takes a second."""
 LONG = {9, 40}
 PAIRED = {9, 36, 59}
 """Studies some of whose claims are not about seeds."""
@@ -58,36 +77,8 @@ def photographs() -> Dataset:
     return Dataset("photographs", split(40), split(12))
 
 
-@pytest.mark.parametrize("paper", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in QUICK])
-def test_a_study_runs_on_other_data_and_its_result_survives_a_file(paper, monkeypatch, tmp_path):
-    module, changes = QUICK[paper]
-    if hasattr(module, "SMALL"):
-        monkeypatch.setattr(module, "SMALL", replace(module.SMALL, **changes))
-    else:
-        for name, value in changes.items():
-            monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(distilling, "JUDGED", replace(distilling.JUDGED, steps=2))
-    result = studies.run(paper, data=photographs(), seeds=[7, 8], device="cpu")
-    assert result.settings["data"] == "photographs"
-    assert result.settings["seeds"] == [7, 8]
-    assert paper in PAIRED or all(claim.seeds == 2 for claim in result.claims)
-    assert not any(claim.asserted for claim in result.claims)
-    assert "margins were set on digit" in result.notes
-    if "accuracy" in result.to_frame():
-        assert result.to_frame()["accuracy"].dropna().between(0, 1).all()
-    assert any(isinstance(record, records.DistilledSet) for record in result.records.values())
-    again = records.open(result.save(tmp_path / "study.safetensors"))
-    assert again.summary() == result.summary()
-    assert list(again.records) == list(result.records)
-
-
-TINY = {40: replace(p040_datadam.run.scales["small"], iterations=2)}
-"""Scales at which a declared study takes a second."""
-
-
-@pytest.mark.parametrize("paper", TINY)
-def test_a_declared_study_runs_on_other_data_and_its_result_survives_a_file(paper, monkeypatch, tmp_path):
-    monkeypatch.setattr(distilling, "JUDGED", replace(distilling.JUDGED, steps=2))
+@pytest.mark.parametrize("paper", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in TINY])
+def test_a_study_runs_on_other_data_and_its_result_survives_a_file(paper, tmp_path):
     result = studies.run(paper, data=photographs(), seeds=[7, 8], device="cpu", scale=TINY[paper])
     assert result.settings["data"] == "photographs"
     assert result.settings["seeds"] == [7, 8]
@@ -130,7 +121,7 @@ def test_views_are_the_same_for_all_sets(monkeypatch):
     made = wb.condensation.condense(data, wb.condensation.Random(ipc=1))
     made = made.replace(settings={"split": data.train})
     sets = {(name, 0): made for name in p011_rded.FACTOR}
-    p011_rded.learned(sets, None, data, p011_rded.SMALL, 1, "cpu")
+    p011_rded.learned(sets, None, data, TINY[11], 1, "cpu")
     assert seen == {1: p011_rded.AREA, 2: p011_rded.AREA}
 
 
@@ -153,3 +144,21 @@ def test_rival_losses_are_what_they_are_called():
     target = 0.9 * torch.nn.functional.one_hot(labels, 4) + 0.025
     expected = -(target * logits.log_softmax(1)).sum(1)
     assert torch.allclose(p112_calibration.smoothed(Outputs(logits), None, labels), expected)
+
+
+def test_mixup_mixes_images_and_labels_alike():
+    split = wb.data.load("digits").train.subset(20)
+    mixed, labels = p112_calibration.mixed(split, 0.4, 3, seed=0)
+    assert (len(mixed), labels.shape) == (60, (60, 10))
+    torch.testing.assert_close(labels.sum(1), torch.ones(60))
+    own = labels[torch.arange(60), mixed.labels]
+    k = int(((own > 0.2) & (own < 0.8)).nonzero()[0])
+    other = next(j for j in range(20) if labels[k, split.labels[j]] > 0 and split.labels[j] != mixed.labels[k])
+    partners = split.inputs[split.labels == split.labels[other]]
+    expected = own[k] * split.inputs[k % 20] + (1 - own[k]) * partners
+    assert (expected - mixed.inputs[k]).flatten(1).norm(dim=1).min() < 1e-5
+
+
+def test_crops_of_photographs_are_mirrored_and_those_of_digits_are_not():
+    assert p011_rded.mirrors(photographs())
+    assert not p011_rded.mirrors(wb.data.load("digits"))

@@ -5,14 +5,26 @@ random real images, under the paper's probes: recognition, mixing with real imag
 early and trained on subsets at matched accuracy, curvature, and exact leave-one-out influence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from workbench.analysis.fidelity import wilson
-from workbench.condensation import DD, MTT, DistributionMatching, Experts, GradientMatching, Random, condense
+from workbench.condensation import (
+    DD,
+    MTT,
+    Choosing,
+    DistributionMatching,
+    Experts,
+    GradientMatching,
+    Matching,
+    Random,
+    Siamese,
+    condense,
+)
 from workbench.condensation.methods.what_dd_learns import (
     predictions_along,
     stopped_early,
@@ -20,44 +32,112 @@ from workbench.condensation.methods.what_dd_learns import (
     trained_on_subsets,
 )
 from workbench.data import Dataset
-from workbench.records import Claim, DistilledSet, StudyResult
+from workbench.records import Claim, DistilledSet
 from workbench.studies.condensation import what_dd_learns_probes as probes
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
-from workbench.studies.kit.setting import Setting
+from workbench.studies.kit.distilling import at_most
+from workbench.studies.kit.study import Outcome, Setting, study
 
-NETWORK, OPTIONS = "mlp", {"width": 64, "depth": 1}
 METHODS = ("BPTT", "DC", "DM", "MTT")
-IPC = 5
-ADDED = 50
-LONGER: dict[str, float] = {"small": 1, "full": 5}
-"""What iterations and the number of networks trained on subsets are multiplied with."""
-EXAMPLES = 2000
-"""Training examples of the small budget, at most."""
 EVERY = 2  # steps of real training between kept moments
-CURVES = (0, 10, 20, 40, 80, 140, 200, 300)  # steps at which curvature is measured
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Four sets of five images per class, each distilled once; all probes on an MLP of one hidden layer of 64 units.
+@dataclass(frozen=True)
+class Scale:
+    """What a budget buys.
 
-    The repetitions are of the probing networks: weights, subsets, and which real images are mixed in. Arguments as for
-    `workbench.studies.run`.
+    Attributes
+    ----------
+    network, options
+        What learns, in distilling and in the probes.
+    ipc
+        Images per class.
+    iterations
+        Of each method.
+    arguments
+        Of each method, beyond its network and `ipc`.
+    experts
+        That MTT matches.
+    added
+        Real images that are mixed in.
+    per_class, repeats
+        Sizes of subsets in examples of each class, and networks of each.
+    curves
+        Steps of real training at which curvature is measured; at 200 it is compared.
+    examples
+        Training examples, at most; None: all.
     """
-    setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=6, seeds_full=20)
-    setting = setting.at_most(EXAMPLES if budget == "small" else None)
-    dataset, numbers = setting.data, setting.seeds
-    longer = LONGER[budget]
-    sets = distilled_sets(dataset, numbers[0], longer, device)
+
+    network: str
+    options: Mapping[str, Any]
+    ipc: int
+    iterations: Mapping[str, int]
+    arguments: Mapping[str, Mapping[str, Any]]
+    experts: Experts
+    added: int = 50
+    per_class: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 16, 24)
+    repeats: int = 8
+    curves: tuple[int, ...] = (0, 10, 20, 40, 80, 140, 200, 300)
+    examples: int | None = None
+
+
+MLP: dict[str, Any] = {"width": 64, "depth": 1}
+
+
+@study(
+    seeds=(10, 30),
+    small=Scale(
+        network="mlp",
+        options=MLP,
+        ipc=5,
+        iterations={"BPTT": 100, "DC": 200, "DM": 300, "MTT": 150},
+        arguments={
+            "BPTT": {"passes": 15, "students": 2, "real_batch": 256, "initial": "real"},
+            "DC": {"real_batch": 64},
+            "DM": {"real_batch": 64},
+            "MTT": {"steps": 15, "latest": 5, "optimizer": "adam", "lr_images": 0.05, "step_size": 0.05},
+        },
+        experts=Experts(count=8, epochs=8, lr=0.05, batch_size=128, network="mlp", options=MLP),
+        examples=2000,
+    ),
+    full=Scale(
+        network="convnet",
+        options={},
+        ipc=10,
+        iterations={"BPTT": 19_600, "DC": 10_000, "DM": 20_000, "MTT": 5000},
+        arguments={
+            "BPTT": {"passes": 15, "students": 4, "initial": "real", "step_size": 0.001, "lr_every": 1960},
+            "DC": {},
+            "DM": {"augment": Siamese()},
+            "MTT": {
+                "steps": 30, "latest": 20, "lr_images": 100.0, "step_size": 0.001, "lr_step": 10.0,
+                "augment": Siamese(),
+            },
+        },
+        experts=Experts(count=100, epochs=50, augment=Siamese(), together=10),
+        per_class=(25, 50, 75, 100, 125, 150, 200, 250),
+        repeats=65,
+    ),
+    deviates=(
+        "each set is distilled once: intervals are over the networks that probe it",
+        "the two families have as many early-stopped networks as seeds, and members within one point of accuracy count",
+        "attributes of images are k-means clusters of pixels within a class",
+        "small: an MLP of one hidden layer, five images per class of digits, 64 networks of subsets, not 520",
+    ),
+)  # fmt: skip
+def run(s: Setting[Dataset, Scale]) -> Outcome:
+    """Four sets, each distilled once, and a random one of the same size; all probes on the network of the scale.
+
+    The repetitions are of the probing networks: weights, subsets, and which real images are mixed in.
+    """
+    scale, dataset, numbers, device = s.scale, at_most(s.data, s.scale.examples), s.seeds, s.device
+    network, options = scale.network, dict(scale.options)
+    s.tell("four sets")
+    sets = distilled_sets(dataset, numbers[0], scale, device)
+    s.tell("networks that learn from them")
     learned = {
-        added: taught_by(sets, dataset, NETWORK, numbers, real=added, options=OPTIONS, device=device)
-        for added in (0, ADDED)
+        added: taught_by(sets, dataset, network, numbers, real=added, options=options, device=device)
+        for added in (0, scale.added)
     }
     labels = dataset.test.labels.cpu()
     predicted = {
@@ -66,12 +146,13 @@ def run(
     accuracy = {key: (p == labels).double().mean(1) for key, p in predicted.items()}
     # Weights of their own: networks that started alike would agree for that reason alone.
     others = [1_000_000 + seed for seed in numbers]
-    real = stopped_early(dataset, NETWORK, others, every=EVERY, options=OPTIONS, device=device)
+    s.tell("networks stopped early and of subsets")
+    real = stopped_early(dataset, network, others, every=EVERY, options=options, device=device)
     early = torch.cat([predictions_along(record, dataset.test.inputs).cpu() for record in real])
-    sizes = [classes * len(dataset.classes) for classes in (2, 3, 4, 6, 8, 12, 16, 24)]
+    sizes = [each * len(dataset.classes) for each in scale.per_class]
     sizes = [size for size in sizes if size <= len(dataset.train)]
     subsets = trained_on_subsets(
-        dataset, NETWORK, sizes, max(1, round(8 * longer)), seed=numbers[0], options=OPTIONS, device=device
+        dataset, network, sizes, scale.repeats, seed=numbers[0], options=options, device=device
     )
     rows: list[probes.Row] = [
         {"probe": "accuracy", "set": name, "seed": seed, "real images added": added, "value": float(value)}
@@ -80,35 +161,32 @@ def run(
     ]
     distilled = {name: sets[name] for name in METHODS}
     own = {name: predicted[name, 0] for name in METHODS}
+    s.tell("probes")
     gaps, agreed = probes.agreement(own, early, subsets, labels, numbers)
     saturated, recognised = probes.recognition(sets, real, numbers, EVERY)
-    flat, curved = probes.curvature(distilled, dataset, real, numbers, every=EVERY, steps=CURVES, at=200)
-    influence, missed = probes.influence(distilled, dataset, NETWORK, OPTIONS, numbers[0])
+    flat, curved = probes.curvature(distilled, dataset, real, numbers, every=EVERY, steps=scale.curves, at=200)
+    influence, missed = probes.influence(distilled, dataset, network, options, numbers[0])
     rows += [*agreed, *recognised, *curved, *missed]
-    return setting.result(
-        paper=9,
-        title="What do distilled images hold: stand-ins for real data, or early training dynamics?",
-        rows=rows,
+    return Outcome(
+        rows,
         claims=(
-            *_claims_on_mixing(accuracy),
+            *_claims_on_mixing(accuracy, scale.added),
             *_claims_on_dynamics(gaps, saturated, flat),
             *_claims_on_influence(influence),
         ),
         records=sets,
         settings={
-            "network": f"{NETWORK}, {OPTIONS}",
-            "ipc": IPC,
+            "network": f"{network}, {options}",
+            "ipc": scale.ipc,
+            "iterations": dict(scale.iterations),
             "subset sizes": sizes,
-            "real images added": ADDED,
+            "real images added": scale.added,
             "accuracies": {name: float(accuracy[name, 0].mean()) for name in sets},
         },
-        notes="The paper distils CIFAR-10 at ten images per class into a ConvNet and compares with 520 networks of "
-        "subsets; here an MLP learns from five digits per class, and the families have at most a few hundred "
-        "members, matched to within one point of accuracy. Each set is distilled once: intervals are over networks.",
     )
 
 
-def distilled_sets(data: Dataset, seed: int, longer: float = 1, device: str = "auto") -> dict[str, DistilledSet]:
+def distilled_sets(data: Dataset, seed: int, scale: Scale, device: str = "auto") -> dict[str, DistilledSet]:
     """The four methods' sets and a random real one, of equal size.
 
     Parameters
@@ -117,40 +195,36 @@ def distilled_sets(data: Dataset, seed: int, longer: float = 1, device: str = "a
         What to distil.
     seed
         Of all of them.
-    longer
-        Multiplies all iterations.
+    scale
+        Methods and their iterations.
     """
-    shared: dict[str, Any] = {"network": NETWORK, "options": OPTIONS}
-    experts = Experts(count=8, epochs=8, lr=0.05, batch_size=128, **shared).train(
-        data, seed=seed, device=device, progress=False
-    )
-    methods: dict[str, tuple[Any, int | None]] = {
-        "BPTT": (DD(ipc=IPC, passes=15, weights="random", students=2, real_batch=256, initial="real", **shared), 100),
-        "DC": (GradientMatching(ipc=IPC, real_batch=64, **shared), 200),
-        "DM": (DistributionMatching(ipc=IPC, real_batch=64, **shared), 300),
-        "MTT": (
-            MTT(ipc=IPC, steps=15, latest=5, optimizer="adam", lr_images=0.05, step_size=0.05, experts=experts),
-            150,
-        ),
-        "random real": (Random(ipc=IPC), None),
+    shared: dict[str, Any] = {"network": scale.network, "options": dict(scale.options)}
+    experts = scale.experts.train(data, seed=seed, device=device, progress=False)
+    own: dict[str, Any] = {name: {"ipc": scale.ipc, **scale.arguments[name]} for name in METHODS}
+    methods: dict[str, Matching | Choosing] = {
+        "BPTT": DD(weights="random", **shared, **own["BPTT"]),
+        "DC": GradientMatching(**shared, **own["DC"]),
+        "DM": DistributionMatching(**shared, **own["DM"]),
+        "MTT": MTT(experts=experts, **own["MTT"]),
+        "random real": Random(ipc=scale.ipc),
     }
     return {
         name: condense(
             data,
             method,
-            iterations=None if iterations is None else max(1, round(longer * iterations)),
-            snapshots=0 if iterations is None else 10,
+            iterations=scale.iterations.get(name),
+            snapshots=10 if name in scale.iterations else 0,
             seed=seed,
             device=device,
             progress=False,
             name=name,
         )
-        for name, (method, iterations) in methods.items()
+        for name, method in methods.items()
     }
 
 
-def _claims_on_mixing(accuracy: dict[tuple[str, int], Tensor]) -> list[Claim]:
-    gain = {name: accuracy[name, ADDED] - accuracy[name, 0] for name in (*METHODS, "random real")}
+def _claims_on_mixing(accuracy: dict[tuple[str, int], Tensor], added: int) -> list[Claim]:
+    gain = {name: accuracy[name, added] - accuracy[name, 0] for name in (*METHODS, "random real")}
     better = [
         asserted(
             f"Networks learn more from {name}'s images than from as many random real ones",
@@ -160,7 +234,7 @@ def _claims_on_mixing(accuracy: dict[tuple[str, int], Tensor]) -> list[Claim]:
     ]  # fmt: skip
     return better + [
         reported(
-            f"Adding {ADDED} real images helps {name}'s set less than as many random real ones",
+            f"Adding {added} real images helps {name}'s set less than as many random real ones",
             estimate((gain[name] - gain["random real"]).tolist()), "<", 0.0,
             note="Distilled images start higher, so part of this is that less is left to gain.",
         )

@@ -14,9 +14,10 @@ from torch import Tensor
 from workbench import models
 from workbench.condensation import DD, Experts, FlatNetwork, Trajectories, condense, replay
 from workbench.data import Dataset, Split
-from workbench.records import DistilledSet, Record, StudyResult
+from workbench.records import DistilledSet, Record
 from workbench.studies.kit.claims import asserted, estimate, reported
-from workbench.studies.kit.setting import Setting
+from workbench.studies.kit.distilling import at_most
+from workbench.studies.kit.study import Outcome, Setting, study
 
 STEP_SIZES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Of which each baseline gets the one that is best on training data."""
@@ -36,52 +37,55 @@ class Scale:
     schedules: tuple[tuple[int, int], ...]
     experts: int
     epochs: int
+    students: int = 4
+    lr_every: int = 100
+    step_size: float = 0.1
+    recompute: bool = False
     examples: int | None = None
     """Training examples, at most; None: all."""
 
 
-SMALL = Scale(
-    network={"network": "mlp", "options": {"width": 64, "depth": 1}},
-    iterations=200,
-    real_batch=256,
-    lr=0.02,
-    schedules=((1, 1), (1, 3)),
-    experts=8,
-    epochs=10,
-    examples=2000,
+@study(
+    seeds=(5, 5),
+    small=Scale(
+        network={"network": "mlp", "options": {"width": 64, "depth": 1}},
+        iterations=200,
+        real_batch=256,
+        lr=0.02,
+        schedules=((1, 1), (1, 3)),
+        experts=8,
+        epochs=10,
+        examples=2000,
+    ),
+    full=Scale(
+        network={"network": "convnet", "options": {}},
+        iterations=19_600,
+        real_batch=1024,
+        lr=0.01,
+        schedules=((1, 1), (1, 3), (10, 3)),
+        experts=32,
+        epochs=20,
+        lr_every=1960,
+        step_size=0.001,
+        recompute=True,
+    ),
+    deviates=(
+        "a ConvNet-3 (full) or an MLP of one hidden layer (small), not LeNet and AlexNet",
+        "small: 200 iterations on batches of 256, not 400 epochs on batches of 1,024",
+        "several steps of images start from real ones, not from noise: from noise 100 images need far more iterations",
+    ),
 )
-FULL = Scale(
-    network={"network": "convnet", "options": {}},
-    iterations=4000,
-    real_batch=1024,
-    lr=0.01,
-    schedules=((1, 1), (1, 3), (10, 3)),
-    experts=32,
-    epochs=20,
-)
-
-
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
+def run(s: Setting[Dataset, Scale]) -> Outcome:
     """One image per class and step, steps and passes as in `Scale.schedules`; each seed draws its own images, networks
     and batches.
-
-    Arguments as for `workbench.studies.run`.
     """
-    setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    scale = SMALL if budget == "small" else FULL
-    dataset = setting.at_most(scale.examples).data
+    scale, dataset, device = s.scale, at_most(s.data, s.scale.examples), s.device
     poison = (3, 8) if len(dataset.classes) > 8 else (0, 1)
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
     settings: dict[str, Any] = {"step sizes of baselines": list(STEP_SIZES), "poison": list(poison)}
-    for seed in setting.seeds:
+    for seed in s.seeds:
+        s.tell(f"seed {seed}")
         for steps, passes in scale.schedules:
             found, made = distilled(dataset, scale, steps, passes, seed, device)
             rows += found
@@ -94,16 +98,14 @@ def run(
 
     def difference(of: str, over: str, *, column: str = "accuracy", passes: int = 3) -> list[float]:
         at = {(row["method"], row["seed"]): row for row in rows if (row["steps"], row["passes"]) == (1, passes)}
-        return [at[of, seed][column] - at[over, seed]["accuracy"] for seed in setting.seeds]
+        return [at[of, seed][column] - at[over, seed]["accuracy"] for seed in s.seeds]
 
     def values(method: str, column: str) -> list[float]:
         return [row[column] for row in rows if row["method"] == method]
 
     taken, taught = (dataset.classes[c] for c in poison)
-    return setting.result(
-        paper=21,
-        title="Can ten learned images and a few gradient steps replace a data set?",
-        rows=rows,
+    return Outcome(
+        rows,
         claims=(
             asserted(
                 "Three steps on one image per class made for any start beat as many on the class means (accuracy)",
@@ -141,8 +143,7 @@ def run(
         ),
         records=records,
         settings={**settings, "iterations": scale.iterations, "network": scale.network},
-        notes="The paper distils MNIST into a LeNet and CIFAR-10 into an AlexNet; 100 images in ten steps need "
-        "thousands of iterations (budget 'full'). Columns: “accuracy” is on networks that the images were not made "
+        notes="Columns: “accuracy” is on networks that the images were not made "
         "with, “own start” on the one that they were; “taken” the share of the poisoned class that is taken for the "
         "other after the step, on networks that the poison was not made with; “lost elsewhere” the accuracy that the "
         "step costs on the other classes.",
@@ -239,10 +240,11 @@ def _method(scale: Scale, steps: int, passes: int) -> DD:
         iterations=scale.iterations,
         real_batch=scale.real_batch,
         lr=scale.lr,
-        lr_every=max(1, scale.iterations // 2),
-        step_size=0.1,
+        lr_every=scale.lr_every,
+        step_size=scale.step_size,
         initial="noise" if steps == 1 else "real",
-        recompute=scale is FULL,
+        students=scale.students,
+        recompute=scale.recompute,
         **scale.network,
     )
 

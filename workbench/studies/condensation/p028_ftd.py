@@ -4,8 +4,8 @@ Paper 028, FTD: experts trained by plain SGD and by GSAM, the images made from t
 (with the same averaging), how sharp the loss is along the path, and where a student ends that starts beside it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from workbench.condensation import (
     FTD,
     GSAM,
     MTT,
+    Experts,
     FlatNetwork,
     Trajectories,
     accumulated_error,
@@ -23,12 +24,14 @@ from workbench.condensation import (
     replay,
 )
 from workbench.condensation.trajectories.gsam import ascent_gap, top_eigenvalue
-from workbench.data import Split
-from workbench.records import DistilledSet, Record, StudyResult
-from workbench.studies.condensation import p019_mtt
+from workbench.data import Dataset, Split
+from workbench.records import DistilledSet, Record
+from workbench.studies.condensation import trajectory_matching
+from workbench.studies.condensation.trajectory_matching import judged
 from workbench.studies.kit.claims import asserted, estimate, reported
+from workbench.studies.kit.distilling import at_most
 from workbench.studies.kit.pools import by_seed
-from workbench.studies.kit.setting import Setting
+from workbench.studies.kit.study import Outcome, Setting, study
 
 RADIUS = 0.1
 """ρ of the ascent step by which sharpness is measured (not adaptive)."""
@@ -39,68 +42,80 @@ BESIDE = 0.5
 
 @dataclass(frozen=True)
 class Scale:
-    """What a budget buys: the scale of the study of MTT, the climbs ρ of flat experts, the images' averaging,
-    and for how long the experts train.
-    """
+    """What a budget buys: that of trajectory matching, the climbs of flat experts, and the averaging of the images."""
 
-    base: p019_mtt.Scale
-    rules: dict[str, GSAM]
-    decay: float
-    epochs: int
+    base: trajectory_matching.Scale
+    rules: Mapping[str, GSAM]
+    decays: Mapping[int, float] = field(default_factory=lambda: {1: 0.9999, 10: 0.9995, 50: 0.999})
 
 
-SMALL = Scale(p019_mtt.SMALL, {"FTD": GSAM(rho=0.2, a=0.4, adaptive=False)}, decay=0.95, epochs=30)
-FULL = Scale(
-    p019_mtt.FULL,
-    {f"FTD, ρ = {rho:g}": GSAM(rho=rho, a=0.4, adaptive=True) for rho in (0.005, 0.01, 0.05, 0.1)},
-    decay=0.9995,
-    epochs=50,
+@study(
+    seeds=(3, 5),
+    small=Scale(
+        trajectory_matching.Scale(
+            experts=Experts(
+                count=8, epochs=30, lr=0.05, batch_size=64, network="mlp", options={"width": 64, "depth": 1}
+            ),
+            method={
+                "iterations": 200,
+                "steps": 20,
+                "span": 2,
+                "latest": 10,
+                "step_size": 0.05,
+                "optimizer": "adam",
+                "lr_images": 0.02,
+                "lr_step": 0.01,
+                "recompute": False,
+            },
+            sizes=(1,),
+            examples=2000,
+            options={"mlp": {"width": 64, "depth": 1}},
+        ),
+        {"FTD": GSAM(rho=0.2, a=0.4, adaptive=False)},
+        {1: 0.95},
+    ),
+    full=Scale(
+        trajectory_matching.published(),
+        {f"FTD, ρ = {rho:g}": GSAM(rho=rho, a=0.4, adaptive=True) for rho in (0.01, 0.005, 0.05, 0.1)},
+    ),
+    deviates=(
+        "small: an MLP on 8 experts of 30 epochs at a rate of 0.05, one image per class, no augmentation",
+        "small: GSAM climbs by ρ = 0.2, not adaptive: adaptive ρ = 0.01 is next to plain SGD on weights as small",
+        "small: images are averaged with a decay of 0.95 over 200 iterations, not 0.9999 over 5,000",
+        "MTT's images are averaged too, so that only the experts differ",
+        "log α is learned, not α",
+    ),
 )
-
-
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Each seed has its own experts of each kind, with the same initial weights and batches, and its own images.
-
-    Arguments as for `workbench.studies.run`.
-    """
-    setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    scale = SMALL if budget == "small" else FULL
-    base = scale.base
-    dataset = setting.at_most(base.examples).data
+def run(s: Setting[Dataset, Scale]) -> Outcome:
+    """Each seed has its own experts of each kind, with the same initial weights and batches, and its own images."""
+    base, data = s.scale.base, at_most(s.data, s.scale.base.examples)
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
     drift: dict[str, Any] = {}
-    for name, rule in {"MTT": None, **scale.rules}.items():
-        wanted = replace(base.experts, rule=rule, epochs=scale.epochs)
-        for seed, experts in by_seed(wanted, dataset, setting.seeds, device=device):
-            kind = MTT if rule is None else FTD
-            method = kind(ipc=base.sizes[0], experts=experts, decay=scale.decay, **base.method)
-            one = condense(dataset, method, seed=seed, device=device, snapshots=20, progress=False, name=name)
-            row = {"method": name, "seed": seed} | p019_mtt.judged(one, dataset, base, seed, device)
-            rows.append(row | sharpness(experts, dataset.train, base.method["latest"]) | beside(experts, one, base))
-            records[name] = one
-            drift[name] = followed(experts, one, base)
-    flat = next(iter(scale.rules))
+    for name, rule in {"MTT": None, **s.scale.rules}.items():
+        s.tell(f"experts and images of {name}")
+        for seed, experts in by_seed(replace(base.experts, rule=rule), data, s.seeds, device=s.device):
+            for ipc in base.sizes:
+                method = base.matching(ipc, experts, MTT if rule is None else FTD, decay=s.scale.decays[ipc])
+                one = condense(data, method, seed=seed, device=s.device, snapshots=20, progress=False, name=name)
+                row = {"method": name, "ipc": ipc, "seed": seed} | judged(one, data, base, seed, s.device)
+                if ipc == base.sizes[0]:
+                    row |= sharpness(experts, data.train, method.latest) | beside(experts, one, method)
+                    drift[name] = followed(experts, one, method)
+                rows.append(row)
+                records[name if ipc == base.sizes[0] else f"{name}, ipc {ipc}"] = one
+    flat = next(iter(s.scale.rules))
 
     def differences(column: str) -> list[float]:
-        at = {(row["method"], row["seed"]): row[column] for row in rows}
-        return [at[flat, seed] - at["MTT", seed] for seed in setting.seeds]
+        at = {(row["method"], row["seed"]): row[column] for row in rows if row["ipc"] == base.sizes[0]}
+        return [at[flat, seed] - at["MTT", seed] for seed in s.seeds]
 
     def relative(column: str) -> list[float]:
-        at = {(row["method"], row["seed"]): row[column] for row in rows}
-        return [at[flat, seed] / at["MTT", seed] - 1 for seed in setting.seeds]
+        at = {(row["method"], row["seed"]): row[column] for row in rows if row["ipc"] == base.sizes[0]}
+        return [at[flat, seed] / at["MTT", seed] - 1 for seed in s.seeds]
 
-    return setting.result(
-        paper=28,
-        title="Do experts that keep to flat regions leave a student less lost where it is off their path?",
-        rows=rows,
+    return Outcome(
+        rows,
         claims=(
             asserted(
                 "Where flat experts end, an ascent step raises the loss less (relative change)",
@@ -136,11 +151,10 @@ def run(
         ),
         records=records,
         settings={
-            "experts": replace(base.experts, epochs=scale.epochs).settings,
-            "rules": {name: repr(rule) for name, rule in scale.rules.items()},
-            "decay": scale.decay,
+            **base.settings,
+            "rules": {name: repr(rule) for name, rule in s.scale.rules.items()},
+            "decay": {str(ipc): s.scale.decays[ipc] for ipc in base.sizes},
             "drift": drift,
-            **{name: value for name, value in base.method.items() if name != "augment"},
         },
         notes=f"Columns: “rise” is L(θ + e) − L(θ) for ‖e‖ = {RADIUS:g} along the gradient and “curvature” the largest "
         "eigenvalue of the Hessian, both on training data, mean over experts; “on the way” at epochs that segments "
@@ -148,8 +162,7 @@ def run(
         "“initialisation error” is how much its displacement changes and “offset left” how far apart the two ends are, "
         "both as a share of ε; “extra distance” how much further from the target it ends for it and “matching error” "
         "how far it ends that starts on the path, both as a share of the distance from start to target. “drift” "
-        "follows one student over successive segments. The released adaptive ρ = 0.01 is next to plain SGD on weights "
-        "as small as these, so the small budget climbs by ρ = 0.2, not adaptive.",
+        "follows one student over successive segments.",
     )  # fmt: skip
 
 
@@ -171,10 +184,10 @@ def sharpness(experts: Trajectories, train: Split, latest: int, examples: int = 
     return found
 
 
-def beside(experts: Trajectories, images: DistilledSet, scale: p019_mtt.Scale, draws: int = 4) -> dict[str, float]:
+def beside(experts: Trajectories, images: DistilledSet, method: MTT, draws: int = 4) -> dict[str, float]:
     """Where students end that start on an expert's path and beside it."""
     generator = torch.Generator().manual_seed(0)
-    span, latest = scale.method["span"], scale.method["latest"]
+    span, latest = method.span, method.latest
     starts, targets = [], []
     for expert in range(len(experts)):
         for epoch in range(0, latest, max(1, latest // 3)):
@@ -195,8 +208,8 @@ def beside(experts: Trajectories, images: DistilledSet, scale: p019_mtt.Scale, d
     }
 
 
-def followed(experts: Trajectories, images: DistilledSet, scale: p019_mtt.Scale) -> list[dict[str, float]]:
+def followed(experts: Trajectories, images: DistilledSet, method: MTT) -> list[dict[str, float]]:
     """The error of one student over successive segments of one expert's path, split as in the paper."""
     path = experts.of(0).to(images.images.dtype)
-    errors = accumulated_error(lambda w: replay(images, w[None]).path[-1, 0], path, span=scale.method["span"])
+    errors = accumulated_error(lambda w: replay(images, w[None]).path[-1, 0], path, span=method.span)
     return [{str(key): float(value) for key, value in row.items()} for row in errors.to_frame().to_dict("records")]

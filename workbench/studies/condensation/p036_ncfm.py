@@ -5,7 +5,8 @@ that were distilled by mean features, by characteristic functions, and by those 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,62 +14,121 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import models
-from workbench.condensation import NCFM, DistributionMatching, Fresh, Interpolated, Random, pretrain
+from workbench.condensation import NCFM, DistributionMatching, Fresh, Interpolated, Random, Siamese, pretrain
+from workbench.condensation.judging.teaching import Recipe
 from workbench.condensation.making.networks import embedding
 from workbench.condensation.methods.ncfm import Sampler, SamplingNet
 from workbench.data import Dataset
 from workbench.kernels.characteristic import discrepancy
-from workbench.records import DistilledSet, StudyResult
+from workbench.records import DistilledSet
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
-from workbench.studies.kit.distilling import Key, distil, first_of_each, judge, paired, rows
-from workbench.studies.kit.setting import Setting
+from workbench.studies.kit.distilling import JUDGED, Key, at_most, distil, first_of_each, judge, paired, rows
+from workbench.studies.kit.study import Outcome, Setting, study
 
-TOYS = 20
-ITERATIONS = {"small": 150, "full": 20_000}
-EXAMPLES = 2000
-"""Training examples of the small budget, at most."""
+LARGER = "Metrics tie on 8×8 digits; the paper's gain needs CIFAR-10: `--data cifar10 --budget full` on a GPU."
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Discrepancies first, then five arms of distillation at one image per class; in full also at ten, with the paper's
-    settings.
+@dataclass(frozen=True)
+class Scale:
+    """What a budget buys.
 
-    Arguments as for `workbench.studies.run`.
+    Attributes
+    ----------
+    method
+        Arguments of `NCFM`, of all its arms.
+    mean
+        Of `DistributionMatching`.
+    network
+        Options of the ConvNet.
+    pretrained
+        How many networks are trained first, for how many epochs, at what rate.
+    judges, judged
+        How many networks learn from a set, and how.
+    toys, passes
+        Samples in the plane per seed; passes of the sampling network over the classes.
     """
-    setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=3, seeds_full=5)
-    small = budget == "small"
-    setting = setting.at_most(EXAMPLES if small else None)
-    first = setting.seeds[0]
-    toys = [ring_and_blob(seed) for seed in range(TOYS * first, TOYS * (first + 1))]
-    options: dict[str, Any] = {"width": 16, "depth": 2} if small else {}
-    learned = [learned_frequencies(setting.data, seed, options=options) for seed in range(5 * first, 5 * (first + 1))]
-    trained = pretrain(
-        setting.data.train,
-        networks=3 if small else 20,
-        epochs=5 if small else 60,
-        seed=10_000,
-        lr=3e-3,
-        options=options,
-        device=device,
-    )
+
+    iterations: int
+    method: Mapping[str, Any]
+    mean: Mapping[str, Any]
+    network: dict[str, Any]
+    pretrained: tuple[int, int, float]
+    sizes: tuple[int, ...]
+    judges: int
+    judged: Recipe = JUDGED
+    examples: int | None = None
+    toys: int = 20
+    learned: int = 5
+    passes: int = 10
+
+
+@study(
+    seeds=(3, 5),
+    small=Scale(
+        iterations=150,
+        method={
+            "real_batch": 32,
+            "frequencies": 256,
+            "lr": 0.03,
+            "updates": "all classes at once",
+            "patience": 0,
+            "factor": 1,
+            "augment": None,
+        },
+        mean={"real_batch": 32, "lr": 0.3},
+        network={"width": 16, "depth": 2},
+        pretrained=(3, 5, 3e-3),
+        sizes=(1,),
+        judges=2,
+        examples=2000,
+    ),
+    full=Scale(
+        iterations=20_000,
+        method={"real_batch": 1024, "augment": Siamese("color+crop+cutout", mode="all")},
+        mean={"real_batch": 256, "lr": 1.0, "augment": Siamese("color+crop+cutout", mode="all")},
+        network={},
+        pretrained=(20, 60, 1e-3),
+        sizes=(1, 10, 50),
+        judges=5,
+        judged=Recipe(
+            epochs=2000,
+            optimizer="adamw",
+            lr=1e-3,
+            weight_decay=5e-4,
+            schedule="cosine",
+            batch_size=128,
+            augment=Siamese("color+crop+cutout"),
+            points=1,
+        ),
+    ),
+    deviates=(
+        "small: a ConvNet of two stages, 150 iterations that move all classes at once, 256 frequencies, batches of 32",
+        "small: no tiles and no augmentation",
+        "small: three networks trained for 5 epochs are interpolated and calibrated with, not twenty for 60",
+        "small: sets are judged by 200 steps of Adam",
+        "judging networks see no CutMix, and hard labels also at 50 images per class",
+    ),
+)
+def run(s: Setting[Dataset, Scale]) -> Outcome:
+    """Discrepancies first, then five arms of distillation at one image per class; in full also at ten and fifty."""
+    scale, data, first = s.scale, at_most(s.data, s.scale.examples), s.seeds[0]
+    options = scale.network
+    toys = [ring_and_blob(seed) for seed in range(scale.toys * first, scale.toys * (first + 1))]
+    s.tell("learned frequencies")
+    learned = [
+        learned_frequencies(data, seed, options=options, passes=scale.passes)
+        for seed in range(scale.learned * first, scale.learned * (first + 1))
+    ]
+    count, epochs, lr = scale.pretrained
+    s.tell(f"{count} networks on real data")
+    trained = pretrain(data.train, networks=count, epochs=epochs, seed=10_000, lr=lr, options=options, device=s.device)
     sets: dict[Key, DistilledSet] = {}
-    for ipc in (1,) if small else (1, 10):
-        sets |= distil(
-            _arms(ipc, options, trained, small=small), setting.data, setting.seeds, snapshots=11, device=device
-        )
-    accuracy = judge(sets, setting.data, options=options, networks=2 if small else 5, device=device)
-    larger = "Metrics tie on 8×8 digits; the paper's gain needs CIFAR-10: `--data cifar10 --budget full` on a GPU."
-    return setting.result(
-        paper=36,
-        title="Do characteristic functions see what means do not?",
-        rows=[
+    for ipc in scale.sizes:
+        s.tell(f"five arms at {ipc} images per class")
+        sets |= distil(arms(scale, ipc, Interpolated(trained)), data, s.seeds, snapshots=11, device=s.device)
+    accuracy = judge(sets, data, options=options, networks=scale.judges, recipe=scale.judged, device=s.device)
+    return Outcome(
+        [
             *rows(accuracy, sets),
             *({"method": "ring and blob", "seed": seed, **toy} for seed, toy in enumerate(toys)),
             *({"method": "learned frequencies", "seed": seed, **one} for seed, one in enumerate(learned)),
@@ -94,23 +154,24 @@ def run(
             ),
             reported(
                 "… and are at most a point below those matched by means (DM)",
-                paired(accuracy, "CF", "DM", 1), ">=", -0.01, larger,
+                paired(accuracy, "CF", "DM", 1), ">=", -0.01, LARGER,
             ),
             reported(
                 "Learned frequencies make better images than random ones",
                 paired(accuracy, "CF, learned frequencies", "CF", 1), ">=", 0.0,
-                "The configurations released for CIFAR leave the sampling network out. " + larger,
+                "The configurations released for CIFAR leave the sampling network out. " + LARGER,
             ),
             reported(
                 "Networks between random and trained, and calibration, make better images than random networks",
-                paired(accuracy, "NCFM", "CF", 1), ">=", 0.0, larger,
+                paired(accuracy, "NCFM", "CF", 1), ">=", 0.0, LARGER,
             ),
         ],
         records=first_of_each(sets),
-        settings={"network": options, "points of a toy": 400, "frequencies of a toy": 512},
-        notes="The paper runs 20,000 iterations with 20 networks trained for 60 epochs, 4096 frequencies, tiles and "
-        "augmentation. Here “CF” and “CF, learned frequencies” use random networks and no calibration, “NCFM” three "
-        "networks trained for 5 epochs and calibration; none has tiles or augmentation.",
+        settings={
+            "network": options, "iterations": scale.iterations, "points of a toy": 400, "frequencies of a toy": 512,
+        },
+        notes="“CF” and “CF, learned frequencies” use random networks and no calibration, “NCFM” points between "
+        "networks before and after training, and calibration.",
     )  # fmt: skip
 
 
@@ -174,23 +235,15 @@ def _ratio(found: Sequence[dict[str, float]], above: str, below: str) -> Estimat
     return estimate([one[above] / scale for one in found])
 
 
-def _arms(ipc: int, options: dict[str, Any], trained: Any, *, small: bool) -> dict[str, Any]:
-    common: dict[str, Any] = {"ipc": ipc, "iterations": ITERATIONS["small" if small else "full"]}
-    ours: dict[str, Any] = {
-        **common,
-        "real_batch": 32 if small else 1024,
-        "frequencies": 256 if small else 4096,
-        "lr": 0.03 if small else 4e-3,
-        "updates": "all classes at once" if small else "class by class",
-        "patience": 0 if small else 500,
-        "factor": 1,
-        "augment": None,
-    }
-    random = {**ours, "network": Fresh("convnet", options), "calibration": 0.0}
+def arms(scale: Scale, ipc: int, trained: Interpolated) -> dict[str, Any]:
+    """The methods that are compared."""
+    common: dict[str, Any] = {"ipc": ipc, "iterations": scale.iterations}
+    ours: dict[str, Any] = {**common, **scale.method}
+    random = {**ours, "network": Fresh("convnet", scale.network), "calibration": 0.0}
     return {
         "random real": Random(ipc=ipc),
-        "DM": DistributionMatching(**common, real_batch=ours["real_batch"], lr=0.3 if small else 1.0, options=options),
+        "DM": DistributionMatching(**common, **scale.mean, options=scale.network),
         "CF": NCFM(**random),
         "CF, learned frequencies": NCFM(**{**random, "frequencies": 4096, "sampling": True}),
-        "NCFM": NCFM(**{**ours, "network": Interpolated(trained)}),
+        "NCFM": NCFM(**{**ours, "network": trained}),
     }

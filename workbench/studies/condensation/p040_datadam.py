@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from workbench import models
-from workbench.condensation import DataDAM, DistributionMatching, Random
+from workbench.condensation import DataDAM, DistributionMatching, Random, Siamese
+from workbench.condensation.judging.teaching import Recipe
 from workbench.condensation.making.networks import in_parts
 from workbench.condensation.methods.datadam import attended, attention
 from workbench.data import Dataset
 from workbench.models import observe
 from workbench.records import DistilledSet
 from workbench.studies.kit.claims import asserted, estimate, reported
-from workbench.studies.kit.distilling import Key, at_most, distil, first_of_each, judge, paired, rows
+from workbench.studies.kit.distilling import JUDGED, Key, at_most, distil, first_of_each, judge, paired, rows
 from workbench.studies.kit.study import Outcome, Setting, study
 from workbench.training import distributed
 
@@ -39,25 +40,40 @@ class Scale:
     judges: int
     examples: int | None = None
     ablations_at: tuple[int, ...] = (1, 10)
+    sizes: tuple[int, ...] = (1, 10)
+    augment: Siamese | None = None
+    judged: Recipe = JUDGED
 
 
 @study(
     seeds=(3, 5),
     small=Scale(150, 32, {"width": 16, "depth": 2}, judges=2, examples=2000, ablations_at=(1,)),
-    full=Scale(5000, 64, {}, judges=5),
+    full=Scale(
+        20_000,
+        64,
+        {},
+        judges=5,
+        sizes=(1, 10, 50),
+        augment=Siamese(),
+        judged=Recipe(epochs=1800, lr=0.01, batch_size=64, augment=Siamese(), points=1),
+    ),
     deviates=(
-        "no augmentation",
         "small: a ConvNet of two stages, of which the first is looked at, instead of ConvNet-3 of width 128",
-        "150 iterations (small) and 5,000 (full) instead of 20,000",
+        "small: 150 iterations, not 20,000; no augmentation; sets judged by 200 steps of Adam",
     ),
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:
     """Five methods at one image per class, three at ten; in full all at both, with a ConvNet as wide as the paper's."""
     data = at_most(s.data, s.scale.examples)
     options, judges = s.scale.network, s.scale.judges
-    common: dict[str, Any] = {"iterations": s.scale.iterations, "real_batch": s.scale.real_batch, "options": options}
+    common: dict[str, Any] = {
+        "iterations": s.scale.iterations,
+        "real_batch": s.scale.real_batch,
+        "options": options,
+        "augment": s.scale.augment,
+    }
     sets: dict[Key, DistilledSet] = {}
-    for ipc in (1, 10):
+    for ipc in s.scale.sizes:
         methods: dict[str, Any] = {
             "random real": Random(ipc=ipc),
             FEATURES: DistributionMatching(ipc=ipc, **common),
@@ -68,7 +84,7 @@ def run(s: Setting[Dataset, Scale]) -> Outcome:
             methods["DataDAM, p = 4"] = DataDAM(ipc=ipc, power=4.0, **common)
         s.tell(f"{len(methods)} methods at {ipc} images per class")
         sets |= distil(methods, data, s.seeds, snapshots=11, device=s.device)
-    accuracy = judge(sets, data, options=options, networks=judges, device=s.device)
+    accuracy = judge(sets, data, options=options, networks=judges, recipe=s.scale.judged, device=s.device)
     distance = attention_distance(sets, data, options, device=s.device)
     table = [
         row | {"attention distance": distance[key]} for key, row in zip(accuracy, rows(accuracy, sets), strict=True)

@@ -4,84 +4,132 @@ Paper 059, DREAM. Gradient matching of a small perceptron with random batches, w
 as DREAM, and with DREAM's; and how far a batch's gradient is from the gradient of its whole class.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from workbench import models
-from workbench.condensation import DREAM, GradientMatching, InnerTraining, Random, RandomBatches, Run, idc
+from workbench.condensation import DREAM, GradientMatching, InnerTraining, Random, RandomBatches, Run, Siamese, idc
+from workbench.condensation.judging.teaching import Recipe
 from workbench.condensation.making.batches import Batches, RealBatch, RepresentativeBatches
 from workbench.condensation.making.networks import embedding
 from workbench.condensation.methods.dc import matched, real_gradients
 from workbench.data import Dataset
-from workbench.records import Claim, DistilledSet, StudyResult
+from workbench.records import Claim, DistilledSet
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
-from workbench.studies.kit.distilling import Key, distil, first_of_each, judge, paired, rows
-from workbench.studies.kit.setting import Setting
+from workbench.studies.kit.distilling import JUDGED, Key, at_most, distil, first_of_each, judge, paired, rows
+from workbench.studies.kit.study import Outcome, Setting, study
 from workbench.training import fit
 
 BATCH = 16
-ITERATIONS = {"small": 100, "full": 2000}
-EXAMPLES = 2000
-"""Training examples of the small budget, at most."""
 RANDOM, STARTED, OURS = "random batches", "random batches, k-means start", "DREAM"
 
 
-def run(
-    data: Any = None,
-    *,
-    root: Any = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str = "small",
-    device: str = "auto",
-) -> StudyResult:
-    """Three arms at one image per class, judged half-way and at the end; in full on IDC, the paper's host, with its
-    settings, at one and ten.
+@dataclass(frozen=True)
+class Scale:
+    """What a budget buys: a host of one image per class (its `ipc` is replaced by the sizes), and its judge.
 
-    Arguments as for `workbench.studies.run`; each class needs more than 16 training images.
+    Attributes
+    ----------
+    host
+        The method that DREAM is added to.
+    network, options
+        The architecture of the networks that judge.
+    sizes
+        Images per class.
+    judges, judged
+        How many networks learn from a set, and how.
+    draws
+        Batches by which the error of a batch's gradient is measured.
     """
-    setting = Setting.of(data, root=root, seeds=seeds, budget=budget, device=device, seeds_small=6, seeds_full=5)
-    small = budget == "small"
-    setting = setting.at_most(EXAMPLES if small else None)
-    last = ITERATIONS[budget]
-    network, options = ("mlp", {"width": 64, "depth": 1}) if small else ("convnet", {})
+
+    host: GradientMatching
+    network: str
+    options: dict[str, Any]
+    sizes: tuple[int, ...]
+    judges: int
+    judged: Recipe = JUDGED
+    examples: int | None = None
+    draws: int = 8
+
+
+MLP: dict[str, Any] = {"width": 64, "depth": 1}
+
+
+@study(
+    seeds=(12, 5),
+    small=Scale(
+        host=GradientMatching(
+            iterations=100, real_batch=BATCH, lr=0.01, training=InnerTraining(steps=5), network="mlp", options=MLP
+        ),
+        network="mlp",
+        options=MLP,
+        sizes=(1,),
+        judges=3,
+        examples=2000,
+    ),
+    full=Scale(
+        host=idc(iterations=50_000),
+        network="convnet",
+        options={},
+        sizes=(1, 10, 50),
+        judges=5,
+        judged=Recipe(epochs=1000, lr=0.01, batch_size=64, augment=Siamese("color+crop+cutout", mode="all"), points=1),
+    ),
+    deviates=(
+        "small: the host is DC in an MLP that learns from the synthetic images between matches",
+        "small: the images' learning rate is 0.01: at 0.03 accuracy peaks and falls again, with either kind of batch",
+        "small: 100 iterations, one image per class, sets judged by 200 steps of Adam",
+        "full: no CutMix, in the host's own training and in the judge's",
+    ),
+)
+def run(s: Setting[Dataset, Scale]) -> Outcome:
+    """Three arms, judged half-way and at the end; in full on IDC, the paper's host.
+
+    Each class needs more than 16 training images.
+    """
+    scale, data = s.scale, at_most(s.data, s.scale.examples)
+    network, options, last = scale.network, scale.options, scale.host.iterations
     table: list[dict[str, Any]] = []
     accuracy: dict[int, dict[Key, float]] = {at: {} for at in (last // 2, last)}
     kept: dict[str, DistilledSet] = {}
-    for ipc in (1,) if small else (1, 10):
-        host = _host(ipc, last, options) if small else idc(ipc=ipc, iterations=last)
-        sets = distil(_arms(host), setting.data, setting.seeds, snapshots=11, device=device)
+    for ipc in scale.sizes:
+        s.tell(f"three arms at {ipc} images per class")
+        sets = distil(_arms(replace(scale.host, ipc=ipc)), data, s.seeds, snapshots=11, device=s.device)
         kept |= first_of_each(sets)
         for at, found in accuracy.items():
             then = {key: one.at(at) if one.snapshots is not None else one for key, one in sets.items()}
             scores = judge(
-                then, setting.data, network=network, options=options, networks=3 if small else 5, device=device
+                then,
+                data,
+                network=network,
+                options=options,
+                networks=scale.judges,
+                recipe=scale.judged,
+                device=s.device,
             )
             found.update(scores)
             table += rows(scores, sets, iteration=at)
-    errors = {epochs: [errors_of(setting.data, seed, epochs) for seed in setting.seeds] for epochs in (0, 1, 5)}
+    s.tell("errors of gradients")
+    errors = {e: [errors_of(data, seed, e, scale.draws) for seed in s.seeds] for e in (0, 1, 5)}
     table += [
         {"method": name, "seed": seed, "epochs": epochs, **one[name]}
         for epochs, each in errors.items()
-        for seed, one in zip(setting.seeds, each, strict=True)
+        for seed, one in zip(s.seeds, each, strict=True)
         for name in one
     ]
-    return setting.result(
-        paper=59,
-        title="Are representative real images a quieter target than random ones, and is progress faster by them?",
-        rows=table,
+    return Outcome(
+        table,
         claims=_claims(accuracy, errors),
         records=kept,
-        settings={"network": network, "options": options, "real batch": host.real_batch, "iterations": last},
-        notes="The paper's host is IDC on CIFAR-10 (ConvNet-3, factor 2, ipc 1 to 50), as in the full budget; in the "
-        "small one the distance is DC's cosine, in a perceptron that learns from the synthetic images between matches, "
-        "with an image learning rate of 0.01: at 0.03 this host's accuracy peaks and falls again, with either kind of "
-        "batch. “seconds” include k-means. “error”, “variance” and “bias” are relative to the squared length of the "
+        settings={
+            "network": network, "options": options, "real batch": scale.host.real_batch, "iterations": last,
+        },
+        notes="“seconds” include k-means. “error”, “variance” and “bias” are relative to the squared length of the "
         "class's gradient.",
-    )
+    )  # fmt: skip
 
 
 def errors_of(data: Dataset, seed: int, epochs: int, draws: int = 8) -> dict[str, dict[str, float]]:
@@ -112,13 +160,6 @@ def errors_of(data: Dataset, seed: int, epochs: int, draws: int = 8) -> dict[str
         variance = (g.var(0).sum(1) / size).mean().item()
         found[name] = {"error": error, "variance": variance, "bias": error - variance}
     return found
-
-
-def _host(ipc: int, last: int, options: dict[str, Any]) -> GradientMatching:
-    training = InnerTraining(steps=5)
-    return GradientMatching(
-        ipc=ipc, iterations=last, real_batch=BATCH, lr=0.01, training=training, network="mlp", options=options
-    )
 
 
 def _arms(host: GradientMatching) -> dict[str, Any]:
