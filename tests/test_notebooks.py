@@ -13,6 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 SECONDS, BYTES = 60, 1.5 * 2**30
 
+EVERY_QUESTION = """
+import ipywidgets, widgets
+_questions = [one for one in ipywidgets.Widget.widgets.values() if isinstance(one, widgets.Question)]
+_wrong = [one.text for one in _questions if one.borne_out is not True]
+assert not _wrong, f"the notebook's own records do not bear out what it calls right: {_wrong}"
+"""
+"""Run after a notebook: its records must show the answer that each of its questions calls right."""
+
 each_notebook = pytest.mark.parametrize(
     "path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix()
 )
@@ -23,6 +31,7 @@ each_notebook = pytest.mark.parametrize(
 @each_notebook
 def test_it_runs_within_its_limits(path):
     notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(EVERY_QUESTION))
     seconds, peak = run(notebook, path.parent)
     assert seconds <= SECONDS, f"took {seconds:.0f} s"
     assert peak <= BYTES, f"took {peak / 2**30:.2f} GiB"
@@ -88,3 +97,13 @@ def test_links_between_notebooks_lead_somewhere():
             if cell.cell_type == "markdown":
                 for target in re.findall(r"\]\((?!\w+:)([^)#]+)", cell.source):
                     assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@each_notebook
+def test_every_question_is_settled_by_a_record(path):
+    """Where it is asked, or in the cell that makes the record; whether the record agrees is seen when it runs."""
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    for number, source in enumerate(cells):
+        if "widgets.Question(" in source:
+            later = "\n".join(cells[number + 1 :])
+            assert "shows={" in source or "asked.settle(" in later, source
