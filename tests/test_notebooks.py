@@ -16,8 +16,9 @@ SECONDS, BYTES = 60, 1.5 * 2**30
 EVERY_QUESTION = """
 import ipywidgets, widgets
 _questions = [one for one in ipywidgets.Widget.widgets.values() if isinstance(one, widgets.Question)]
+assert len(_questions) == {count}, _questions
 _wrong = [one.text for one in _questions if one.borne_out is not True]
-assert not _wrong, f"the notebook's own records do not bear out what it calls right: {_wrong}"
+assert not _wrong, f"the notebook's own records do not bear out what it calls right: {{_wrong}}"
 """
 """Run after a notebook: its records must show the answer that each of its questions calls right."""
 
@@ -31,7 +32,8 @@ each_notebook = pytest.mark.parametrize(
 @each_notebook
 def test_it_runs_within_its_limits(path):
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(EVERY_QUESTION))
+    count = sum(cell.source.count("widgets.Question(") for cell in notebook.cells)
+    notebook.cells.append(nbformat.v4.new_code_cell(EVERY_QUESTION.format(count=count)))
     seconds, peak = run(notebook, path.parent)
     assert seconds <= SECONDS, f"took {seconds:.0f} s"
     assert peak <= BYTES, f"took {peak / 2**30:.2f} GiB"

@@ -65,7 +65,7 @@ CONSTANT = {"schedule": "constant"}
         long=Length(1200, 1e-2, CONSTANT),
         sizes_short=(60, 200, 600),
         sizes_others=(60,),
-        sizes_long=(100, 300),
+        sizes_long=(100,),
         few=8,
         pairs=(3000, 1000),
     ),
