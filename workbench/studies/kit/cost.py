@@ -5,6 +5,7 @@ python -m workbench.studies.kit.cost wrn-40-2 --teacher wrn-40-2 --batch 64
 
 import argparse
 import time
+from typing import Any
 
 import torch
 
@@ -50,7 +51,13 @@ def step_seconds(
 
     def train(count: int) -> float:
         begun = time.perf_counter()
-        options = {"steps": count, "batch_size": batch, "progress": False, "evaluate_every": 0, "device": device}
+        options: dict[str, Any] = {
+            "steps": count,
+            "batch_size": batch,
+            "progress": False,
+            "evaluate_every": 0,
+            "device": device,
+        }
         if teacher is None:
             fit(network, data, **options)
         else:  # augmented, as in the recipes: the teacher answers at every step
