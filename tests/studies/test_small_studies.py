@@ -47,7 +47,7 @@ TINY = {
         per_class=(2, 4),
         curves=(0, 200),
     ),
-    11: small(p011_rded, teacher_epochs=1, steps=2, sizes=(1, 2)),
+    11: small(p011_rded, teacher_epochs=1, steps=2, sizes=(1, 2), hard=(p011_rded.MOSAIC, p011_rded.IMAGES)),
     19: BASE,
     21: small(p021_dd, network={"network": "mlp", "options": MLP}, iterations=2, experts=2, epochs=1),
     28: small(p028_ftd, base=BASE),

@@ -42,14 +42,14 @@ class Scale:
 
 @study(
     data="digit-scenes",
-    seeds=(6, 5),
+    seeds=(5, 5),
     small=Scale(
         options={"norm": "batch", "width": 16, "depth": 3},
         teacher_epochs=40,
         steps=240,
         lr=3e-3,
         sizes=(1, 10),
-        hard=(MOSAIC, IMAGES),
+        hard=(),
         examples=2000,
     ),
     full=Scale(
@@ -63,7 +63,7 @@ class Scale:
     ),
     deviates=(
         "16×16 scenes and a ConvNet with batch norm, not ImageNet and ResNets",
-        "small: students take 240 steps at a rate of 3e-3, not 300 epochs at 1e-3",
+        "small: students take 240 steps at a rate of 3e-3, not 300 epochs at 1e-3, and hear soft labels only",
         "views show at least half of an image for every set, or the views would make the difference",
         "images are mirrored where they are in colour only: scenes hold digits",
         "RDED's time is not compared with SRe2L's, which is not built",
@@ -115,9 +115,12 @@ def run(s: Setting[Dataset, Scale]) -> Outcome:
             margin(IMAGES), ">=", 0.01,
             note="Here 40 of 120 images of a class must be used; the paper's pool has 300 of 1,300.",
         ),
-        reported("Under hard labels they teach more than random images", margin(IMAGES, labels="hard"), ">=", 0.0),
         reported("Four crops to an image teach more than one", margin(UNTILED), ">", 0.0),
     ]  # fmt: skip
+    if scale.hard:
+        claims.append(
+            reported("Under hard labels they teach more than random images", margin(IMAGES, labels="hard"), ">=", 0.0)
+        )
     if s.default:
         lowered, extra = on_digits(s)
         records["bare digits"] = extra
@@ -173,7 +176,7 @@ def learned(
 ) -> list[dict[str, Any]]:
     """One row per set and kind of labels: a student of each, all sets of as many cells trained as one."""
     rows = []
-    for labels in ("soft", "hard") if ipc > 1 else ("soft",):
+    for labels in ("soft", "hard") if ipc > 1 and scale.hard else ("soft",):
         for factor in (2, 1):
             keys = [key for key in sets if FACTOR[key[0]] == factor and (labels == "soft" or key[0] in scale.hard)]
             students = [models.build("convnet", data, seed=seed, **scale.options) for _, seed in keys]
