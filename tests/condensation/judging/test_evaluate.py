@@ -1,6 +1,7 @@
 """`evaluate` gives what training one by one gives, keeps the protocol, stops when told, and refuses what cannot be."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -340,7 +341,7 @@ def test_record_survives_a_file_and_tells_itself(data, distilled, tmp_path):
         ({}, {"labels": "fuzzy"}, "'hard' or 'soft'"),
         ({}, {"step_size": True}, "no step size was learned"),
         ({"step_size": torch.tensor(-0.1)}, {"step_size": True}, "positive"),
-        ({}, {"seeds": 0}, "at least one"),
+        ({}, {"seeds": 0}, "whole number of at least 1"),
         ({}, {"networks": ()}, "at least one"),
         ({}, {"epochs": 0}, "epochs is 0"),
         ({}, {"batch_size": 0}, "batch_size is 0"),
@@ -368,3 +369,47 @@ def test_divergence_says_which_network(data, distilled):
     with pytest.raises(TrainingError, match=r"mlp trained on distilled images.*lower lr"):
         evaluate(distilled.replace(images=distilled.images * 1e4), data, "mlp", seeds=1, epochs=50, lr=1e6,
                  weight_decay=0.0, **PLAIN, **SMALL)  # fmt: skip
+
+
+def test_a_checkpoint_continues_with_the_networks_that_are_not_finished(data, distilled, tmp_path, capsys):
+    path = tmp_path / "evaluation.safetensors"
+    given = {"seeds": 2, "epochs": 4, "full_epochs": 1, "points": 2, "progress": False, **SMALL}
+    whole = evaluate(distilled, data, ("mlp", "convnet"), **given)
+
+    def stop(moment):
+        if moment.network == "convnet":
+            raise KeyboardInterrupt
+
+    evaluate(distilled, data, ("mlp", "convnet"), checkpoint=path, watch=stop, **given)
+    assert f"resume={str(path)!r} goes on" in capsys.readouterr().out
+    kept = records.open(path)
+    assert (kept.what, kept.done, kept.interrupted) == ("evaluate", 2, True)
+    trained = []
+    rest = evaluate(
+        distilled, data, ("mlp", "convnet"), resume=path, checkpoint=path,
+        watch=lambda moment: trained.append(moment.network), **given,
+    )  # fmt: skip
+    assert set(trained) == {"convnet"}
+    assert torch.equal(rest.accuracy, whole.accuracy)
+    assert torch.equal(rest.random_accuracy, whole.random_accuracy)
+    assert not records.open(path).interrupted
+    with pytest.raises(ValueError, match="resume is an evaluation with another distilled set"):
+        evaluate(distilled.replace(images=-distilled.images), data, ("mlp", "convnet"), resume=path, **given)
+    with pytest.raises(ValueError, match=r"resume is an evaluation with seeds=\[0, 1\], not \[0, 1, 2\]"):
+        evaluate(distilled, data, ("mlp", "convnet"), resume=path, **{**given, "seeds": 3})
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epochs": 1.5}, r"epochs is 1\.5; it must be a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"lr": math.nan}, "lr is nan; it must be a positive number"),
+        ({"temperature": 0}, "temperature is 0; it must be a positive number"),
+        ({"seeds": 0}, "seeds is 0; it must be a whole number of at least 1"),
+        ({"momentum": "0.9"}, "momentum is '0"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(data, distilled, setting, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(distilled, data, "mlp", **setting)

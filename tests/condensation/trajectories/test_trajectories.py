@@ -1,6 +1,7 @@
 """Expert trajectories are what each expert's own training passes through, and are read from a file piece by piece."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,8 +48,6 @@ def test_each_trajectory_is_that_of_one_network_trained_alone(tiny, experts, fou
 
 
 def test_experts_in_groups_are_the_same_experts(tiny, experts, found, tmp_path):
-    from dataclasses import replace
-
     few = replace(experts, together=2).train(tiny, seed=5, progress=False, path=tmp_path / "e.safetensors")
     assert (len(few), few.epochs, few.size) == (3, 2, found.size)
     assert few.path is not None
@@ -148,8 +147,6 @@ def test_outside_is_refused(found):
 
 
 def test_interrupted_training_keeps_the_groups_that_were_complete(tiny, experts, tmp_path, monkeypatch):
-    from dataclasses import replace
-
     from workbench.training import Ensemble
 
     real, calls = Ensemble.fit, []
@@ -164,6 +161,56 @@ def test_interrupted_training_keeps_the_groups_that_were_complete(tiny, experts,
     with pytest.raises(KeyboardInterrupt, match="before any expert"):
         experts.train(tiny, seed=5, progress=False, path=tmp_path / "f.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == ["e.safetensors"]
+
+
+class KilledError(Exception):
+    """A process that dies."""
+
+
+def dies_at(monkeypatch, calls: int):
+    """The checkpoint of an ensemble in training is written so often, and then no more."""
+    from workbench.training.checkpoints import Checkpoints
+
+    real, written = Checkpoints.save, []
+
+    def save(self, record):
+        if self.path is not None and len(written) == calls:
+            raise KilledError
+        written.extend([1] * (self.path is not None))
+        real(self, record)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+
+
+@pytest.mark.parametrize("writes", [1, 4])
+def test_killed_training_goes_on_from_its_folder(tiny, experts, found, tmp_path, monkeypatch, writes):
+    one_by_one = replace(experts, together=1)
+    with monkeypatch.context() as patched:
+        dies_at(patched, writes)
+        with pytest.raises(KilledError):
+            one_by_one.train(tiny, seed=5, device="cpu", progress=False, checkpoint=tmp_path / "kept")
+    with pytest.raises(ValueError, match="holds an unfinished training: pass resume="):
+        one_by_one.train(tiny, seed=5, device="cpu", progress=False, checkpoint=tmp_path / "kept")
+    with pytest.raises(ValueError, match="resume holds experts with seed=5, not 6"):
+        one_by_one.train(tiny, seed=6, device="cpu", progress=False, resume=tmp_path / "kept")
+    rest = one_by_one.train(tiny, seed=5, device="cpu", progress=False, resume=tmp_path / "kept")
+    for expert in range(len(found)):
+        torch.testing.assert_close(rest.of(expert), found.of(expert))
+
+
+def test_interrupted_experts_are_kept_up_to_their_last_epoch(tiny, experts, found, monkeypatch, capsys):
+    from workbench.training import Ensemble
+
+    real = Ensemble.fit
+
+    def stopped(self, *arguments, **options):
+        return [r.replace(interrupted=True) for r in real(self, *arguments, **{**options, "epochs": 1})]
+
+    monkeypatch.setattr(Ensemble, "fit", stopped)
+    kept = experts.train(tiny, seed=5, device="cpu", progress=False)
+    assert (len(kept), kept.epochs, kept.accuracy.shape[1]) == (len(found), 1, 1)
+    torch.testing.assert_close(kept.at(1, 1), found.at(1, 1))
+    assert f"kept {len(found)} of {len(found)}, after 1 of {experts.epochs} epochs" in capsys.readouterr().out
 
 
 def test_experts_of_several_seeds_trained_together_are_those_of_each_seed(tiny, experts, found):

@@ -1,6 +1,7 @@
 """`evaluate`: how good are new networks that have seen nothing but the distilled images?"""
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,16 +10,18 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from workbench.condensation.judging.keeping import Kept, check
 from workbench.condensation.judging.lessons import course_of, fresh, has_start, soft_labels, stacks_of, with_step_size
 from workbench.condensation.judging.progress import Account, Moment
 from workbench.condensation.judging.scoring import scored
-from workbench.condensation.judging.teaching import Lesson, Recipe, Taught, halfway, teach
+from workbench.condensation.judging.teaching import Lesson, Recipe, halfway, teach
 from workbench.condensation.judging.usable import decoded, fitting, random_real
 from workbench.condensation.methods.what_dd_learns import resemblance
-from workbench.data import Dataset
-from workbench.records import DistilledEvaluation, DistilledSet, Provenance
+from workbench.data import Dataset, fingerprint
+from workbench.records import Checkpoint, DistilledEvaluation, DistilledSet, Provenance
 from workbench.training import distributed
 from workbench.training.fit import plain
+from workbench.training.settings import plain_settings
 
 
 def evaluate(
@@ -49,6 +52,8 @@ def evaluate(
     device: str | torch.device = "auto",
     progress: bool = True,
     watch: Callable[[Moment], None] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    resume: Checkpoint | str | os.PathLike | None = None,
     name: str = "",
 ) -> DistilledEvaluation:
     """Train new networks from scratch on a distilled set and test them on real data: the field's protocol.
@@ -105,6 +110,12 @@ def evaluate(
     watch
         Called at each point with a `Moment`. Raising KeyboardInterrupt there stops the evaluation and keeps what it
         has, as the notebook's stop button does.
+    checkpoint
+        A file in which the networks that are finished are kept: after each architecture and, where random real images
+        are learned from under another recipe, each kind of set. A killed or stopped evaluation goes on with ``resume=``
+        that path.
+    resume
+        The file of an unfinished evaluation of the same set, data and settings.
     name
         What the set is called in legends; by default its own name.
 
@@ -132,18 +143,14 @@ def evaluate(
     """
     started = time.perf_counter()
     place = distributed.pick(device)
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    numbers = check(
+        seeds,
+        {"epochs": epochs, "full_epochs": full_epochs, "points": points, "batch_size": batch_size},
+        {"lr": lr, "temperature": temperature, "momentum": momentum, "weight_decay": weight_decay},
+    )
     architectures = (networks,) if isinstance(networks, str) else tuple(networks)
     if not numbers or not architectures:
         raise ValueError(f"networks is {networks!r} and seeds {seeds!r}; at least one of each is needed")
-    for what, count in (
-        ("epochs", epochs),
-        ("full_epochs", full_epochs),
-        ("points", points),
-        ("batch_size", batch_size),
-    ):
-        if count < 1:
-            raise ValueError(f"{what} is {count}; it must be at least 1")
     fitted = fitting(distilled, data)
     examples, probabilities, owner = decoded(fitted)
     kind = labels or ("soft" if distilled.soft or teacher is not None else "hard")
@@ -158,8 +165,7 @@ def evaluate(
         augment=augment,
         points=points,
     )
-    if step_size:
-        recipe = with_step_size(recipe, distilled)
+    recipe = with_step_size(recipe, distilled) if step_size else recipe
     course = course_of(distilled, owner) if step_size else None
     if course is not None and not (teacher is augment is loss is None and temperature == 1):
         raise ValueError(
@@ -171,21 +177,33 @@ def evaluate(
     recipes = {"distilled": recipe}
     if references:
         drawn = [random_real(data.train, fitted.hard_labels, seed) for seed in numbers]
-        lessons["random"] = [Lesson(split, None if teacher is None else own.guide) for split in drawn]
-        lessons["full"] = [Lesson(data.train)] * len(numbers)
-        plain_recipe = Recipe(epochs=epochs, batch_size=batch_size, augment=augment, points=points)
-        recipes["random"] = plain_recipe if step_size else recipe
-        recipes["full"] = Recipe(epochs=full_epochs, batch_size=min(64, batch_size), augment=augment, points=points)
+        lessons |= {
+            "random": [Lesson(split, None if teacher is None else own.guide) for split in drawn],
+            "full": [Lesson(data.train)] * len(numbers),
+        }
+        like: dict[str, Any] = {"augment": augment, "points": points}
+        recipes |= {
+            "random": Recipe(epochs=epochs, batch_size=batch_size, **like) if step_size else recipe,
+            "full": Recipe(epochs=full_epochs, batch_size=min(64, batch_size), **like),
+        }
     stacks = stacks_of(lessons, recipes, alike=temperature == 1 and loss is None)
     work = {names: sum(lessons[n][0].steps(recipes[n]) for n in names) for names in stacks}
     started_from = {a: distilled for a in architectures if own_start and has_start(distilled, a)}
-    results: dict[str, dict[str, Taught]] = {}
-    interrupted = False
+    about = {
+        "set": fingerprint(examples), "data": fingerprint(data), "networks": list(architectures), "seeds": numbers,
+        "recipes": {key: plain_settings(one) for key, one in recipes.items()}, "labels": kind, "step_size": step_size,
+        "temperature": temperature, "options": {key: dict(value) for key, value in (options or {}).items()},
+        "own_start": own_start, "loss": plain(loss), "teacher": teacher is not None,
+    }  # fmt: skip
+    kept = Kept(checkpoint, resume, about, list(stacks), len(architectures))
+    results, interrupted = kept.results, False
     with tqdm(desc=name or distilled.name, disable=not progress, leave=False, unit="step") as bar:
         account = Account(work, len(architectures), bar, watch)
         for architecture, names in itertools.product(architectures, stacks):
-            reached = results.setdefault(architecture, {})
-            account.reached = reached
+            reached = account.reached = results.setdefault(architecture, {})
+            if kept.has(architecture, names):  # from the run that is continued
+                account.done += work[names]
+                continue
             taught = teach(
                 [
                     fresh(architecture, data, seed, options, started_from if which == "distilled" else {})
@@ -206,7 +224,9 @@ def evaluate(
             account.done += work[names]
             interrupted = taught.interrupted
             if interrupted:
+                kept.stopped()
                 break
+            kept.save()
     complete = [a for a, reached in results.items() if "distilled" in reached and reached["distilled"].scored]
     if not complete:
         raise KeyboardInterrupt("the evaluation was stopped before its first point: there is nothing to keep")

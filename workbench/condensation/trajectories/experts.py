@@ -10,9 +10,10 @@ from torch import Tensor
 
 from workbench import models
 from workbench.condensation.trajectories.flat import FlatNetwork
+from workbench.condensation.trajectories.groups import GroupFolder
 from workbench.condensation.trajectories.trajectories import Trajectories
 from workbench.condensation.trajectories.trajectory_file import TrajectoryWriter, described
-from workbench.data import Dataset, Split
+from workbench.data import Dataset, Split, fingerprint
 from workbench.records import TrainingRecord
 from workbench.training import Ensemble, doors, randomness
 from workbench.training.augment import Augment
@@ -78,6 +79,8 @@ class Experts:
         seed: int = 0,
         device: str | torch.device = "auto",
         path: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        resume: str | os.PathLike | None = None,
         progress: bool = True,
     ) -> Trajectories:
         """Train the experts and keep their trajectories.
@@ -92,18 +95,27 @@ class Experts:
             As for `workbench.training.fit`.
         path
             Write the trajectories to this file group by group (see `together`) and stream them from there.
+        checkpoint
+            A folder in which the experts are kept while they are trained: a file for each complete group (see
+            `together`), and one of the group under way, written after every epoch. Go on after a kill or an interrupt
+            with ``resume=`` that folder.
+        resume
+            The folder of an unfinished training of the same experts on the same data.
         progress
             Show a progress bar.
 
         Returns
         -------
         Trajectories
-            When training is interrupted, of the experts that were complete by then.
+            When training is interrupted, of the experts that were complete by then; where none was, of those under way,
+            up to the last epoch that all have completed.
 
         Raises
         ------
+        ValueError
+            `checkpoint` holds an unfinished training that is not continued, or `resume` one of other experts.
         KeyboardInterrupt
-            Training was interrupted before any expert was complete.
+            Training was interrupted before the first epoch of any expert was complete.
         TrainingError
             The loss of an expert became NaN or infinite.
         """
@@ -114,14 +126,27 @@ class Experts:
             "spec": network.spec,
             "settings": self.settings | {"seed": seed, "data": getattr(data, "name", "")},
         }
-        groups = self._groups(data, split, seeds, device=device, progress=progress)
+        folder = None
+        if checkpoint is not None or resume is not None:
+            about_run = about["settings"] | {"data_fingerprint": fingerprint(split)}
+            folder = GroupFolder(checkpoint, resume, about_run, -(-len(seeds) // (self.together or len(seeds))))
+        unfinished: list[TrainingRecord] = []
+        groups = self._groups(
+            data, split, seeds, device=device, progress=progress, folder=folder, unfinished=unfinished
+        )
         accuracy: list[Tensor] = []
         if path is None:
             kept: list[Tensor] = []
             for records in groups:
                 kept += _trajectories(records, network)
                 accuracy += _accuracy(records)
+            if not kept and unfinished:
+                kept, accuracy = _trajectories(unfinished, network), _accuracy(unfinished)
+                epochs = min(len(one) for one in kept) - 1
+                kept = [one[: epochs + 1] for one in kept] if epochs else []
+                accuracy = [one[:epochs] for one in accuracy]
             _some(kept)
+            _tell(len(kept), len(seeds), kept[0].shape[0] - 1, self.epochs)
             return Trajectories(torch.stack(kept), network.shapes, accuracy=_joined(accuracy), **about)
         with TrajectoryWriter(path, (self.epochs + 1, network.size), split.inputs.dtype) as writer:
             for records in groups:
@@ -129,6 +154,7 @@ class Experts:
                     writer.add(trajectory)
                 accuracy += _accuracy(records)
             _some(range(writer.experts))
+            _tell(writer.experts, len(seeds), self.epochs, self.epochs)
             writer.finish(described(network.shapes, accuracy=_joined(accuracy), **about))
         return Trajectories.open(path)
 
@@ -159,12 +185,23 @@ class Experts:
         return [randomness.mix(seed, _WEIGHTS, k) >> 1 for k in range(self.count)]
 
     def _groups(
-        self, data: Dataset | Split, split: Split, seeds: Sequence[int], *, device: str | torch.device, progress: bool
+        self,
+        data: Dataset | Split,
+        split: Split,
+        seeds: Sequence[int],
+        *,
+        device: str | torch.device,
+        progress: bool,
+        folder: GroupFolder | None = None,
+        unfinished: list[TrainingRecord] | None = None,
     ) -> Iterator[list[TrainingRecord]]:
-        """The records of the experts, group after group, up to an interruption."""
+        """The records of the experts, group after group, up to an interruption; what it cuts off is in `unfinished`."""
         size = self.together or len(seeds)
-        for first in range(0, len(seeds), size):
+        for number, first in enumerate(range(0, len(seeds), size)):
             group = seeds[first : first + size]
+            if folder is not None and (done := folder.complete(number)) is not None:
+                yield done
+                continue
             networks = [models.build(self.network, split, seed=one, **self.options) for one in group]
             records = Ensemble([network.to(split.inputs.dtype) for network in networks]).fit(
                 data,
@@ -182,8 +219,11 @@ class Experts:
                 snapshots="all",
                 progress=progress,
                 name="experts",
+                **({} if folder is None else folder.arguments(number)),
             )
             if records[0].interrupted:
+                if unfinished is not None:
+                    unfinished += records
                 return
             yield records
 
@@ -204,6 +244,11 @@ def _accuracy(records: Sequence[TrainingRecord]) -> list[Tensor]:
 
 def _joined(accuracy: Sequence[Tensor]) -> Tensor | None:
     return torch.stack(list(accuracy)).double() if accuracy else None
+
+
+def _tell(kept: int, wanted: int, reached: int, epochs: int) -> None:
+    if kept < wanted or reached < epochs:
+        print(f"experts: stopped; kept {kept} of {wanted}, after {reached} of {epochs} epochs")
 
 
 def _some(kept: Sequence[Any]) -> None:
