@@ -5,11 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from tests.analysis.networks_to_compare import Passing, record_with_snapshots, split_of
 from tests.kernels.test_hsic import hsic0, hsic1
 from workbench import models, records
 from workbench.analysis import cka, similarity
+from workbench.data import load
 
 few = settings(max_examples=10, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
@@ -277,3 +279,14 @@ def test_memory_does_not_hold_features():
 
     compare(wide, Passing(forward), split_of(200), batch_size=20)
     assert max(seen) < 3 * 20 * 16_000
+
+
+def test_what_a_torch_user_has_gives_the_same_map():
+    data = load("digits").subset(80)
+    a, b = (models.build("mlp", data, width=8, seed=seed) for seed in (0, 1))
+    x, y = data.test.inputs, data.test.labels
+    wanted = cka(a, b, data).values
+    for held in ((x, y), (x.numpy(), y.numpy()), {"x": x, "y": y}, TensorDataset(x, y), ((x[:9], y[:9]), (x, y)), x):
+        assert torch.equal(cka(a, b, held).values, wanted)
+    with pytest.raises(TypeError, match=r"data is 'digits', a name: pass wb\.data\.load"):
+        cka(a, b, "digits")

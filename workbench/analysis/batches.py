@@ -1,26 +1,28 @@
 """The examples of a comparison: checked at the door, then cut into batches of nearly equal size."""
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from workbench.data import Dataset, Split
+from workbench.data import Dataset, Split, as_dataset
 
 __all__ = ["as_split", "equal_batches"]
 
 FIFTHS = ("lowest fifth", "second fifth", "middle fifth", "fourth fifth", "highest fifth")
 
 
-def as_split(data: "Split | Dataset | Tensor") -> Split:
-    """The examples to compare on: a split, the test split of a dataset, or bare inputs of shape (n, ...).
+def as_split(data: Any) -> Split:
+    """The examples to compare on: a split, the test split of a dataset, or bare inputs of shape (n, ...); or whatever
+    `workbench.data.as_dataset` takes, such as ``(x, y)``, a torch data set or loader, a dict of tensors.
 
     Regression targets become classes, the fifths of their range of ranks, so that views can be ordered and coloured.
 
     Raises
     ------
-    TypeError
-        `data` is none of these.
+    TypeError, workbench.data.DataError
+        `data` is none of these; the message says what would do.
 
     Examples
     --------
@@ -31,18 +33,16 @@ def as_split(data: "Split | Dataset | Tensor") -> Split:
     >>> as_split(split).labels
     tensor([0, 4, 2, 3, 1])
     """
-    if isinstance(data, Dataset):
-        data = data.test
-    if isinstance(data, Split):
-        if data.classes:
-            return data
-        groups = data.labels.argsort(stable=True).argsort() * len(FIFTHS) // max(len(data), 1)
-        return dataclasses.replace(data, labels=groups, classes=FIFTHS)
     if isinstance(data, Tensor):
         labels = torch.zeros(len(data), dtype=torch.int64, device=data.device)
         one, none = torch.ones((), device=data.device), torch.zeros((), device=data.device)
         return Split(inputs=data, labels=labels, classes=("all",), mean=none, std=one)
-    raise TypeError(f"data is a {type(data).__name__}; a Split (data.test), a Dataset or a tensor of inputs is needed")
+    found = as_dataset(data, labelled=False)
+    split = found.test if isinstance(found, Dataset) else found
+    if split.classes:
+        return split
+    groups = split.labels.argsort(stable=True).argsort() * len(FIFTHS) // max(len(split), 1)
+    return dataclasses.replace(split, labels=groups, classes=FIFTHS)
 
 
 def equal_batches(n: int, batch_size: int, *, seed: int | None, least: int, needs: str) -> list[Tensor]:

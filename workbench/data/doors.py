@@ -33,7 +33,7 @@ TAKEN = (
 )
 
 
-def as_dataset(data: Any, argument: str = "data") -> Dataset | Split:
+def as_dataset(data: Any, argument: str = "data", *, labelled: bool = True) -> Dataset | Split:
     """`data` as a `Dataset` where it has a train and a test part, else as a `Split`.
 
     Parameters
@@ -47,6 +47,8 @@ def as_dataset(data: Any, argument: str = "data") -> Dataset | Split:
         classes, floating point numbers are targets of a regression.
     argument
         What the caller calls it, for messages.
+    labelled
+        Refuse inputs without labels; else all of them are of one class.
 
     Raises
     ------
@@ -61,8 +63,11 @@ def as_dataset(data: Any, argument: str = "data") -> Dataset | Split:
         return data.split
     parts = _parts(data)
     if parts is None:
-        return as_split(data, argument)
-    train, test = (as_split(part, f"{argument}, {which}") for part, which in zip(parts, ("train", "test"), strict=True))
+        return as_split(data, argument, labelled=labelled)
+    train, test = (
+        as_split(part, f"{argument}, {which}", labelled=labelled)
+        for part, which in zip(parts, ("train", "test"), strict=True)
+    )
     if train.classes and test.classes:
         names = max(train.classes, test.classes, key=len)
         train, test = (_renamed(split, names) for split in (train, test))
