@@ -113,6 +113,7 @@ REFUSED = {
     "data is 'digits', a name: pass wb.data.load": "digits",
     "data is None": None,
     "data is a int": 3,
+    "data is a list; it can be": [1, 2, 3],
     "a Stream, a stream without a length": Stream(),
     "a DataLoader over a stream": torch_data.DataLoader(Stream()),
     "which decides what a step sees": torch_data.DataLoader(

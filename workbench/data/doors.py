@@ -130,6 +130,8 @@ def _whole(value: Any) -> bool:
 def _map_style(data: Any) -> bool:
     if isinstance(data, str | bytes | torch_data.IterableDataset) or hasattr(data, "columns"):  # a pandas table
         return False
+    if isinstance(data, list | tuple) and data and not isinstance(data[0], list | tuple | Mapping):  # no examples
+        return False
     return hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
