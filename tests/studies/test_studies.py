@@ -119,3 +119,13 @@ def test_bad_arguments_are_named_before_anything_is_trained(paper):
         studies.run(paper, seeds=0)
     with pytest.raises(ValueError, match="no classes"):
         studies.run(paper, data=wb.data.load("diabetes"))
+
+
+@pytest.mark.parametrize("paper", TINY)
+def test_the_full_budget_takes_the_papers_data_and_says_what_it_costs(paper):
+    study = studies.study(paper).run
+    assert study.data_full == "cifar100"
+    assert study.default == "digits"
+    assert "measured" in study.cost
+    with pytest.raises(wb.data.DataError, match="cifar-100"):
+        studies.run(paper, budget="full", root="/nowhere")

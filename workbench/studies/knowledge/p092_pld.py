@@ -84,7 +84,8 @@ CONSTANT = {"schedule": "constant"}
         "full: of the paper's pairs WRN-40-2 → WRN-40-1 alone; " + FILLED,
         "p-ListMLE weighs a rank by the teacher's probabilities in falling order: a reading of the paper's ablation",
     ),
-    cost="",
+    cost="measured: 1.0 s of one CPU core for a step of 128 images (WRN-40-2 teaching WRN-40-1); 97,750 steps, "
+    "11 methods and 3 seeds are about 37 days of a core; no GPU was measured",
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:
     """Eleven signals at three train sizes and two training lengths, and a hundred classes of two-digit images; in full
