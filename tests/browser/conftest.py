@@ -45,6 +45,7 @@ def page(browser, server, foreign, request):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         made.screenshot(path=SCREENSHOTS / f"failed-{request.node.name}.png")
     context.close()
+    server.reset()
     assert foreign == [], "the page asked for something beyond this machine"
     assert complaints == [], "a script of the page raised"
     if server.network_log.exists():

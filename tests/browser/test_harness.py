@@ -34,6 +34,21 @@ def test_neither_page_nor_kernel_reaches_beyond_this_machine(lab, server, foreig
     foreign.clear()
 
 
+def test_a_test_finds_nothing_of_the_one_before(lab, server):
+    lab.open(server.write("before.ipynb", "x = 1"))
+    lab.run_all()
+    lab.command("apputils:change-theme", theme="JupyterLab Dark")
+    lab.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    lab.settle()
+    server.reset()
+    assert not (server.work / "before.ipynb").exists()
+    assert (server.work / "start.ipynb").exists()
+    lab.open(server.write("before.ipynb", "'x' in globals()"))
+    lab.settle()
+    assert lab.python("'x' in globals()") == "False"
+    lab.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'true'")
+
+
 LATE = """() => {
     const later = (run, times) => requestAnimationFrame(() => (times ? later(run, times - 1) : run()));
     later(() => setTimeout(() => later(() => (document.body.textContent = "drawn"), 3), 120), 5);

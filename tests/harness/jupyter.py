@@ -1,5 +1,6 @@
 """A JupyterLab of the tests' own, and what they do in it through a page of headless Chromium."""
 
+import json
 import os
 import secrets
 import shutil
@@ -30,7 +31,7 @@ class Server:
         self.work = home / "work"
         self.token = secrets.token_hex(16)
         self.network_log = home / "network.log"
-        shutil.copytree(ROOT / "notebooks", self.work, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        self._fill()
         environment = os.environ | {
             "HOME": str(home),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
@@ -89,6 +90,19 @@ class Server:
     def read(self, name: str) -> nbformat.NotebookNode:
         return nbformat.read(self.work / name, as_version=4)
 
+    def reset(self) -> None:
+        """As it was at first: no kernel of an earlier test, none of its notebooks, none of its settings."""
+        for session in json.loads(self._ask("sessions")):
+            self._ask(f"sessions/{session['id']}", method="DELETE")
+        for folder in (self.home / "settings", self.home / "workspaces"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for left in self.work.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+        self._fill()
+
     def stop(self) -> list[psutil.Process]:
         """End the server; returns what of it would not end by itself (and is ended now)."""
         family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
@@ -98,6 +112,17 @@ class Server:
             process.kill()
         self.log.close()
         return alive
+
+    def _fill(self) -> None:
+        ignored = shutil.ignore_patterns(".ipynb_checkpoints")
+        shutil.copytree(ROOT / "notebooks", self.work, ignore=ignored, dirs_exist_ok=True)
+
+    def _ask(self, what: str, method: str = "GET") -> bytes:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/{what}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=0.001 * PATIENCE) as answer:
+            return answer.read()
 
     def _answers(self) -> bool:
         """Wait until the server answers; False if it ends instead."""
