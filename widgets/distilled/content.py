@@ -57,7 +57,7 @@ def labels_at(record: DistilledSet, moment: int) -> Tensor:
 
 def raw(record: DistilledSet, images: Tensor) -> Tensor:
     """Pixels as they were before normalising: 0..1 for a natural image."""
-    return images.float() * record.std.float() + record.mean.float()
+    return record.raw(images)
 
 
 def _set(name: str, record: DistilledSet, arrays: Arrays, room: int, data: Dataset | Split | None) -> dict[str, Any]:

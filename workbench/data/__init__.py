@@ -15,6 +15,7 @@ from workbench.data.scenes import digit_scenes
 from workbench.data.tabular import table
 from workbench.data.text import TextSplit, from_pairs, text
 from workbench.data.vocabulary import Vocabulary
+from workbench.data.whitening import Whitening, whitened
 
 __all__ = [
     "DataError",
@@ -23,6 +24,7 @@ __all__ = [
     "Split",
     "TextSplit",
     "Vocabulary",
+    "Whitening",
     "as_dataset",
     "as_split",
     "cache_dir",
@@ -38,4 +40,5 @@ __all__ = [
     "names",
     "table",
     "text",
+    "whitened",
 ]

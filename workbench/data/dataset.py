@@ -4,12 +4,15 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
 from workbench.data.sampling import DataError, random_order, rows_per_class, stratified_order
+
+if TYPE_CHECKING:
+    from workbench.data.whitening import Whitening
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,6 +38,8 @@ class Split:
         Names of the columns of a table after encoding; empty for images.
     target_mean, target_std
         Regression targets are standardised too: ``raw = labels * target_std + target_mean``.
+    whitening
+        Where images are ZCA-whitened (`workbench.data.whitened`), the map: ``raw = whitening.undo(inputs)``.
 
     Raises
     ------
@@ -51,6 +56,7 @@ class Split:
     features: tuple[str, ...] = ()
     target_mean: float = 0.0
     target_std: float = 1.0
+    whitening: "Whitening | None" = None
 
     def __post_init__(self) -> None:
         if self.index is None:
@@ -191,6 +197,8 @@ class Split:
 
     def renormalise(self, mean: Sequence[float], std: Sequence[float]) -> Self:
         """The same images normalised with other constants, one per channel, as a public checkpoint may want them."""
+        if self.whitening is not None:
+            raise DataError("the images are whitened: renormalise the data before they are")
         if len(self.shape) != 3:
             raise DataError(
                 f"inputs of shape {_times(self.shape)} are no images: only those are renormalised by channel"

@@ -31,6 +31,9 @@ class DistilledSet(Record):
         Class names.
     mean, std
         What the images are normalised with, shape (channels, 1, 1): those of the data they were distilled from.
+    whitening
+        Of a set distilled from ZCA-whitened data: ``"mean"``, shape (channels, height, width), and ``"inverse"``, shape
+        (d, d), by which `raw` undoes it; empty: the data were not whitened.
     view
         How stored images become training examples, as plain values; empty: as they are. ``{"tiles": 2}``: each holds
         2 × 2 smaller ones that are enlarged; ``{"mirror": True}``: each is accompanied by its mirror image.
@@ -75,6 +78,7 @@ class DistilledSet(Record):
     classes: tuple[str, ...]
     mean: Tensor
     std: Tensor
+    whitening: dict[str, Tensor] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
     step_size: Tensor | None = None
     step_images: Tensor | None = None
@@ -112,6 +116,11 @@ class DistilledSet(Record):
                 f"images have shape {tuple(self.images.shape)}; at least one image is needed, "
                 "shape (n, channels, height, width)"
             )
+        size = self.images[0].numel()
+        if self.whitening and {key: value.numel() for key, value in self.whitening.items()} != {
+            "mean": size, "inverse": size**2,
+        }:  # fmt: skip
+            raise ValueError(f"whitening must hold mean, {size} numbers, and inverse, {size} × {size}")
         if self.labels.shape not in {(n,), (n, count)}:
             raise ValueError(
                 f"labels have shape {tuple(self.labels.shape)}; {n} images of {count} classes need ({n},) "
@@ -221,9 +230,15 @@ class DistilledSet(Record):
 
     def pictures(self, images: Tensor | None = None) -> Tensor:
         """Images (by default the final ones) as uint8 in 0..255, shape (..., channels, height, width)."""
-        shown = self.images if images is None else images
-        raw = shown.float() * self.std.float() + self.mean.float()
-        return (raw * 255).round().clamp(0, 255).to(torch.uint8)
+        return (self.raw(images) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def raw(self, images: Tensor | None = None) -> Tensor:
+        """Images (by default the final ones) as before normalising or whitening: 0..1 for a natural image, float32."""
+        shown = (self.images if images is None else images).float()
+        if self.whitening:
+            mean, inverse = (self.whitening[key].float().to(shown.device) for key in ("mean", "inverse"))
+            return (shown.flatten(-3) @ inverse).view(shown.shape) + mean
+        return shown * self.std.float() + self.mean.float()
 
     def check(self) -> None:
         super().check()
@@ -247,7 +262,7 @@ class DistilledSet(Record):
         """One row per image: `image`, `class`, `least` and `greatest` pixel (raw values), `source`, and its label's
         probability per class where labels are soft.
         """
-        raw = (self.images.float() * self.std.float() + self.mean.float()).flatten(1)
+        raw = self.raw().flatten(1)
         columns: dict[str, Any] = {
             "image": range(len(self)),
             "class": [self.classes[c] for c in self.hard_labels.tolist()],

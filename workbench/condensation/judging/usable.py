@@ -34,12 +34,26 @@ def fitting(distilled: DistilledSet, data: Dataset) -> DistilledSet:
     finite = distilled.images.flatten(1).isfinite().all(1)
     if not bool(finite.all()):
         raise ValueError(f"image {int((~finite).nonzero()[0])} of {what} is not finite: take it out with .without(row)")
+    if not _whitened_alike(distilled, data):
+        made, are = ("" if which else "not " for which in (distilled.whitening, data.train.whitening))
+        raise ValueError(
+            f"{what} was distilled from images {made}whitened, and those of data {data.name!r} are {are}whitened, or "
+            "by other statistics: use the data it was distilled from"
+        )
     to = data.train.inputs
     images, mean, std = (value.to(to) for value in (distilled.images, distilled.mean, distilled.std))
     if not (torch.allclose(mean, data.mean) and torch.allclose(std, data.std)):
         images = (images * std + mean - data.mean) / data.std
     labels = distilled.labels.to(to) if distilled.soft else distilled.labels.to(to.device)
     return distilled.replace(images=images, labels=labels, mean=data.mean, std=data.std)
+
+
+def _whitened_alike(distilled: DistilledSet, data: Dataset) -> bool:
+    map_of_data = data.train.whitening
+    if map_of_data is None or not distilled.whitening:
+        return map_of_data is None and not distilled.whitening
+    own, theirs = distilled.whitening["inverse"].float(), map_of_data.inverse.float()
+    return torch.allclose(own.cpu(), theirs.cpu(), atol=1e-4)
 
 
 def decoded(distilled: DistilledSet) -> tuple[Split, Tensor | None, Tensor]:

@@ -111,6 +111,9 @@ def condense(
         "classes": split.classes,
         "mean": split.mean.cpu(),
         "std": split.std.cpu(),
+        "whitening": {}
+        if split.whitening is None
+        else {"mean": split.whitening.mean.cpu(), "inverse": split.whitening.inverse.cpu()},
         "settings": plain_settings(method)
         | {"seed": seed, "data": getattr(data, "name", ""), "train_fingerprint": fingerprint(split)},
     }

@@ -57,6 +57,9 @@ class Run:
     @property
     def pixel_range(self) -> tuple[Tensor, Tensor]:
         """Least and greatest normalised value that a pixel of an image, raw 0..1, can have; each (c, 1, 1)."""
+        if self.split.whitening is not None:  # any value can belong to an image
+            infinite = torch.full_like(self.split.mean, torch.inf)
+            return -infinite, infinite
         mean, std = (value.to(self.split.inputs) for value in (self.split.mean, self.split.std))
         return -mean / std, (1 - mean) / std
 

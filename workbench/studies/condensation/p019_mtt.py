@@ -12,7 +12,6 @@ from workbench.data import Dataset
 from workbench.records import DistilledSet, Record
 from workbench.studies.condensation.trajectory_matching import Scale, judged, published
 from workbench.studies.kit.claims import asserted, estimate, reported
-from workbench.studies.kit.distilling import at_most
 from workbench.studies.kit.pools import by_seed
 from workbench.studies.kit.study import Outcome, Setting, study
 
@@ -41,7 +40,7 @@ BASELINES = {"random real": "real", "class means": "mean", "cluster centres": "k
     full=published(),
     deviates=(
         "small: an MLP, and 8 experts of 12 epochs at a rate of 0.05, not ConvNet-3 and 100 of 50 epochs at 0.01",
-        "small: one image per class, no augmentation; Adam moves the images, not SGD with momentum",
+        "small: one image per class, no augmentation, no ZCA whitening; Adam moves the images, not SGD with momentum",
         "small: sets are judged by SGD at 0.01, not at the learned step size",
         "log α is learned, not α",
     ),
@@ -50,7 +49,7 @@ def run(s: Setting[Dataset, Scale]) -> Outcome:
     """Each seed has its own experts, images, and networks that are trained on them; the experts of all seeds are
     trained together.
     """
-    scale, data = s.scale, at_most(s.data, s.scale.examples)
+    scale, data = s.scale, s.scale.prepared(s.data)
     rows: list[dict[str, Any]] = []
     full: list[float] = []
     plane: dict[str, Any] = {}

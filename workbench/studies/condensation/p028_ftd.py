@@ -29,7 +29,6 @@ from workbench.records import DistilledSet, Record
 from workbench.studies.condensation import trajectory_matching
 from workbench.studies.condensation.trajectory_matching import judged
 from workbench.studies.kit.claims import asserted, estimate, reported
-from workbench.studies.kit.distilling import at_most
 from workbench.studies.kit.pools import by_seed
 from workbench.studies.kit.study import Outcome, Setting, study
 
@@ -79,7 +78,7 @@ class Scale:
         {f"FTD, ρ = {rho:g}": GSAM(rho=rho, a=0.4, adaptive=True) for rho in (0.01, 0.005, 0.05, 0.1)},
     ),
     deviates=(
-        "small: an MLP on 8 experts of 30 epochs at a rate of 0.05, one image per class, no augmentation",
+        "small: an MLP on 8 experts of 30 epochs at a rate of 0.05, one image per class, no augmentation, no whitening",
         "small: GSAM climbs by ρ = 0.2, not adaptive: adaptive ρ = 0.01 is next to plain SGD on weights as small",
         "small: images are averaged with a decay of 0.95 over 200 iterations, not 0.9999 over 5,000",
         "MTT's images are averaged too, so that only the experts differ",
@@ -88,7 +87,7 @@ class Scale:
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:
     """Each seed has its own experts of each kind, with the same initial weights and batches, and its own images."""
-    base, data = s.scale.base, at_most(s.data, s.scale.base.examples)
+    base, data = s.scale.base, s.scale.base.prepared(s.data)
     rows: list[dict[str, Any]] = []
     records: dict[str, Record] = {}
     drift: dict[str, Any] = {}

@@ -91,7 +91,7 @@ class Scale:
         "mirrored digits, each flipped with probability ½ in both splits, stand for photographs",
         "small: an MLP on 10 experts of 10 epochs, one image per class, no augmentation; MTT is the only host",
         "DSA's own flips are left out of hosts and of FYI, where the public code keeps them in both",
-        "sets are judged without DSA",
+        "sets are judged without DSA; no ZCA whitening",
     ),
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:

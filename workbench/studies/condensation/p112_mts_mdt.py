@@ -84,7 +84,7 @@ class Scale:
         "small: an MLP on 10 experts of 10 epochs, one and five images per class, 100 iterations",
         "T is searched in 0.05..20, which the paper leaves open; ten masks per image",
         "every mask ratio is reported and the claim averages over them; the public code picks one by its test error",
-        "how MDT masks is inferred from the paper's text",
+        "how MDT masks is inferred from the paper's text; no ZCA whitening",
     ),
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:

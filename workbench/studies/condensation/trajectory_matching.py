@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.condensation import MTT, Experts, Siamese, Trajectories, evaluate
-from workbench.data import Dataset
+from workbench.data import Dataset, whitened
 from workbench.records import DistilledSet
+from workbench.studies.kit.distilling import at_most
 
 PUBLISHED: dict[int, dict[str, Any]] = {
     1: {"steps": 50, "span": 2, "latest": 2, "lr_images": 100.0, "step_size": 0.01, "lr_step": 1e-3},
@@ -38,6 +39,8 @@ class Scale:
         A second architecture that learns from the sets.
     evaluations, epochs, augment, options
         How many networks learn from a set, for how many passes, under what augmentation, and how they are built.
+    whitened
+        Images in colour are ZCA-whitened first, for experts, sets and tests alike.
     learned_rate
         They are trained at the step size that was learned with the set, instead of at 0.01.
     """
@@ -53,10 +56,16 @@ class Scale:
     augment: Any = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learned_rate: bool = False
+    whitened: bool = False
 
     def matching(self, ipc: int, experts: Trajectories, method: type[MTT] = MTT, **changes: Any) -> MTT:
         """Trajectory matching at one size."""
         return method(ipc=ipc, experts=experts, **{**self.method, **self.by_size.get(ipc, {}), **changes})
+
+    def prepared(self, data: Dataset) -> Dataset:
+        """The data that the scale wants: at most so many examples, whitened."""
+        data = at_most(data, self.examples)
+        return whitened(data) if self.whitened and data.shape[0] == 3 else data
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -86,6 +95,7 @@ def published(**changes: Any) -> Scale:
         "epochs": 1000,
         "augment": Siamese(),
         "learned_rate": True,
+        "whitened": True,
     }
     return Scale(**{**settings, **changes})
 
