@@ -229,3 +229,26 @@ def test_other_libraries_names_lead_to_ours(name, use):
             getattr(module, name)
     with pytest.raises(AttributeError, match="Nonsense"):
         wb.knowledge.Nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("made", "argument", "wrong"),
+    [
+        (KL, "temperature", "4"),
+        (KL, "temperature", math.inf),
+        (wb.knowledge.PLD, "temperature", math.nan),
+        (wb.knowledge.DIST, "beta", math.nan),
+        (CrossEntropy, "smoothing", "0.1"),
+        (wb.knowledge.Mutual, "temperature", 0),
+        (wb.knowledge.Mutual, "weight", math.nan),
+        (wb.knowledge.BDKD, "weight", "1"),
+        (wb.knowledge.BalancedKL, "delta", None),
+        (wb.knowledge.KDCL, "temperature", -1),
+        (wb.knowledge.AugmentedKD, "labels_weight", "half"),
+        (lambda **given: wb.knowledge.CRD("a", "b", **given), "temperature", "x"),
+        (lambda **given: wb.knowledge.OwnTeacher("a", "b", **given), "alpha", 2),
+    ],
+)
+def test_a_signals_numbers_are_checked_where_they_enter(made, argument, wrong):
+    with pytest.raises(ValueError, match=f"{argument} is .*it must be"):
+        made(**{argument: wrong})

@@ -16,6 +16,7 @@ from torch.nn import functional
 from workbench.models import Outputs
 from workbench.signals.features import FeatureSignal, as_maps, pooled
 from workbench.signals.hint import Regressor
+from workbench.signals.numbers import positive
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class CRD(FeatureSignal):
 
     dimensions: int = 128
     temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        positive(dimensions=self.dimensions, temperature=self.temperature)
 
     def bind(self, student: Outputs, teacher: Outputs, labels: Tensor, *, generator: torch.Generator) -> nn.Module:  # noqa: ARG002
         """Makes an embedding of each side of each pair; both are trained."""

@@ -22,6 +22,7 @@ from workbench.knowledge.methods.mutual import PEERS
 from workbench.models import Outputs
 from workbench.signals.cross_entropy import CrossEntropy
 from workbench.signals.features import select
+from workbench.signals.numbers import at_least_zero, number, positive
 from workbench.signals.signal import Signal
 
 Balance = Literal["sample", "global", "swapped", "equal", "forward", "reverse"]
@@ -57,10 +58,8 @@ class BalancedKL(Signal):
     balance: Balance = "sample"
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be positive")
-        if not self.delta > 0:
-            raise ValueError(f"delta is {self.delta}; it must be positive (above 1 to balance, 1 for no switch)")
+        positive(temperature=self.temperature)
+        number("delta", self.delta, lambda delta: delta > 0, "positive (above 1 to balance, 1 for no switch)")
         if self.balance not in BALANCES:
             raise ValueError(f"balance is {self.balance!r}; it can be {', '.join(BALANCES)}")
 
@@ -122,8 +121,7 @@ class BDKD(Signal):
     complete: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise ValueError(f"weight is {self.weight}; it must be 0 or more")
+        at_least_zero(weight=self.weight)
         _ = self.students  # checks the others
 
     @property
@@ -182,6 +180,10 @@ class KDCL(Signal):
     weight: float = 1.0
     needs_teacher: ClassVar[bool] = False
     complete: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        positive(temperature=self.temperature)
+        at_least_zero(weight=self.weight)
 
     @property
     def student_layers(self) -> tuple[str, ...]:

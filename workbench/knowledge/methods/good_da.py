@@ -29,6 +29,7 @@ from workbench.kernels import divergence
 from workbench.models import Outputs
 from workbench.signals.cross_entropy import CrossEntropy
 from workbench.signals.kl import KL
+from workbench.signals.numbers import share
 from workbench.signals.signal import Signal
 from workbench.training import Augmentation
 from workbench.training.mixing import CutMix
@@ -148,8 +149,7 @@ class AugmentedKD(Signal):
     complete: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.labels_weight <= 1:
-            raise ValueError(f"labels_weight is {self.labels_weight}; it must lie in 0..1")
+        share(labels_weight=self.labels_weight)
         if self.pick not in (None, "student", "teacher"):
             raise ValueError(f"pick is {self.pick!r}; it can be student, teacher or None")
 

@@ -23,6 +23,7 @@ from workbench.models import Outputs
 from workbench.records import TrainingRecord
 from workbench.signals.cross_entropy import CrossEntropy
 from workbench.signals.features import select
+from workbench.signals.numbers import at_least_zero, positive
 from workbench.signals.signal import Signal
 from workbench.training.evaluating import logits_of, score
 
@@ -77,6 +78,10 @@ class Mutual(Signal):
     weight: float = 1.0
     needs_teacher: ClassVar[bool] = False
     complete: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        positive(temperature=self.temperature)
+        at_least_zero(weight=self.weight)
 
     @property
     def student_layers(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from workbench.models import Outputs
 from workbench.signals.cross_entropy import CrossEntropy
 from workbench.signals.features import Layers, as_maps, as_tuple, pooled, same_size, select
 from workbench.signals.hint import Regressor
+from workbench.signals.numbers import at_least_zero, positive, share
 from workbench.signals.signal import Signal
 
 
@@ -56,6 +57,11 @@ class OwnTeacher(Signal):
     feature_weight: float = 0.03
     needs_teacher: ClassVar[bool] = False
     complete: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        positive(temperature=self.temperature)
+        share(alpha=self.alpha)
+        at_least_zero(feature_weight=self.feature_weight)
 
     @property
     def student_layers(self) -> tuple[str, ...]:
