@@ -10,7 +10,7 @@ from typing import Any
 from workbench.condensation import MTT, Experts, Plane, Trajectories, condense, replay
 from workbench.data import Dataset
 from workbench.records import DistilledSet, Record
-from workbench.studies.condensation.trajectory_matching import Scale, judged, published
+from workbench.studies.condensation.trajectory_matching import COST, Scale, judged, published
 from workbench.studies.kit.claims import asserted, estimate, reported
 from workbench.studies.kit.pools import by_seed
 from workbench.studies.kit.study import Outcome, Setting, study
@@ -44,6 +44,7 @@ BASELINES = {"random real": "real", "class means": "mean", "cluster centres": "k
         "small: sets are judged by SGD at 0.01, not at the learned step size",
         "log α is learned, not α",
     ),
+    cost=COST,
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:
     """Each seed has its own experts, images, and networks that are trained on them; the experts of all seeds are

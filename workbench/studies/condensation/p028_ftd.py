@@ -27,7 +27,7 @@ from workbench.condensation.trajectories.gsam import ascent_gap, top_eigenvalue
 from workbench.data import Dataset, Split
 from workbench.records import DistilledSet, Record
 from workbench.studies.condensation import trajectory_matching
-from workbench.studies.condensation.trajectory_matching import judged
+from workbench.studies.condensation.trajectory_matching import COST, judged
 from workbench.studies.kit.claims import asserted, estimate, reported
 from workbench.studies.kit.pools import by_seed
 from workbench.studies.kit.study import Outcome, Setting, study
@@ -84,6 +84,7 @@ class Scale:
         "MTT's images are averaged too, so that only the experts differ",
         "log α is learned, not α",
     ),
+    cost=COST + " Flat experts take two passes per batch, and there are four kinds.",
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:
     """Each seed has its own experts of each kind, with the same initial weights and batches, and its own images."""

@@ -21,7 +21,7 @@ from workbench.condensation.judging.teaching import SoftLabels, halfway
 from workbench.data import Dataset, Split
 from workbench.models import Outputs
 from workbench.records import DistilledSet, Record, TemperatureScaling
-from workbench.studies.condensation.trajectory_matching import PUBLISHED
+from workbench.studies.condensation.trajectory_matching import COST, PUBLISHED
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
 from workbench.studies.kit.distilling import at_most
 from workbench.studies.kit.pools import by_seed
@@ -86,6 +86,7 @@ class Scale:
         "every mask ratio is reported and the claim averages over them; the public code picks one by its test error",
         "how MDT masks is inferred from the paper's text; no ZCA whitening",
     ),
+    cost=COST + " MTT and MDT at each size.",
 )
 def run(s: Setting[Dataset, Scale]) -> Outcome:
     """Raw, TS, MTS at several ratios and the oracle, on networks trained on MTT's images and on MDT's.
