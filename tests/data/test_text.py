@@ -49,6 +49,18 @@ def test_subset_take_and_devices_keep_the_kind(poem):
     assert data.to("cpu").train.inputs.dtype == torch.int64
 
 
+def test_the_bundled_english_reads_as_it_stands():
+    data = wb.data.load("descriptions")
+    whole = "".join(a + b for a, b in zip(data.train.prompts(), data.train.responses(), strict=True))
+    assert whole.count(" the ") > 50
+    assert len(data.test) / (len(data.test) + len(data.train)) == pytest.approx(0.2, abs=0.01)
+
+
+def test_token_ids_stay_whole_numbers():
+    data = wb.data.load("instructions", n_train=5, n_test=5).to(dtype=torch.float64)
+    assert data.train.labels.dtype == torch.int64
+
+
 def test_pairs_are_padded_outwards():
     data = wb.data.from_pairs("pairs", [("ab", "c"), ("a", "bc")], [("c", "a")])
     assert data.train.inputs.tolist() == [[2, 3], [PAD, 2]]
@@ -72,7 +84,7 @@ def test_every_instruction_has_its_answer_and_none_occurs_twice():
     [
         (lambda p: wb.data.text(p / "none.txt"), "there is no file"),
         (wb.data.text, "holds no text file"),
-        (lambda p: wb.data.text(p, prompt=0), "prompt=0"),
+        (lambda p: wb.data.load("descriptions", prompt=0), "prompt=0"),
         (lambda p: wb.data.from_pairs("x", [("a", "")], [("a", "b")]), "train row 0 has an empty response"),
         (lambda p: Vocabulary.of(["ab"]).encode("abz"), "'z' .position 2. is not among the 2 characters"),
         (lambda p: wb.data.instructions(n_train=5000, numbers=10, tasks=("add",)), "hardly more than"),

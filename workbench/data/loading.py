@@ -10,6 +10,7 @@ import torch
 
 from workbench.data import cifar, idx, openml, tiny_imagenet
 from workbench.data.assemble import Part, assemble
+from workbench.data.bundled_text import descriptions
 from workbench.data.dataset import Dataset
 from workbench.data.digits import digit_pairs, digits
 from workbench.data.folder import image_folder
@@ -24,6 +25,7 @@ _GENERATED: dict[str, Callable[..., Dataset]] = {
     "digit-pairs": digit_pairs,
     "digit-scenes": digit_scenes,
     "instructions": instructions,
+    "descriptions": descriptions,
 }
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CLASSES = {"mnist": tuple("0123456789"), "fashion-mnist": _FASHION, "cifar10": cifar.CLASSES}
@@ -41,8 +43,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()
-    ('digits', 'digit-pairs', 'digit-scenes', 'instructions', 'mnist', 'fashion-mnist', 'cifar10', 'cifar100',
-     'cifar100-coarse', 'tiny-imagenet', 'breast_cancer', 'diabetes', 'iris', 'wine')
+    ('digits', 'digit-pairs', 'digit-scenes', 'instructions', 'descriptions', 'mnist', 'fashion-mnist', 'cifar10',
+     'cifar100', 'cifar100-coarse', 'tiny-imagenet', 'breast_cancer', 'diabetes', 'iris', 'wine')
     """
     return (*_GENERATED, *_STANDARD, *BUNDLED)
 
@@ -61,11 +63,11 @@ def load(
     ----------
     name
         ``"digits"`` (bundled, 8×8), ``"digit-pairs"`` (made of those, 8×16, 100 classes), ``"digit-scenes"`` (a digit
-        somewhere in 16×16, among distractors), ``"instructions"`` (text with one right answer), ``"mnist"``,
-        ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (its 100 fine classes), ``"cifar100-coarse"`` (its 20 coarse
-        ones), ``"tiny-imagenet"`` (64×64, 200 classes; tested on the validation images), a bundled table
-        (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the path of a folder or zip of images (see
-        `image_folder`), or of a text file or a folder of them (see `text`).
+        somewhere in 16×16, among distractors), ``"instructions"`` (text with one right answer), ``"descriptions"``
+        (some English), ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (its 100 fine classes),
+        ``"cifar100-coarse"`` (its 20 coarse ones), ``"tiny-imagenet"`` (64×64, 200 classes; tested on the validation
+        images), a bundled table (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the path of a folder
+        or zip of images (see `image_folder`), or of a text file or a folder of them (see `text`).
     root
         Folder with the standard files of ``mnist``, ``fashion-mnist`` (idx, idx.gz) or ``cifar10`` (python batches, or
         their tar.gz). Without it, these three are downloaded once from OpenML into ``$WORKBENCH_CACHE`` or the
@@ -78,6 +80,7 @@ def load(
         Where the tensors live.
     options
         ``digit-pairs``: see `digit_pairs`. ``digit-scenes``: see `digit_scenes`. ``instructions``: see `instructions`.
+        ``descriptions``: as `text`.
         Paths: see `image_folder` and `text`. Tables: see `table`.
 
     Returns

@@ -79,6 +79,10 @@ class TextSplit(Split):
     def task(self) -> str:
         return "text"
 
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:  # noqa: ARG002
+        """The same on another device; token ids have no floating point type."""
+        return super().to(device)
+
     def subset(self, n: int, seed: int = 0) -> Self:
         """`n` examples in source order; a smaller subset of the same seed is part of a larger one."""
         if not 0 < n <= len(self):
@@ -180,30 +184,47 @@ def text(
     >>> text(file)
     Dataset('poem', 9 train + 1 test × 16×48, text, cpu)
     """
+    where = Path(path).expanduser()
+    files = sorted(one for one in where.rglob("*") if one.suffix.lower() in SUFFIXES) if where.is_dir() else [where]
+    if not files:
+        raise DataError(f"{where} holds no text file ({', '.join(SUFFIXES)})")
+    return pieces(
+        "\n".join(_read(file) for file in files), where.stem, seed=seed, device=device, prompt=prompt,
+        response=response, test_fraction=test_fraction, most=most,
+    )  # fmt: skip
+
+
+def pieces(
+    whole: str,
+    name: str,
+    *,
+    seed: int,
+    device: torch.device | str,
+    prompt: int,
+    response: int,
+    test_fraction: float,
+    most: int | None = None,
+) -> Dataset:
+    """A text cut into pieces; arguments as for `text`."""
     if prompt < 1 or response < 1 or not 0 < test_fraction < 1:
         raise DataError(
             f"prompt={prompt}, response={response} and test_fraction={test_fraction}: both lengths are at least 1, and "
             "the share lies between 0 and 1"
         )
-    where = Path(path).expanduser()
-    files = sorted(one for one in where.rglob("*") if one.suffix.lower() in SUFFIXES) if where.is_dir() else [where]
-    if not files:
-        raise DataError(f"{where} holds no text file ({', '.join(SUFFIXES)})")
-    whole = "\n".join(_read(file) for file in files)
     length = prompt + response
-    pieces = len(whole) // length if most is None else min(most, len(whole) // length)
-    if pieces < 2:
+    count = len(whole) // length if most is None else min(most, len(whole) // length)
+    if count < 2:
         raise DataError(
-            f"{where} has {len(whole)} characters; two pieces of {length} (prompt={prompt} + response={response}) are "
+            f"{name} has {len(whole)} characters; two pieces of {length} (prompt={prompt} + response={response}) are "
             "needed at least"
         )
-    vocabulary = Vocabulary.of([whole[: pieces * length]])
-    ids = torch.tensor(vocabulary.encode(whole[: pieces * length])).view(pieces, length)
-    held = min(max(1, round(test_fraction * pieces)), pieces - 1)
-    order = random_order(pieces, seed)
+    vocabulary = Vocabulary.of([whole[: count * length]])
+    ids = torch.tensor(vocabulary.encode(whole[: count * length])).view(count, length)
+    held = min(max(1, round(test_fraction * count)), count - 1)
+    order = random_order(count, seed)
     rows = (order[held:].sort().values, order[:held].sort().values)
     train, test = (TextSplit.of(ids[some, :prompt], ids[some, prompt:], vocabulary, some) for some in rows)
-    return Dataset(where.stem, train, test).to(device)
+    return Dataset(name, train, test).to(device)
 
 
 def _read(file: Path) -> str:

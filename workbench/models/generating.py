@@ -1,7 +1,8 @@
 """Sampling from any causal language model, with random numbers of one's own and a cache of keys and values.
 
 The model is called as `transformers` calls its own: ``model(input_ids, attention_mask=…, position_ids=…,
-past_key_values=…, use_cache=True)``, and returns an object with ``logits`` and ``past_key_values``.
+past_key_values=…, use_cache=True)``, and returns an object with ``logits`` and ``past_key_values``. From its version 5
+on the cache is called ``cache``; a model that takes none is asked about whole sequences.
 """
 
 import inspect
@@ -9,6 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+CACHES = ("cache", "past_key_values")
+"""What the argument and the output are called that hold keys and values."""
 
 
 @torch.no_grad()
@@ -57,6 +61,7 @@ def generate(
     source = torch.Generator().manual_seed(0) if generator is None else generator
     there = torch.ones_like(input_ids) if attention_mask is None else attention_mask.long()
     known = inspect.signature(model.forward).parameters
+    cache = next((name for name in CACHES if name in known), None)
     ids, fed, past = input_ids, input_ids, None
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     mode = model.training
@@ -66,10 +71,10 @@ def generate(
             given: dict[str, Any] = {"attention_mask": there}
             if "position_ids" in known:
                 given["position_ids"] = positions(there)[:, -fed.shape[1] :]
-            if "past_key_values" in known:
-                given |= {"past_key_values": past, "use_cache": True}
+            if cache is not None:
+                given |= {cache: past, "use_cache": True}
             out = model(fed, **given)
-            past = getattr(out, "past_key_values", None)
+            past = None if cache is None else getattr(out, cache, None)
             token = _next(out.logits[:, -1], do_sample, temperature, top_p, source).masked_fill(ended, pad_token_id)
             ids = torch.cat([ids, token[:, None]], 1)
             there = torch.cat([there, (~ended)[:, None].long()], 1)
