@@ -23,6 +23,7 @@ from workbench.diffusion import (
     EDMLevels,
     EvenLevels,
     Feedback,
+    GaussianMixture,
     LogNormalLevels,
     NetworkDenoiser,
     OneStep,
@@ -381,6 +382,32 @@ def test_regression_is_to_the_teacher_and_denoising_to_the_data(method):
     agree(
         yielded(method, run), run, "student", (weight * (u(run, "student", state, t) - wanted).square().mean(1)).mean()
     )
+
+
+def test_an_output_of_another_shape_is_refused_not_broadcast():
+    class Narrow(nn.Module):
+        def forward(self, x, t):
+            return x[:, :1]
+
+    model = NetworkDenoiser(Narrow(), RectifiedFlow(), (2,))
+    with pytest.raises(ValueError, match=r"answers a state of shape \(4, 2\) with \(4, 1\)"):
+        model(torch.zeros(4, 2), torch.tensor(0.5))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("epsilon", "noise"), ("sample", "x0"), ("v_prediction", "v")])
+def test_kinds_of_diffusers_are_hinted_at(theirs, ours):
+    model = NetworkDenoiser(Net(1), RectifiedFlow(), (D,), theirs)
+    with pytest.raises(ValueError, match=f"what diffusers calls '{theirs}' is '{ours}' here"):
+        model(torch.zeros(2, D, dtype=DOUBLE), torch.tensor(0.5))
+
+
+def test_a_mixture_refuses_negative_weights_and_skew_axes():
+    means, variances = torch.zeros(2, 2), torch.ones(2, 2)
+    with pytest.raises(ValueError, match=r"weights hold -0.5"):
+        GaussianMixture(means, variances, torch.tensor([1.5, -0.5]))
+    skew = torch.tensor([[1.0, 0.8], [0.0, 0.6]]).expand(2, 2, 2)
+    with pytest.raises(ValueError, match=r"axes are off being orthonormal by 0.8"):
+        GaussianMixture(means, variances, torch.tensor([0.5, 0.5]), axes=skew)
 
 
 def test_levels_are_the_ones_of_the_papers():

@@ -63,7 +63,7 @@ def read(value: Tensor, kind: str, x: Tensor, t: Tensor, schedule: Schedule) -> 
         case "v":
             _preserving(schedule)
             return Prediction(alpha * x - sigma * value, sigma * x + alpha * value)
-    raise ValueError(f"kind is {kind!r}; it can be {', '.join(KINDS)}")
+    raise _unknown(kind)
 
 
 def write(prediction: Prediction, kind: str, t: Tensor, schedule: Schedule) -> Tensor:
@@ -82,13 +82,19 @@ def write(prediction: Prediction, kind: str, t: Tensor, schedule: Schedule) -> T
         case "v":
             _preserving(schedule)
             return alpha * noise - sigma * x0
-    raise ValueError(f"kind is {kind!r}; it can be {', '.join(KINDS)}")
+    raise _unknown(kind)
 
 
 def jump(prediction: Prediction, s: Tensor, schedule: Schedule) -> Tensor:
     """α_s x̂₀ + σ_s ε̂, shape (n, ...): the state at time s if the prediction stays what it is (DDIM)."""
     x0, noise = prediction
     return along(schedule.alpha(s), x0) * x0 + along(schedule.sigma(s), noise) * noise
+
+
+def _unknown(kind: str) -> ValueError:
+    theirs = {"epsilon": "noise", "eps": "noise", "sample": "x0", "v_prediction": "v", "flow_prediction": "velocity"}
+    meant = f": what diffusers calls {kind!r} is {theirs[kind]!r} here" if kind in theirs else ""
+    return ValueError(f"kind is {kind!r}; it can be {', '.join(KINDS)}{meant}")
 
 
 def _preserving(schedule: Schedule) -> None:

@@ -74,12 +74,27 @@ class GaussianMixture:
                 f"weights of shape {tuple(self.weights.shape)} sum to {float(self.weights.sum()):g}; "
                 f"shape ({count},) and a sum of 1 are needed"
             )
+        if bool((self.weights < 0).any()):
+            raise ValueError(f"weights hold {float(self.weights.min()):g}; shares of components are not negative")
+        self._check_axes(count, dimensions)
         if math.prod(self.shape) != dimensions:
             raise ValueError(f"shape {self.shape} does not hold {dimensions} numbers")
         if self.labels is not None and self.labels.shape != (count,):
             raise ValueError(f"labels have shape {tuple(self.labels.shape)}; one class per component, ({count},)")
         if torch.equal(self.variances, self.variances[:, :1].expand_as(self.variances)):
             object.__setattr__(self, "spread", self.variances[:, 0].sqrt())
+
+    def _check_axes(self, count: int, dimensions: int) -> None:
+        if self.axes is None:
+            return
+        if self.axes.shape != (count, dimensions, dimensions):
+            raise ValueError(
+                f"axes have shape {tuple(self.axes.shape)}; ({count}, {dimensions}, {dimensions}) is needed"
+            )
+        axes = self.axes.double()
+        off = float((axes.mT @ axes - torch.eye(dimensions, dtype=torch.float64, device=axes.device)).abs().max())
+        if not off < 1e-4:
+            raise ValueError(f"axes are off being orthonormal by {off:.2g}; pass the eigenvectors of each covariance")
 
     @property
     def classes(self) -> int:
