@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from harness import jupyter, quiet
+from harness.server import Server
 
 HERE = Path(__file__).resolve().parent
 SCREENSHOTS = HERE.parents[1] / "gallery" / "tests"
@@ -12,7 +13,7 @@ SCREENSHOTS = HERE.parents[1] / "gallery" / "tests"
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    running = jupyter.Server(tmp_path_factory.mktemp("jupyter"))
+    running = Server(tmp_path_factory.mktemp("jupyter"))
     yield running
     left = running.stop()
     assert not left, f"did not end with the server: {left}"

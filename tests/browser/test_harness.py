@@ -87,7 +87,8 @@ import sys, time
 from pathlib import Path
 from playwright.sync_api import sync_playwright
 from harness.chromium import launch
-from harness.jupyter import Lab, Server
+from harness.jupyter import Lab
+from harness.server import Server
 
 server = Server(Path(sys.argv[1]))
 with sync_playwright() as driver:
