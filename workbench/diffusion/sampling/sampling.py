@@ -52,13 +52,17 @@ Recorder = Callable[[int, Tensor, Tensor, Tensor, Tensor], None]
 """Called at every step, before it is made, with (i, t, x_t, x̂₀, ε̂)."""
 
 
+MOST_STEPS = 1_000_000
+"""No sampler needs more; a slip of the pen, 10⁹, would fill the memory with times."""
+
+
 @torch.no_grad()
 def sample(
     model: Denoiser,
     noise: Tensor,
     *,
     sampler: str | Rule = "ddim",
-    steps: int | Tensor = 50,
+    steps: int | Tensor | Sequence[float] = 50,
     spacing: str = "time",
     condition: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -106,7 +110,7 @@ def sample(
     >>> bool((samples.norm(dim=1) - 1).abs().max() < 0.4)
     True
     """
-    times = model.schedule.grid(steps, spacing) if isinstance(steps, int) else steps.to(torch.float64).cpu()
+    times = _asked(model, noise, steps, spacing)
     check(model, noise, times, condition)
     source = redraws(0, noise.device) if generator is None else generator
 
@@ -115,6 +119,27 @@ def sample(
 
     start = along(model.schedule.sigma(times[0]), noise) * noise
     return walk([Stage(model, rule(sampler), times)], start, condition, draw, record)
+
+
+def _asked(model: Denoiser, noise: Tensor, steps: int | Tensor | Sequence[float], spacing: str) -> Tensor:
+    """The times of a run, float64, once what was passed is known to be of the right kinds."""
+    if not hasattr(model, "schedule") or not hasattr(model, "shape"):
+        raise SamplingError(
+            f"model is a {type(model).__name__} without a schedule and a shape; wrap a network in "
+            "NetworkDenoiser(network, schedule, shape, kind), a record in denoiser(record)"
+        )
+    if not isinstance(noise, Tensor) or not noise.is_floating_point():
+        told = f"of {noise.dtype}" if isinstance(noise, Tensor) else f"a {type(noise).__name__}"
+        raise SamplingError(f"noise is {told}; standard normal noise is needed, such as torch.randn(n, *model.shape)")
+    if isinstance(steps, Tensor):
+        return steps.to(torch.float64).cpu()
+    if isinstance(steps, int) and not isinstance(steps, bool):
+        if not 1 <= steps <= MOST_STEPS:
+            raise SamplingError(f"steps is {steps}; at least 1 and at most {MOST_STEPS:,} can be made")
+        return model.schedule.grid(steps, spacing)
+    if isinstance(steps, Sequence) and not isinstance(steps, str):
+        return torch.tensor([float(time) for time in steps], dtype=torch.float64)
+    raise SamplingError(f"steps is {steps!r}; a whole number of steps, or falling times, such as [0.9, 0.5, 0.0]")
 
 
 class Stage(NamedTuple):
