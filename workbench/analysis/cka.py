@@ -107,7 +107,7 @@ def cka(
     if bandwidth <= 0:
         raise ValueError(f"bandwidth={bandwidth} is a share of the median distance and must be positive")
     split = as_split(data)
-    first, second = sides(a, b, layers_a, layers_b, epochs)
+    first, second = sides(a, b, layers_a, layers_b, epochs, inputs=split.inputs[:2])
     what = f"{'debiased' if debiased else 'biased'} CKA{' with an interval' if interval else ''}"
     least = kernels.minimum(debiased) + bool(interval)
     batches = equal_batches(len(split), batch_size, seed=seed, least=least, needs=what)
@@ -180,7 +180,7 @@ class _Look:
                 self._known = {known: seen for known, seen in self._known.items() if known[2] in (-1, moment)}
             linear = torch.stack(side.run(self.inputs, kernels.gram, moment)[0])
             grams = kernels.rbf(linear, self.bandwidth) if self.kernel == "rbf" else linear
-            self._known[key] = _Seen(linear, grams, centered(grams, debiased=self.debiased))
+            self._known[key] = _Seen(linear, grams, centered(grams, debiased=self.debiased, linear=linear))
         return self._known[key]
 
 

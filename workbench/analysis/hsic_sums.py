@@ -129,7 +129,8 @@ class HSICSums:
 
     def result(self) -> Tensor:
         """CKA of every pair, shape (La, Lb), float64; NaN where a layer is constant or broken."""
-        value = self.cross / (self.self_a[:, None] * self.self_b[None]).sqrt()
+        # The roots first: of features of 1e30 the product of both sums would be infinite.
+        value = self.cross / (self.self_a.sqrt()[:, None] * self.self_b.sqrt()[None])
         value[list(self.reasons_a)] = torch.nan
         value[:, list(self.reasons_b)] = torch.nan
         return value
@@ -162,7 +163,7 @@ class HSICSums:
         covariance = self.moments / self.weight**2
         own_a, own_b = self.self_a[:, None] / self.weight, self.self_b[None] / self.weight
         value = self.result()
-        slope = (1 / (own_a * own_b).sqrt(), -value / (2 * own_a), -value / (2 * own_b))
+        slope = (1 / (own_a.sqrt() * own_b.sqrt()), -value / (2 * own_a), -value / (2 * own_b))
         variance = torch.zeros_like(value)
         for entry, (i, j) in zip(covariance, _ENTRIES, strict=True):
             variance += (1 if i == j else 2) * slope[i] * slope[j] * entry
@@ -181,11 +182,15 @@ class Centered:
     broken: dict[int, str]
 
 
-def centered(grams: Tensor, *, debiased: bool = True) -> Centered:
-    """Centre the Gram matrices (L, n, n) of one batch in float64, setting broken layers aside."""
+def centered(grams: Tensor, *, debiased: bool = True, linear: Tensor | None = None) -> Centered:
+    """Centre the Gram matrices (L, n, n) of one batch in float64, setting broken layers aside.
+
+    `linear`: the inner products that the matrices were made of, whose diagonals tell infinite features from NaN.
+    """
+    told = grams if linear is None else linear.diagonal(dim1=1, dim2=2)
     finite = grams.isfinite().flatten(1).all(1)
     broken = {
-        index: "NaN activations" if bool(grams[index].isnan().any()) else "infinite activations"
+        index: "NaN activations" if bool(told[index].isnan().any()) else "infinite activations"
         for index in (~finite).nonzero().flatten().tolist()
     }
     wide = grams.to(torch.float32 if grams.device.type == "mps" else torch.float64)  # mps has no float64

@@ -1,5 +1,7 @@
 """Running the two sides of a comparison: a network, or a training record with its snapshots, layer by layer."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,9 +13,13 @@ from torch import Tensor, nn
 
 from workbench import models
 from workbench.analysis.layers import default_layers
+from workbench.models.layers import Layer, find_layers
+from workbench.models.observing import part_of
 from workbench.records import TrainingRecord
 
 __all__ = ["Side", "moments", "sides"]
+
+log = logging.getLogger("workbench.analysis")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +33,7 @@ class Side:
     module
         The network.
     layers
-        Names of the layers to look at.
+        Addresses of the layers to look at, as `workbench.models.layer_names` has them: ``"relu#2"``, ``"rnn:0"``.
     epochs
         The epochs of its snapshots; empty when there is one set of weights, the module's own.
     states
@@ -74,19 +80,21 @@ class Side:
         Returns
         -------
         tuple
-            What was kept, in the order of `layers` (of a layer that runs more than once: its last output), and the
-            network's own output.
+            What was kept, in the order of `layers` (of a layer that runs more than once, and is not asked for by run:
+            its last output), and the network's own output.
         """
         inputs = inputs.to(self.device, self.dtype if inputs.is_floating_point() else None)
         kept: dict[str, Tensor] = {}
+        addresses, ran = self._addresses(), Counter[str]()
 
         def hook(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
-            kept[name] = reduce(self._checked(name, output, len(inputs)))
+            ran[name] += 1
+            for layer in addresses[name]:
+                if layer.call in (None, ran[name]):
+                    kept[layer.key] = reduce(self._checked(layer, output, len(inputs)))
 
         with _evaluating(self.module):
-            handles = [
-                self.module.get_submodule(name).register_forward_hook(partial(hook, name)) for name in self.layers
-            ]
+            handles = [self.module.get_submodule(name).register_forward_hook(partial(hook, name)) for name in addresses]
             try:
                 if self.states:
                     state = {name: value.to(self.device) for name, value in self.states[moment].items()}
@@ -98,21 +106,70 @@ class Side:
                     handle.remove()
         silent = [name for name in self.layers if name not in kept]
         if silent:
-            raise models.LayerOutputError(
-                f"layer {silent[0]!r} of {self.name} is never called in a forward pass: leave it out"
-            )
+            runs = next(ran[layer.name] for found in addresses.values() for layer in found if layer.key == silent[0])
+            often = f"runs {runs} times in a forward pass" if runs else "is never called in a forward pass"
+            raise models.LayerOutputError(f"layer {silent[0]!r} of {self.name} {often}: leave it out")
         return [kept[name] for name in self.layers], getattr(output, "logits", output)
 
-    def _checked(self, name: str, output: Any, n: int) -> Tensor:
-        if not isinstance(output, Tensor):
-            inner = [f"{name}.{child}" for child, _ in self.module.get_submodule(name).named_children()]
-            hint = f"name a layer inside it ({', '.join(inner[:4])})" if inner else "name another layer"
+    def usable(self, inputs: Tensor) -> "Side":
+        """This side without the layers that have no features for some inputs, (n, ...), which the log names.
+
+        Of a layer that returns several things (a recurrent one, a block of a language model) the first is taken, if it
+        is a tensor of n rows: its address then ends in ``:0``.
+        """
+        seen: dict[str, str | None] = {}
+
+        def hook(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+            first = output[0] if isinstance(output, list | tuple) and output else output
+            whole = isinstance(first, Tensor) and first.dim() > 0 and len(first) == len(inputs)
+            seen[name] = (name if first is output else f"{name}:0") if whole else None
+
+        with torch.no_grad(), _evaluating(self.module):
+            handles = [
+                self.module.get_submodule(name).register_forward_hook(partial(hook, name)) for name in self.layers
+            ]
+            try:
+                self.module(inputs.to(self.device, self.dtype if inputs.is_floating_point() else None))
+            finally:
+                for handle in handles:
+                    handle.remove()
+        left_out = [name for name in self.layers if seen.get(name) is None]
+        if len(left_out) == len(self.layers):
             raise models.LayerOutputError(
-                f"layer {name!r} of {self.name} returns a {type(output).__name__}, not one tensor: {hint}"
+                f"none of {', '.join(self.layers[:4])} of {self.name} gives one tensor with a row per example: name "
+                "layers that do"
+            )
+        if left_out:
+            log.warning("%s: without %s, which gives no tensor with a row per example", self.name, ", ".join(left_out))
+        return replace(self, layers=tuple(key for name in self.layers if (key := seen.get(name)) is not None))
+
+    def _addresses(self) -> dict[str, list[Layer]]:
+        """Module → the layers that are asked of it."""
+        found: dict[str, list[Layer]] = {}
+        for key in self.layers:
+            (layer,) = find_layers(self.module, key) if key else (Layer("", ""),)
+            found.setdefault(layer.name, []).append(layer)
+        return found
+
+    def _checked(self, layer: Layer, output: Any, n: int) -> Tensor:
+        if layer.item is not None:
+            try:
+                output = part_of(output, layer.item)
+            except (LookupError, AttributeError, TypeError):
+                raise models.LayerOutputError(
+                    f"layer {layer.name!r} of {self.name} returns a {type(output).__name__}, which has no part "
+                    f"{layer.item!r}"
+                ) from None
+        if not isinstance(output, Tensor):
+            inner = [f"{layer.name}.{child}" for child, _ in self.module.get_submodule(layer.name).named_children()]
+            hint = f"or a layer inside it ({', '.join(inner[:4])})" if inner else "or name another layer"
+            raise models.LayerOutputError(
+                f"layer {layer.key!r} of {self.name} returns a {type(output).__name__}, not one tensor: ask for a part "
+                f"of it, as in '{layer.key}:0', {hint}"
             )
         if output.dim() == 0 or len(output) != n:
             raise models.LayerOutputError(
-                f"layer {name!r} of {self.name} gives shape {tuple(output.shape)} for {n} examples: "
+                f"layer {layer.key!r} of {self.name} gives shape {tuple(output.shape)} for {n} examples: "
                 "its first axis must be the examples"
             )
         return output.detach()
@@ -124,13 +181,28 @@ def sides(
     layers_a: "str | Sequence[str] | None" = None,
     layers_b: "str | Sequence[str] | None" = None,
     epochs: Sequence[int] | None = None,
+    *,
+    inputs: Tensor | None = None,
 ) -> tuple[Side, Side]:
     """Both sides of a comparison, with layer patterns resolved and the snapshots to visit settled.
 
     `epochs` None: every epoch that there is a snapshot of (on both sides, where both are records with snapshots);
-    empty: the final weights only.
+    empty: the final weights only. `inputs`: some of the examples, (n, ...); where nobody named layers, those of the
+    usual ones that have no features for them are left out.
+
+    Raises
+    ------
+    ValueError
+        With `inputs`, layers are named and there are none; and as above.
     """
+    if inputs is not None:
+        for argument, layers in (("layers_a", layers_a), ("layers_b", layers_b)):
+            if layers is not None and not len(layers):
+                raise ValueError(f"{argument} is empty: name a layer, or leave it out for the usual ones")
     first, second = _side(a, layers_a, epochs, "a"), _side(b, layers_b, epochs, "b")
+    if inputs is not None:
+        first = first if layers_a is not None else first.usable(inputs)
+        second = second if layers_b is not None else second.usable(inputs)
     if first.epochs and second.epochs:
         shared = [epoch for epoch in first.epochs if epoch in second.epochs]
         if not shared:

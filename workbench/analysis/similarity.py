@@ -113,7 +113,7 @@ def similarity(
     started = time.perf_counter()
     chosen = _measure(measure, options)
     split = as_split(data)
-    first, second = sides(a, b, layers_a, layers_b, epochs)
+    first, second = sides(a, b, layers_a, layers_b, epochs, inputs=split.inputs[:2])
     halves = 50 if interval is True else int(interval)
     least = 2 * chosen.least if halves else chosen.least
     equal_batches(len(split), len(split), seed=None, least=least, needs=chosen.name)  # enough examples?

@@ -42,7 +42,8 @@ def gram(features: Tensor) -> Tensor:
     Parameters
     ----------
     features
-        Shape (n, ...); everything after the first axis is flattened. Half precision is raised to float32.
+        Shape (n, ...); everything after the first axis is flattened. Half precision is raised to float32, and float32
+        to float64 where its squares would leave the range.
 
     Returns
     -------
@@ -62,6 +63,10 @@ def gram(features: Tensor) -> Tensor:
         flat = flat.float()
     products = flat @ flat.mT
     total = products.diagonal().sum()
+    if flat.dtype == torch.float32 and flat.device.type != "mps" and not bool((total > 1e-28) & (total < 1e37)):
+        flat = flat.double()  # squares have left the range of float32, or come near its ends
+        products = flat @ flat.mT
+        total = products.diagonal().sum()
     spread = total - products.sum() / len(products)
     if bool(spread < CANCELLATION * total):
         flat = flat - flat.mean(0)

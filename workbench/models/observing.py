@@ -169,7 +169,7 @@ def _feature(layer: Layer, calls: list[Any], n: int) -> tuple[Tensor | None, str
     value = calls[(layer.call or 1) - 1]
     if layer.item is not None:
         try:
-            value = _part(value, layer.item)
+            value = part_of(value, layer.item)
         except (LookupError, AttributeError, TypeError):
             return None, f"returns {_describe(value)}, which has no part {layer.item!r}"
     if not isinstance(value, Tensor):
@@ -179,11 +179,12 @@ def _feature(layer: Layer, calls: list[Any], n: int) -> tuple[Tensor | None, str
     return value, ""
 
 
-def _part(value: Any, item: str) -> Any:
+def part_of(value: Any, item: str) -> Any:
+    """The part that an address such as ``"rnn:0"`` asks for: of a tuple by position, of a dict or object by name."""
     if isinstance(value, Mapping):
         return value[item]
-    if isinstance(value, list):
-        return value[int(item)] if item.isdigit() else getattr(value, item)
+    if isinstance(value, list | tuple) and item.isdigit():
+        return value[int(item)]
     return getattr(value, item)
 
 
