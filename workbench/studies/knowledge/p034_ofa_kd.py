@@ -46,7 +46,7 @@ class Scale:
     exponents_everywhere: bool = False
 
 
-TAUGHT = Length(200, 4e-3, {"batch_size": 32})
+TAUGHT = Length(120, 4e-3, {"batch_size": 32})
 TEACHING: dict[str, Any] = {"steps": 300, "lr": 3e-3, "batch_size": 32, "augment": "shift"}
 TOKENS = {"width": 32, "depth": 3, "patch": 4}
 WARM: dict[str, Any] = {"batch_size": 128, "warmup": 3 * 391, "augment": "shift+flip"}
