@@ -66,7 +66,7 @@ def test_the_attribution_lies_over_the_image_in_its_colours(show):
     explorer = explorer_of(opacity=0.5)
     view = show(explorer)
     source = (Path(widgets.__file__).parent / "parts" / "colours.js").read_text(encoding="utf-8")
-    stops = re.search(r'diverging: "([0-9a-f ]+)"', source)[1]
+    stops = re.search(r'diverging:\s+"([0-9a-f ]+)"', source)[1]
     diverging = LinearSegmentedColormap.from_list("diverging", [f"#{stop}" for stop in stops.split()])
     heat = explorer.known.looks["DM"].attributions["integrated_gradients"].heat[ROW]
     limit = heat.abs().max()
