@@ -55,3 +55,5 @@ from .shared import Signal as Signal
 from .shared import SimilarityPreserving as SimilarityPreserving
 from .shared import SimKD as SimKD
 from .shared import reuse as reuse
+from .teachers.oracle import BudgetError as BudgetError
+from .teachers.oracle import Oracle as Oracle

@@ -1,0 +1,1 @@
+"""Teachers that are more than a network at hand: those that can only be asked."""
