@@ -6,8 +6,8 @@ Response       `CrossEntropy` `KL` `LogitRegression` `DIST` `DKD` `MLKD` `PLD` `
 Feature        `Hint` `AttentionTransfer` `NST` `Adversarial` `VID` `VKD` `ReviewKD` `SimKD` (with `reuse`)
 Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `PKT` `CRD` `MemoryCRD`
 Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnTeacher`
-Teachers       `Committee` (several as one), `assistants` (a chain), `OldClasses` (the network of yesterday), `Oracle` (can
-               only be asked, up to a budget)
+Teachers       `Committee` (several as one), `assistants` (a chain), `OldClasses` (the network of yesterday),
+               `Oracle` (can only be asked, up to a budget)
 
 `taxonomy` is the survey's map of them: what knowledge, when, how, and which changes each signal does not see.
 """
