@@ -21,14 +21,21 @@ from workbench.signals.adversarial import Adversarial
 from workbench.signals.attention_transfer import AttentionTransfer
 from workbench.signals.crd import CRD
 from workbench.signals.dist import DIST
+from workbench.signals.dkd import DKD
 from workbench.signals.fsp import FSP
 from workbench.signals.hint import Hint
 from workbench.signals.kl import KL
 from workbench.signals.logit_regression import LogitRegression
+from workbench.signals.memory_crd import MemoryCRD
+from workbench.signals.mlkd import MLKD
 from workbench.signals.nst import NST
+from workbench.signals.pkt import PKT
+from workbench.signals.review_kd import ReviewKD
 from workbench.signals.rkd import RKDAngle, RKDDistance
 from workbench.signals.signal import Signal
 from workbench.signals.similarity_preserving import SimilarityPreserving
+from workbench.signals.simkd import SimKD
+from workbench.signals.vid import VID
 
 Knowledge = Literal["response", "feature", "relation"]
 Scheme = Literal["offline", "online", "self"]
@@ -68,6 +75,8 @@ METHODS: tuple[Entry, ...] = (
     Entry("Soft labels", "response", "offline", "", "T² KL(softmax(t/T) ‖ softmax(s/T))", KL(4.0)),
     Entry("Logit regression", "response", "offline", "", "‖s − t‖²", LogitRegression()),
     Entry("DIST", "response", "offline", "correlation", "β (1 − ρ rows) + γ (1 − ρ columns)", DIST()),
+    Entry("DKD", "response", "offline", "", "α TCKD + β NCKD: the label against the rest, and the rest", DKD()),
+    Entry("MLKD", "response", "offline", "correlation", "KL + ‖P_sP_sᵀ − P_tP_tᵀ‖² + ‖P_sᵀP_s − P_tᵀP_t‖²", MLKD()),
     Entry("PLD", "response", "offline", "ranking", "Σ αₖ (log Σ_{l≥k} exp s_πl − s_πk)", PLD()),
     Entry("FitNet hint", "feature", "offline", "", "‖r(F_s) − F_t‖²", Hint(LATE, LATE)),
     Entry(
@@ -78,6 +87,17 @@ METHODS: tuple[Entry, ...] = (
         "‖Q_s/‖Q_s‖ − Q_t/‖Q_t‖‖², Q = Σ_c F_c²",
         AttentionTransfer(LATE, LATE),
     ),
+    Entry("VID", "feature", "offline", "", "½ (log σ² + (F_t − μ(F_s))² / σ²), μ and σ learned", VID(LATE, LATE)),
+    Entry(
+        "Knowledge review",
+        "feature",
+        "offline",
+        "attention",
+        "Σₖ HCL(fuse(F_s,k, deeper), F_t,k)",
+        ReviewKD((EARLY, LATE), (EARLY, LATE)),
+    ),
+    # The student is one that `reuse` made; its projector is what stands for LATE.
+    Entry("SimKD", "feature", "offline", "", "‖P(F_s) − F_t‖², then the teacher's classifier", SimKD(LATE, LATE)),
     Entry("NST", "feature", "offline", "", "MMD² of channels, k(x, y) = (xᵀy)²", NST(LATE, LATE)),
     Entry("Adversarial", "feature", "offline", "adversarial", "−log D(F_t) − log(1 − D(F_s))", Adversarial(LATE, LATE)),
     Entry("FSP", "relation", "offline", "", "‖G_s − G_t‖², G = F₁F₂ᵀ / hw", FSP((EARLY, LATE), (EARLY, LATE))),
@@ -91,7 +111,16 @@ METHODS: tuple[Entry, ...] = (
         "‖Ĝ_s − Ĝ_t‖² / B², G = F Fᵀ",
         SimilarityPreserving(LATE, LATE),
     ),
+    Entry("PKT", "relation", "offline", "graph", "Σⱼ p log(p/q), p ∝ (1 + cos∠)/2 of the others", PKT(LATE, LATE)),
     Entry("Contrastive (CRD)", "relation", "offline", "contrastive", "InfoNCE(g(F_s), g(F_t))", CRD(LATE, LATE)),
+    Entry(
+        "Contrastive with a memory",
+        "relation",
+        "offline",
+        "contrastive",
+        "NCE(g(F_s), memory of g(F_t)) and the other way round",
+        MemoryCRD(LATE, LATE, examples=50_000),  # as many as there are in CIFAR
+    ),
     Entry("Mutual learning", "response", "online", "", "CE + KL(p_other ‖ p_self), both ways", Mutual()),
     Entry("Own teacher", "feature", "self", "", "deep exit teaches shallow exits", OwnTeacher(EARLY, LATE)),
     Entry("Born-again", "response", "self", "", "CE(softmax(t), softmax(s)), a chain of generations", BornAgain()),

@@ -1,7 +1,9 @@
 """Every scheduler of diffusers that `sampling` takes ends where its own loop ends; what it cannot do is refused."""
 
+import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -35,16 +37,16 @@ NETWORK = Network().requires_grad_(requires_grad=False)
 NOISE = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
-def theirs(scheduler):
+def theirs(scheduler, noise=NOISE):
     scheduler.set_timesteps(STEPS)
-    x = NOISE * float(getattr(scheduler, "init_noise_sigma", 1.0))
+    x = noise * float(getattr(scheduler, "init_noise_sigma", 1.0))
     for t in scheduler.timesteps:
         scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
         x = scheduler.step(NETWORK(scaled, t).sample, t, x).prev_sample
     return x
 
 
-def ours(scheduler):
+def ours(scheduler, dtype=torch.float32):
     model, how = from_diffusers(NETWORK, scheduler), sampling(scheduler, STEPS)
     schedule, first = model.schedule, how["steps"][0]
     start = NOISE.double() / schedule.sigma(
@@ -54,7 +56,7 @@ def ours(scheduler):
         start = start * float(scheduler.init_noise_sigma)
     elif not isinstance(schedule, RectifiedFlow) and not type(scheduler).__name__.startswith(("DDIM", "DPM")):
         start = start * float(scheduler.init_noise_sigma) * schedule.alpha(first)
-    return sample(model, start.float(), **how)
+    return sample(model, start.to(dtype), **how)
 
 
 def same(scheduler):
@@ -98,6 +100,34 @@ def test_tables(name, options, kind, betas, spacing):
             sampling(scheduler, STEPS)
     else:
         same(scheduler)
+
+
+class Double:
+    """A library, but whoever asks it for single precision gets double: diffusers' schedulers name float32 themselves."""
+
+    def __init__(self, library):
+        self.library, self.float32 = library, library.float64
+
+    def __getattr__(self, name):
+        return getattr(self.library, name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("betas", BETAS)
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "HeunDiscreteScheduler"])
+def test_in_double_precision_nothing_is_left_of_the_difference(monkeypatch, name, kind, betas, spacing):
+    """On cosine tables, of which the largest σ is 2e4, `same` allows for float32: here is what it would hide."""
+    module = sys.modules[getattr(diffusers, name).__module__]
+    monkeypatch.setattr(module, "torch", Double(torch))
+    monkeypatch.setattr(module, "np", Double(np))
+    scheduler = getattr(diffusers, name)(prediction_type=kind, beta_schedule=betas, timestep_spacing=spacing)
+    expected = theirs(scheduler, NOISE.double())
+    found = ours(scheduler, torch.float64)
+    assert expected.dtype == found.dtype == scheduler.sigmas.dtype == torch.float64
+    # Between the entries of a table they interpolate σ, we λ: what is left at the fractional times of "linspace".
+    allowed = 1e-4 if spacing == "linspace" else 1e-7
+    assert float((found - expected).abs().max() / expected.abs().max()) < allowed
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -132,7 +132,7 @@ def distill_many(
     Returns
     -------
     list of TrainingRecord
-        One per student, equal to `distill` one by one up to rounding.
+        One per student, as `distill` one by one: what the loss depends on is equal up to rounding (see `Ensemble.fit`).
 
     Examples
     --------
