@@ -1,6 +1,8 @@
 """Feature and relation signals: what leaves them at zero, maps of any kind, layers by name, many students at once."""
 
+import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ from workbench.knowledge import (
 from workbench.knowledge.taxonomy import METHODS, invariances
 from workbench.models import Outputs
 from workbench.signals.features import as_maps, same_size, select
+from workbench.signals.memory_crd import ROWS, MemoryCRD
 from workbench.signals.signal import Signal
 
 FEATURE = [AttentionTransfer("a", "a"), NST("a", "a"), FSP(("a", "b"), ("a", "b"))]
@@ -198,6 +201,54 @@ def test_every_signal_of_the_survey_runs_on_many_students_at_once(entry):
     together = torch.func.vmap(one)(*stack(students), *stack(teachers))
     alone = torch.stack([loss(s, t, labels) for s, t in zip(students, teachers, strict=True)])
     torch.testing.assert_close(together, alone)
+
+
+TAUGHT = [entry for entry in METHODS if entry.scheme == "offline" and entry.algorithm != "adversarial"]
+"""Those whose gradient is that of their value: a game's is turned round, and peers do not learn from themselves."""
+
+
+@pytest.mark.parametrize("entry", TAUGHT, ids=lambda entry: entry.name)
+def test_the_student_gets_the_whole_gradient_of_every_signal(entry):
+    """Against finite differences, so that nothing on the student's way is cut; and the trainable parts get theirs."""
+    generator = torch.Generator().manual_seed(3)
+    draw = {"generator": generator, "dtype": torch.float64}
+    logits, early, late = (torch.randn(4, *shape, **draw) for shape in ((3,), (2, 3, 3), (2, 3, 3)))
+    rows = {ROWS: torch.tensor([5, 0, 2, 1])}
+    teacher = Outputs(
+        torch.randn(4, 3, **draw), {name: torch.randn(4, 2, 3, 3, **draw) for name in ("early", "late")} | rows
+    )
+    labels = torch.arange(4) % 3
+    signal = replace(entry.signal, examples=6, negatives=3) if isinstance(entry.signal, MemoryCRD) else entry.signal
+    student = Outputs(logits, {"early": early, "late": late})
+    loss = signal.bind(student, teacher, labels, generator=torch.Generator().manual_seed(0))
+    loss(student, teacher, labels)  # a memory measures its constant in the first batch
+    start = copy.deepcopy(loss.state_dict())
+
+    def value(z, first, last, *parts):
+        loss.load_state_dict(start)
+        given = dict(zip(names, parts, strict=True))
+        said = Outputs(z, {"early": first, "late": last})
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # of a memory's negatives
+            return torch.func.functional_call(loss, given, (said, teacher, labels)).sum()
+
+    names = [name for name, _ in loss.named_parameters()]
+    parts = [part.detach().clone().requires_grad_() for _, part in loss.named_parameters()]
+    inputs = [tensor.requires_grad_() for tensor in (logits, early, late)]
+    gradients = torch.autograd.grad(value(*inputs, *parts), [*inputs, *parts], allow_unused=True)
+    assert sum(1 for gradient in gradients[:3] if gradient is not None and gradient.abs().max() > 1e-6) >= 1
+    for at, gradient in enumerate(gradients):
+        whole = [*inputs, *parts]
+        direction = torch.randn(whole[at].shape, **draw)
+        step = 1e-6
+        with torch.no_grad():
+            up, down = (
+                value(*(one + sign * step * direction if k == at else one for k, one in enumerate(whole)))
+                for sign in (1, -1)
+            )
+        numeric = (up - down) / (2 * step)
+        found = torch.zeros((), dtype=torch.float64) if gradient is None else (gradient * direction).sum()
+        torch.testing.assert_close(found, numeric, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("entry", METHODS, ids=lambda entry: entry.name)

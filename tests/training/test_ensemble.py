@@ -60,7 +60,7 @@ def test_equals_one_by_one(tiny, make, close, name, optimizer, lr):
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_only_weights_that_the_loss_does_not_depend_on_drift_and_only_under_adam(tiny, make, optimizer):
-    """A constant added to every key changes no attention: the gradient of its bias is rounding, which Adam scales up."""
+    """A constant added to every key changes no attention: its bias has rounding for gradient, which Adam scales up."""
     single = replace(tiny, train=narrowed(tiny.train), test=narrowed(tiny.test))
     options = {"epochs": 10, "batch_size": 16, "optimizer": optimizer, "device": "cpu"}
     make_one = lambda name, seed: make(name, seed).float()  # noqa: E731

@@ -121,9 +121,9 @@ class Ensemble:
         The loss runs under ``vmap``: it must be made of tensor operations without data-dependent branches. Layers that
         draw at random (dropout) draw for each member, but not the same numbers as one by one.
 
-        What equals `fit`'s up to rounding is what the loss depends on. A weight that it does not depend on (a key's bias
-        under softmax, a bias before batch norm) has rounding for a gradient, which Adam scales up to whole steps: it
-        drifts to other values here than one by one, by up to the learning rate a step. The logits agree all the same; only
+        Equal up to rounding is what the loss depends on. A weight that it does not depend on (a key's bias under
+        softmax, a bias before batch norm) has rounding for a gradient, which Adam scales up to whole steps: it drifts
+        to other values here than one by one, by up to the learning rate a step. The logits agree all the same; only
         batch norm's running mean, in evaluation mode, can lag behind such a bias. Under SGD the weights agree too.
 
         Parameters

@@ -103,7 +103,7 @@ def test_tables(name, options, kind, betas, spacing):
 
 
 class Double:
-    """A library, but whoever asks it for single precision gets double: diffusers' schedulers name float32 themselves."""
+    """A library, but whoever asks it for single precision gets double: schedulers name float32 themselves."""
 
     def __init__(self, library):
         self.library, self.float32 = library, library.float64
