@@ -93,7 +93,7 @@ def test_images_live_on_without_a_kernel(lab, server, screenshot):
     assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(output.data)
     lab.shut_kernel_down()
 
-    lab.open("distilled-saved.ipynb")
+    lab.open_saved("distilled-saved.ipynb", 0)
     (view,) = lab.views(0)
     lab.shut_kernel_down()
     scrubbed(view, "Home", 0)

@@ -74,7 +74,7 @@ def test_a_saved_notebook_without_a_kernel(lab, open_view, server, screenshot):
 
     # ipywidgets makes its manager when a notebook has had a kernel (since its pull request 3004): the notebook opens
     # with a new one, in which nothing has run, and loses that too.
-    lab.open("saved.ipynb")
+    lab.open_saved("saved.ipynb", 1)
     (view,) = lab.views(1)
     lab.shut_kernel_down()
     before = view.colour(2, 2)

@@ -123,7 +123,7 @@ def test_posterior_without_a_kernel(lab, server, screenshot):
     assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(output.data)
     lab.shut_kernel_down()
 
-    lab.open("posterior-saved.ipynb")
+    lab.open_saved("posterior-saved.ipynb", 0)
     (view,) = lab.views(0)
     lab.shut_kernel_down()
     before = view.part("caption").inner_text()

@@ -95,7 +95,7 @@ def test_targets_live_on_without_a_kernel(lab, server, screenshot):
     assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(output.data)
     lab.shut_kernel_down()
 
-    lab.open("targets-saved.ipynb")
+    lab.open_saved("targets-saved.ipynb", 0)
     (view,) = lab.views(0)
     lab.shut_kernel_down()
     pressed(view, "Home")

@@ -53,6 +53,25 @@ class Lab:
         )
         self.page.evaluate(LISTEN)
 
+    def open_saved(self, name: str, index: int, most: int = 10) -> None:
+        """Open a notebook that was saved with its widgets' states, and wait for those in the output of a code cell.
+
+        A notebook's widget manager is told twice to restore widgets: with those of the notebook, and, as the kernel
+        connects, with the kernel's alone. Whichever ends first makes it report itself as restored; was that the
+        second, outputs drawn in between say "model not found" and are never drawn again (ipywidgets' jupyterlab
+        manager, 5.0.16). A person reloads the page; so does this.
+        """
+        for _ in range(most):
+            self.open(name)
+            self.show_output(index)
+            output = self.page.locator(".jp-CodeCell").nth(index)
+            shown = output.get_by_test_id("explorer").first
+            lost = output.get_by_text("Error displaying widget: model not found")
+            shown.or_(lost).first.wait_for(state="visible", timeout=PATIENCE)
+            if not lost.count():
+                return
+        raise AssertionError(f"JupyterLab forgot the saved widgets of {name} {most} times in a row")
+
     def settle(self) -> None:
         """Wait until kernel and page know the same, and the page shows it."""
         settle(self.page)
