@@ -1,7 +1,7 @@
 """Data to distil with: every loader returns a `Dataset` of normalised tensors, with nothing hidden in it."""
 
 from workbench.data.assemble import from_arrays
-from workbench.data.dataset import Dataset, Loader, Split
+from workbench.data.dataset import UNLABELLED, Dataset, Loader, Split
 from workbench.data.digits import digit_pairs
 from workbench.data.doors import as_dataset, as_split
 from workbench.data.folder import image_folder
@@ -14,10 +14,12 @@ from workbench.data.sampling import DataError
 from workbench.data.scenes import digit_scenes
 from workbench.data.tabular import table
 from workbench.data.text import TextSplit, from_pairs, text
+from workbench.data.unlabelled import joined, unlabelled
 from workbench.data.vocabulary import Vocabulary
 from workbench.data.whitening import Whitening, whitened
 
 __all__ = [
+    "UNLABELLED",
     "DataError",
     "Dataset",
     "Loader",
@@ -35,10 +37,12 @@ __all__ = [
     "from_pairs",
     "image_folder",
     "instructions",
+    "joined",
     "load",
     "mirrored",
     "names",
     "table",
     "text",
+    "unlabelled",
     "whitened",
 ]

@@ -14,6 +14,9 @@ from workbench.data.sampling import DataError, random_order, rows_per_class, str
 if TYPE_CHECKING:
     from workbench.data.whitening import Whitening
 
+UNLABELLED = -100
+"""The label of an example whose class nobody knows: what torch's losses ignore (`workbench.data.unlabelled`)."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
@@ -25,7 +28,8 @@ class Split:
         Normalised, float32, shape (n, *shape): (n, channels, height, width) for images, (n, features) for tables; or
         token ids, int64, which no conversion to another floating point type touches.
     labels
-        Classes 0..C−1, int64, shape (n,); float targets, shape (n,), when there are no `classes` (regression).
+        Classes 0..C−1, int64, shape (n,), or `UNLABELLED`; float targets, shape (n,), when there are no `classes`
+        (regression).
     classes
         The C class names; empty for regression.
     mean, std
@@ -74,15 +78,11 @@ class Split:
                 raise DataError(f"labels are {self.labels.dtype}; without classes, floating point targets are needed")
         elif self.labels.dtype != torch.int64:
             raise DataError(f"labels are {self.labels.dtype}; classes need int64")
-        elif len(self.labels):
-            low, high = (int(v) for v in torch.aminmax(self.labels))
-            if low < 0 or high >= len(self.classes):
-                wrong = (self.labels < 0) | (self.labels >= len(self.classes))
-                row = int(wrong.nonzero()[0])
-                raise DataError(
-                    f"row {row} has label {int(self.labels[row])}, outside 0..{len(self.classes) - 1} "
-                    f"({len(self.classes)} classes)"
-                )
+        elif (row := self._wrong_label()) is not None:
+            raise DataError(
+                f"row {row} has label {int(self.labels[row])}, outside 0..{len(self.classes) - 1} "
+                f"({len(self.classes)} classes)"
+            )
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -107,9 +107,14 @@ class Split:
 
     @property
     def counts(self) -> Tensor:
-        """Number of examples of each class, int64, shape (C,)."""
+        """Number of examples of each class, int64, shape (C,); those without a label count for none."""
         self._needs_classes("counts")
-        return torch.bincount(self.labels, minlength=len(self.classes))
+        return torch.bincount(self.labels[self.labelled], minlength=len(self.classes))
+
+    @property
+    def labelled(self) -> Tensor:
+        """Which examples have a label, bool, shape (n,)."""
+        return self.labels != UNLABELLED if self.classes else torch.ones_like(self.labels, dtype=torch.bool)
 
     def take(self, rows: Tensor | Sequence[int] | slice) -> Self:
         """The examples at `rows` (positions, a slice, or a boolean mask of shape (n,)), in that order."""
@@ -211,6 +216,16 @@ class Split:
             raise DataError(f"std={tuple(std)} must be positive")
         inputs = (self.inputs * self.std + self.mean - new_mean) / new_std
         return dataclasses.replace(self, inputs=inputs, mean=new_mean, std=new_std)
+
+    def _wrong_label(self) -> int | None:
+        """The first row whose label is neither a class nor `UNLABELLED`."""
+        if not len(self.labels):
+            return None
+        low, high = (int(v) for v in torch.aminmax(self.labels))
+        if low >= 0 and high < len(self.classes):
+            return None
+        wrong = (self.labels < 0) & (self.labels != UNLABELLED) | (self.labels >= len(self.classes))
+        return int(wrong.nonzero()[0]) if bool(wrong.any()) else None
 
     def _needs_classes(self, verb: str) -> None:
         if not self.classes:

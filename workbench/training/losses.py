@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workbench.data import UNLABELLED
 from workbench.models import Outputs
 from workbench.training.evaluating import squared_error
 
@@ -54,5 +55,5 @@ def logged(loss: Loss, reserved: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which predictions are right, shape (n,), as numbers."""
-    return (logits.argmax(1) == labels).to(logits.dtype)
+    """Which predictions are right, shape (..., n), as numbers; NaN where there is no label to know it by."""
+    return (logits.argmax(-1) == labels).to(logits.dtype).masked_fill(labels == UNLABELLED, float("nan"))

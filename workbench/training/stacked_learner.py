@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from workbench.data import Split
 from workbench.models import Outputs
 from workbench.records import TrainingRecord
-from workbench.training import evaluating, randomness
+from workbench.training import evaluating, losses, randomness
 from workbench.training.evaluating import Scores
 from workbench.training.guide import GuideFunction
 from workbench.training.history import State
@@ -87,7 +87,7 @@ class Stacked:
         self.optimizer.advance()
         means = {"train_loss": loss.detach()}
         if self.classes:
-            means["train_accuracy"] = (logits.argmax(2) == labels).to(logits.dtype).mean(1)
+            means["train_accuracy"] = losses.hits(logits, labels).mean(1)
         return means | logged
 
     def _again(self, inputs: Tensor, labels: Tensor, guide: Outputs | None) -> None:
