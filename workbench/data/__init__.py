@@ -7,6 +7,7 @@ from workbench.data.doors import as_dataset, as_split
 from workbench.data.folder import image_folder
 from workbench.data.identity import fingerprint
 from workbench.data.instructions import instructions
+from workbench.data.label_spaces import label_spaces, relabelled
 from workbench.data.loading import load, names
 from workbench.data.mirroring import mirrored
 from workbench.data.openml import cache_dir
@@ -38,9 +39,11 @@ __all__ = [
     "image_folder",
     "instructions",
     "joined",
+    "label_spaces",
     "load",
     "mirrored",
     "names",
+    "relabelled",
     "table",
     "text",
     "unlabelled",
