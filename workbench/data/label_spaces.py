@@ -9,14 +9,12 @@ hides is what subclasses bring back.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import overload
 
 import torch
 
 from workbench.data.dataset import UNLABELLED, Dataset, Split
 from workbench.data.sampling import DataError
-
-Labelled = TypeVar("Labelled", Dataset, Split)
 
 DIGITS = tuple("0123456789")
 OF_DIGITS: dict[str, tuple[str, ...]] = {
@@ -29,7 +27,15 @@ OF_DIGITS: dict[str, tuple[str, ...]] = {
 """Label spaces of the ten digits by name: each digit's class, as a person would say it."""
 
 
-def relabelled(data: Labelled, groups: Sequence[str], name: str = "") -> Labelled:
+@overload
+def relabelled(data: Dataset, groups: Sequence[str], name: str = "") -> Dataset: ...
+
+
+@overload
+def relabelled(data: Split, groups: Sequence[str], name: str = "") -> Split: ...
+
+
+def relabelled(data: Dataset | Split, groups: Sequence[str], name: str = "") -> Dataset | Split:
     """The same examples with each class renamed to its group; classes are the groups in their first order.
 
     Parameters
