@@ -9,7 +9,15 @@ import pytest
 import workbench as wb
 from workbench import records, studies
 from workbench.studies.kit.compare import Length
-from workbench.studies.knowledge import p034_ofa_kd, p054_vkd, p064_good_da, p092_pld, p097_born_again, p101_bdkd
+from workbench.studies.knowledge import (
+    p023_lelp,
+    p034_ofa_kd,
+    p054_vkd,
+    p064_good_da,
+    p092_pld,
+    p097_born_again,
+    p101_bdkd,
+)
 from workbench.studies.survey import p037_kd_survey
 
 QUICK = {"steps": 3}
@@ -50,6 +58,13 @@ def pld():
 
 
 TINY = {
+    23: replace(
+        small(p023_lelp),
+        teacher=briefly(small(p023_lelp).teacher),
+        length=Length(3, 1e-2),
+        sizes=(40, 60),
+        subclasses=3,
+    ),
     34: ofa(),
     37: survey(),
     54: replace(
