@@ -175,10 +175,9 @@ def _compare(
         ]
         return [Summed(one, count) for one in wide]
 
-    def subclassed(lelp: LELP) -> list[nn.Module]:
+    def subclassed(lelp: LELP) -> list[SubclassTeacher]:
         return [
-            replace(lelp, seed=seed).subclass(network, split)
-            for lelp, seed, split in zip([lelp] * len(splits), runs.seeds, splits, strict=True)
+            replace(lelp, seed=seed).subclass(network, split) for seed, split in zip(runs.seeds, splits, strict=True)
         ]
 
     runs.train(LABELS, None, plain(), splits, CrossEntropy(), scale.length)
