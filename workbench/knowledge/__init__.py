@@ -9,6 +9,7 @@ Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `PKT` `CRD`
 Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnTeacher`
 Teachers       `Committee` (several as one), `assistants` (a chain), `OldClasses` (the network of yesterday),
                `Oracle` (can only be asked, up to a budget)
+Black box      `emulate`, `questions`, `MEKD` (answers compared as images)
 
 `taxonomy` is the survey's map of them: what knowledge, when, how, and which changes each signal does not see.
 """

@@ -18,6 +18,9 @@ from .methods.good_da import teacher_stddev as teacher_stddev
 from .methods.lelp import LELP as LELP
 from .methods.lelp import Summed as Summed
 from .methods.lifelong import OldClasses as OldClasses
+from .methods.mekd import MEKD as MEKD
+from .methods.mekd import emulate as emulate
+from .methods.mekd import questions as questions
 from .methods.mutual import Mutual as Mutual
 from .methods.mutual import Peers as Peers
 from .methods.mutual import train_together as train_together
