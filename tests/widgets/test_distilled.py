@@ -10,7 +10,7 @@ from lens_records import distilled, evaluation, looks
 import widgets
 import workbench as wb
 from widgets.distilled.content import MOST_BYTES, _kept
-from widgets.distilled.pairs import nearest
+from widgets.distilled.inspector.pairs import nearest
 from workbench.records import DistilledSet
 
 HOSTILE = "<img src=x onerror=alert(1)>"

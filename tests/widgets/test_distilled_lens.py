@@ -17,12 +17,12 @@ import widgets
 import workbench as wb
 from widgets.core.arrays import Arrays
 from widgets.core.jobs import Job, JobStopped
-from widgets.distilled import DistilledImagesExplorer, crops
+from widgets.distilled import DistilledImagesExplorer
 from widgets.distilled.findings import Without
+from widgets.distilled.inspector import crops
+from widgets.distilled.inspector.looks import Attributed, attributions_content
 from widgets.distilled.lens import EVALUATOR
-from widgets.distilled.looks import Attributed, attributions_content
-from widgets.distilled.scaling import scaling_content
-from widgets.distilled.teaching import (
+from widgets.distilled.teaching.content import (
     change_content,
     estimate,
     evaluation_content,
@@ -32,6 +32,7 @@ from widgets.distilled.teaching import (
     wilson,
     without_content,
 )
+from widgets.distilled.teaching.scaling import scaling_content
 
 
 @pytest.fixture(scope="module")

@@ -450,7 +450,7 @@ def test_what_was_computed_is_there_without_a_kernel(show, digits):
     network = wb.models.build("mlp", digits)
     explorer = opened(digits, network=network, selection={"images": [4]})
     explorer.known.attributions = []
-    from widgets.distilled.looks import Attributed
+    from widgets.distilled.inspector.looks import Attributed
 
     found = attribution(explorer.record, rows=[4])
     explorer.known.attributions.append(Attributed("two", None, "mlp", found, "label"))

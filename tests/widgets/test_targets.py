@@ -12,9 +12,11 @@ from target_records import collapsed, noise, patterns, picture_runs, ring_runs
 import widgets
 import workbench as wb
 from widgets.core.jobs import Job
-from widgets.targets import content, ground, measures
-from widgets.targets.noise import index_at, levels
-from widgets.targets.plane import Plane
+from widgets.targets import content
+from widgets.targets.stage import ground
+from widgets.targets.stage.plane import Plane
+from widgets.targets.timeline import measures
+from widgets.targets.timeline.noise import index_at, levels
 from workbench import diffusion
 from workbench.diffusion.sampling.schedules import VE, RectifiedFlow, VPLinear
 

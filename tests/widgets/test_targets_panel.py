@@ -24,7 +24,7 @@ import widgets  # noqa: F401 - what a code view evaluates
 from widgets.core.jobs import Job
 from widgets.targets import TargetTrajectoryExplorer
 from widgets.targets.actions import ACTIONS
-from widgets.targets.launching import MOST_LAUNCHES
+from widgets.targets.inspector.launches import MOST_LAUNCHES
 from widgets.targets.resampling import rule_of, times_of
 from workbench.diffusion import Guided, Renoise, SamplingError, ring, target_trajectories
 from workbench.diffusion.methods.dt_hand_over import hand_over

@@ -15,6 +15,7 @@ from torch import nn
 from widgets.core.jobs import Job, JobStopped
 from widgets.distilled.content import images_at, moments_of
 from widgets.distilled.findings import Without
+from widgets.distilled.inspector.looks import Attributed
 from widgets.distilled.lens import (
     EVALUATOR,
     checked_attribution,
@@ -23,8 +24,7 @@ from widgets.distilled.lens import (
     evaluator_made,
     network_name,
 )
-from widgets.distilled.looks import Attributed
-from widgets.distilled.teaching import same_protocol
+from widgets.distilled.teaching.content import same_protocol
 from workbench.data import Dataset
 from workbench.records import DistilledEvaluation, DistilledSet, TrainingRecord
 from workbench.training.interrupting import stopping_when

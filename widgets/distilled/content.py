@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from widgets.core.arrays import Arrays
-from widgets.distilled.crops import crops_content
-from widgets.distilled.pairs import real_pairs
+from widgets.distilled.inspector.crops import crops_content
+from widgets.distilled.inspector.pairs import real_pairs
 from workbench.data import Dataset, Split
 from workbench.records import DistilledSet
 

@@ -30,7 +30,7 @@ import { number } from "../parts/dom.js";
  * @property {number} iterations_done
  * @property {boolean} interrupted
  * @property {Record<string, any>} view
- * @property {import("./inspector_crops.js").Choices | null} choices where the images are mosaics of crops
+ * @property {import("./inspector/crops.js").Choices | null} choices where the images are mosaics of crops
  * @property {{ nearest?: RealPairs, start?: RealPairs }} real
  */
 

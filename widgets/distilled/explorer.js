@@ -6,14 +6,14 @@
 // `findings` and `findings_arrays` (findings.py); they ask Python through `frame.requests.ask(name, details)`,
 // which runs the function of that name in ACTIONS (actions.py).
 
-import { createCourse } from "./course.js";
+import { createCourse } from "./timeline/course.js";
 import { createData, MOMENT, NOTHING, SCORES, size } from "./data.js";
-import { createHead } from "./head.js";
-import { createInspector } from "./inspector.js";
+import { createHead } from "./atlas/head.js";
+import { createInspector } from "./inspector/inspector.js";
 import { createLens } from "./lens.js";
-import { createSets } from "./sets.js";
-import { createStage } from "./stage.js";
-import { createTeaching } from "./teaching.js";
+import { createSets } from "./atlas/sets.js";
+import { createStage } from "./atlas/stage.js";
+import { createTeaching } from "./teaching/teaching.js";
 import { number } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
 

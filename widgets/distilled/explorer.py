@@ -72,8 +72,8 @@ class DistilledImagesExplorer(LensTraits, Explorer):
     entry = "distilled/explorer.js"
     sheets = (
         "parts/base.css",
-        "features/explorer.css",
-        "training/explorer.css",
+        "parts/matrix.css",
+        "parts/chart.css",
         "distilled/explorer.css",
         "distilled/lens.css",
     )

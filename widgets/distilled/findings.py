@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from widgets.core.arrays import Arrays
-from widgets.distilled.looks import Attributed, attributions_content, check_looks
-from widgets.distilled.scaling import check_scaling, scaling_content
-from widgets.distilled.teaching import evaluation_content, without_content
+from widgets.distilled.inspector.looks import Attributed, attributions_content, check_looks
+from widgets.distilled.teaching.content import evaluation_content, without_content
+from widgets.distilled.teaching.scaling import check_scaling, scaling_content
 from workbench.records import DistilledEvaluation, DistilledLooks, DistilledSet, TemperatureScaling
 
 SCORES = {

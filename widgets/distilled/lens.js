@@ -1,13 +1,13 @@
 // What the parts beside the atlas see of it: the set, the moment and the images that they are about.
 
-import { imageSource } from "./texture.js";
+import { imageSource } from "./atlas/texture.js";
 
 const MOST = 200; // pictures kept
 
 /**
  * @param {import("./data.js").Data} data
- * @param {ReturnType<typeof import("./stage.js").createStage>} stage
- * @returns {import("./inspector.js").Lens}
+ * @param {ReturnType<typeof import("./atlas/stage.js").createStage>} stage
+ * @returns {import("./inspector/inspector.js").Lens}
  */
 export function createLens(data, stage) {
   const { model } = data;

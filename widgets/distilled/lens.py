@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 from torch import nn
 
-from widgets.distilled.looks import BASELINES, MAGNITUDES, METHODS, WITH_BASELINE
+from widgets.distilled.inspector.looks import BASELINES, MAGNITUDES, METHODS, WITH_BASELINE
 from workbench import models
 from workbench.records import TrainingRecord
 
@@ -129,7 +129,7 @@ EVALUATOR = "the evaluator"
 
 
 def evaluator_made(training: Mapping[str, Any]) -> str:
-    """How the evaluator is trained under these settings; attribution.js has the other copy."""
+    """How the evaluator is trained under these settings; inspector/attribution.js has the other copy."""
     return f"{training['networks'][0]}, {training['epochs']} epochs"
 
 

@@ -1,7 +1,7 @@
 // FeatureSimilarityExplorer: which layers of two networks see alike, and why; the other half is explorer.py.
 
 import { bestMatches, createData } from "./data.js";
-import { createInspector } from "./inspector.js";
+import { createInspector } from "./inspector/inspector.js";
 import { runColour } from "../parts/colours.js";
 import { el, fill, number } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
@@ -54,7 +54,7 @@ function render({ model, el: host }) {
   frame.stage.append(scales, stages);
   const inspector = createInspector(frame, data);
 
-  /** @type {import("./inspector.js").LayerPair | null} */
+  /** @type {import("./inspector/inspector.js").LayerPair | null} */
   let hovered = null;
   /**
    * @type {{ p: number, map: ReturnType<typeof createHeatMap>, box: HTMLElement, note: HTMLElement }[]} p: which
@@ -224,7 +224,7 @@ function render({ model, el: host }) {
         fill(why, reason);
         continue;
       }
-      const at = (/** @type {import("./inspector.js").LayerPair | null} */ names) => {
+      const at = (/** @type {import("./inspector/inspector.js").LayerPair | null} */ names) => {
         const found = names && data.cell(p, names);
         return found?.there ? /** @type {[number, number]} */ ([found.row, found.column]) : null;
       };

@@ -60,7 +60,7 @@ class FeatureSimilarityExplorer(Explorer):
     """
 
     entry = "features/explorer.js"
-    sheets = ("parts/base.css", "features/explorer.css")
+    sheets = ("parts/base.css", "parts/matrix.css")
 
     measure = traitlets.Unicode(help="Which measure is shown, as the switch names it.").tag(sync=True, setting=True)
     class_name = traitlets.Unicode("", help="Only examples of this class; empty: all of them.").tag(

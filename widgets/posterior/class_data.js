@@ -1,6 +1,6 @@
 // What a classification is at a moment: probabilities, latent moments, boundaries, targets, and their table.
 
-import { zeroLine } from "./map.js";
+import { zeroLine } from "./stage/map.js";
 import { at, tensor } from "../parts/arrays.js";
 import { short } from "../parts/plot.js";
 

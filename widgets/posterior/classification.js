@@ -1,11 +1,11 @@
 // The classification view of a PosteriorExplorer: maps (or lines) per step, boundaries, calibration over the steps.
 
-import { createStepInspector } from "./calibration.js";
+import { createStepInspector } from "./inspector/calibration.js";
 import { createClassData } from "./class_data.js";
-import { createClassControls } from "./class_controls.js";
-import { createMap } from "./map.js";
-import { createRefits } from "./refits.js";
-import { stepColour } from "./stage.js";
+import { createClassControls } from "./controls/class_controls.js";
+import { createMap } from "./stage/map.js";
+import { createRefits } from "./controls/refits.js";
+import { stepColour } from "./stage/stage.js";
 import { extent } from "../parts/arrays.js";
 import { classColour, isHollow } from "../parts/colours.js";
 import { el, fill } from "../parts/dom.js";

@@ -1,6 +1,6 @@
 // What a regression's posterior is at a moment: means, bands, targets, errors, all from the stored eigensystem.
 
-import { evidence, filters, products, taken } from "./filters.js";
+import { evidence, filters, products, taken } from "./inspector/filters.js";
 import { at, tensor } from "../parts/arrays.js";
 
 /** @typedef {"data" | "distribution"} Approach */
@@ -27,7 +27,7 @@ import { at, tensor } from "../parts/arrays.js";
  * @property {number[]} offset
  * @property {number[]} scale
  * @property {{ kept: number, values: string, coefficients: string, projections: string, prior: string, directions:
- *   string | null, tests: string | null, terms: import("./filters.js").Terms } | null} eigen
+ *   string | null, tests: string | null, terms: import("./inspector/filters.js").Terms } | null} eigen
  * @property {{ mean: string, variance: string, fitted: string | null, targets: string | null, tests: string | null,
  *   evidence: number[] } | null} static
  * @property {{ x: string, y: string, true: boolean } | null} test
@@ -46,7 +46,7 @@ import { at, tensor } from "../parts/arrays.js";
  * @property {number[] | null} trainError
  * @property {number[] | null} testError
  * @property {number[]} evidence
- * @property {import("./filters.js").Filters | null} filter of the kept directions
+ * @property {import("./inspector/filters.js").Filters | null} filter of the kept directions
  * @property {() => { bias: number[], variance: number[], plugIn: boolean } | null} resampled
  * @property {(index: number) => Float64Array[]} samples
  */
@@ -218,7 +218,7 @@ export function createData(model) {
   /**
    * Bias² and variance of the mean over fresh noise, averaged over the test rows: exact, since the mean is linear in y.
    * Without a known truth the ordinary process as fitted stands in for it, with its own noise.
-   * @param {import("./filters.js").Filters} filter
+   * @param {import("./inspector/filters.js").Filters} filter
    */
   function resampled(filter) {
     const { eigen, truth, given, offset, scale } = content();

@@ -1,12 +1,12 @@
 // The regression view of a PosteriorExplorer: one or two plots, sliders, formula and inspector around one eigensystem.
 
-import { createControls } from "./controls.js";
+import { createControls } from "./controls/controls.js";
 import { createData } from "./data.js";
-import { equivalentOf } from "./equivalent.js";
-import { createFormula } from "./formula.js";
-import { createInspector, spread } from "./inspector.js";
-import { createRefits } from "./refits.js";
-import { approachColour, createStage } from "./stage.js";
+import { equivalentOf } from "./inspector/equivalent.js";
+import { createFormula } from "./controls/formula.js";
+import { createInspector, spread } from "./inspector/inspector.js";
+import { createRefits } from "./controls/refits.js";
+import { approachColour, createStage } from "./stage/stage.js";
 import { createWords, tableOf } from "./words.js";
 import { extent } from "../parts/arrays.js";
 import { el, fill, write } from "../parts/dom.js";

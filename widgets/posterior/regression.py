@@ -11,8 +11,8 @@ from torch import Tensor
 
 from widgets.core.checks import require_known
 from widgets.core.jobs import Job
-from widgets.posterior.check import largest_difference
 from widgets.posterior.content import regression_content
+from widgets.posterior.inspector.check import largest_difference
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.picture import draw_regression
 from widgets.posterior.settings import held_values, positive, share

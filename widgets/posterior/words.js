@@ -1,6 +1,6 @@
 // What a regression view says in words: the key above the plot, the caption, and the table of what is seen.
 
-import { stepColour } from "./stage.js";
+import { stepColour } from "./stage/stage.js";
 import { el, fill } from "../parts/dom.js";
 import { short } from "../parts/plot.js";
 import { swatch } from "../parts/timeline.js";

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from widgets.core.jobs import Job
-from widgets.targets.launching import MOST_LAUNCHES
+from widgets.targets.inspector.launches import MOST_LAUNCHES
 
 if TYPE_CHECKING:
     from widgets.targets import TargetTrajectoryExplorer

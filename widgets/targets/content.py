@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from widgets.core.arrays import Arrays
-from widgets.targets.ground import ground_of
-from widgets.targets.noise import levels, scales, shrink
-from widgets.targets.plane import Plane
+from widgets.targets.stage.ground import ground_of
+from widgets.targets.stage.plane import Plane
+from widgets.targets.timeline.noise import levels, scales, shrink
 from workbench.diffusion import Denoiser
 from workbench.records import TargetTrajectories
 

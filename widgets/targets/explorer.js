@@ -19,17 +19,17 @@
 //   { launches: [{ noise: [x, y], runs: [{ run: name, states: array, targets: array }] }] }
 // arrays float32 (steps + 1, 2) in the plane's coordinates, the sample last; the plane draws them all.
 
-import { createControls } from "./controls.js";
-import { createCourse, createCurves } from "./curves.js";
-import { createHandOver } from "./hand_over.js";
-import { createHead } from "./head.js";
-import { createInspector } from "./inspector.js";
-import { createPlane } from "./plane.js";
+import { createControls } from "./controls/controls.js";
+import { createCourse, createCurves } from "./timeline/curves.js";
+import { createHandOver } from "./hand_over/hand_over.js";
+import { createHead } from "./controls/head.js";
+import { createInspector } from "./inspector/inspector.js";
+import { createPlane } from "./stage/plane.js";
 import { createScene } from "./scene.js";
-import { createStrip } from "./strip.js";
+import { createStrip } from "./stage/strip.js";
 import { el, number } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
-import { MEASURES } from "./measures.js";
+import { MEASURES } from "./timeline/measures.js";
 
 /** @param {{ model: import("../parts/dom.js").Model, el: HTMLElement }} view */
 function render({ model, el: host }) {

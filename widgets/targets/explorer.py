@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from widgets.core.checks import require_known, require_records
 from widgets.core.explorer import Explorer, name_in_notebook
 from widgets.core.jobs import Job
-from widgets.targets import hand_over_view, measures, picture, view
+from widgets.targets import picture, view
 from widgets.targets.actions import ACTIONS
 from widgets.targets.content import content_of, is_images
 from widgets.targets.given import Model, asked, check_alike, models_of, named
-from widgets.targets.measures import MEASURES
+from widgets.targets.hand_over import view as hand_over_view
 from widgets.targets.panel import PANEL_STATE, PanelTraits
+from widgets.targets.timeline import measures
+from widgets.targets.timeline.measures import MEASURES
 from widgets.targets.view import SAMPLE
 from workbench.records import HandOver, TargetTrajectories
 
@@ -72,8 +74,8 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
     entry = "targets/explorer.js"
     sheets = (
         "parts/base.css",
-        "features/explorer.css",
-        "training/explorer.css",
+        "parts/matrix.css",
+        "parts/chart.css",
         "targets/explorer.css",
         "targets/panel.css",
     )

@@ -10,10 +10,8 @@ import traitlets
 from widgets.core.checks import require_known
 from widgets.core.explorer import name_in_notebook
 from widgets.core.jobs import Job
-from widgets.targets.handing import handed_content, swept
-from widgets.targets.launching import checked_launches, flown, launches_content
-from widgets.targets.noise import levels
-from widgets.targets.plane import Plane
+from widgets.targets.hand_over.content import handed_content, swept
+from widgets.targets.inspector.launches import checked_launches, flown, launches_content
 from widgets.targets.resampling import (
     MOST_STEPS,
     Choice,
@@ -23,6 +21,8 @@ from widgets.targets.resampling import (
     samplers,
     takes,
 )
+from widgets.targets.stage.plane import Plane
+from widgets.targets.timeline.noise import levels
 from workbench.diffusion import Denoiser
 from workbench.records import Adapter, TargetTrajectories
 

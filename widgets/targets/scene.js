@@ -240,7 +240,7 @@ export function createScene(frame) {
       else frame.select({ seeds: there && seeds.length === 1 ? [] : [seed] });
     },
     /** Trajectories from noise that was clicked. */
-    launches: () => /** @type {import("./plane.js").Launch[]} */ (model.get("launches")?.launches ?? []),
+    launches: () => /** @type {import("./stage/plane.js").Launch[]} */ (model.get("launches")?.launches ?? []),
     /** Class of each seed, −1: none; null where there are no classes. */
     labels: () => /** @type {Int32Array | null} */ (tensor(model, content().condition)?.data ?? null),
     /** @param {Run} one @param {boolean} dark */

@@ -49,7 +49,7 @@ class TrainingExplorer(Explorer):
     """
 
     entry = "training/explorer.js"
-    sheets = ("parts/base.css", "features/explorer.css", "training/explorer.css")
+    sheets = ("parts/base.css", "parts/matrix.css", "parts/chart.css")
     libraries = ("Plotly",)
 
     metric = traitlets.Unicode(help="Which curves are drawn.").tag(sync=True, setting=True)

@@ -1,0 +1,1 @@
+"""The inspector of posteriors: why a step looks as it does."""

@@ -1,0 +1,1 @@
+"""The inspector of diffusion targets: one seed, and launches beside it."""
