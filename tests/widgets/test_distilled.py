@@ -10,7 +10,6 @@ from lens_records import distilled, evaluation, looks
 import widgets
 import workbench as wb
 from widgets.distilled.content import MOST_BYTES, _kept
-from widgets.distilled.inspector.pairs import nearest
 from workbench.records import DistilledSet
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -211,15 +210,6 @@ def test_real_images_beside_distilled_ones(started, digits):
     assert np.allclose(distance, 0.01 * 8, atol=1e-4)
     explorer.against = "real images they began as"
     assert np.allclose(explorer.data()["distance"], float(0.01 * digits.train.std.mean()), atol=2e-3)
-
-
-def test_nearest_is_the_brute_force_nearest():
-    draw = torch.Generator().manual_seed(3)
-    images, real = torch.randn(7, 3, 4, 4, generator=draw), torch.randn(40, 3, 4, 4, generator=draw)
-    rows, distance = nearest(images, real)
-    every = torch.cdist(images.flatten(1).double(), real.flatten(1).double())
-    assert torch.equal(rows, every.argmin(1))
-    assert torch.allclose(distance.double(), every.amin(1), atol=1e-5)
 
 
 def test_loading_another_set_moves_what_it_does_not_have(tiny):

@@ -5,20 +5,15 @@ import pandas as pd
 import pytest
 import torch
 import traitlets
-from hypothesis import given
-from hypothesis import strategies as st
 from target_records import collapsed, noise, patterns, picture_runs, ring_runs
 
 import widgets
 import workbench as wb
 from widgets.core.jobs import Job
 from widgets.targets import content
-from widgets.targets.stage import ground
-from widgets.targets.stage.plane import Plane
-from widgets.targets.timeline import measures
-from widgets.targets.timeline.noise import index_at, levels
 from workbench import diffusion
-from workbench.diffusion.sampling.schedules import VE, RectifiedFlow, VPLinear
+from workbench.diffusion.sampling.schedules import VE
+from workbench.diffusion.trajectories import ground
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -145,19 +140,6 @@ def test_seeds_beyond_the_room_are_points_without_a_picture(pictured, monkeypatc
     assert array(explorer, explorer.content["runs"][0]["targets_at"]).shape[1] == 6
 
 
-def test_principal_directions_are_those_of_the_samples(pictured):
-    plane = Plane.of(pictured)
-    samples = torch.cat([run.samples.flatten(1).double() for run in pictured])
-    centred = samples - samples.mean(0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred)
-    assert plane.shares == pytest.approx((values[-2:].flip(0) / values.sum()).tolist())
-    agreement = (plane.directions * vectors[:, -2:].flip(1)).sum(0).abs()
-    assert agreement.tolist() == pytest.approx([1, 1])
-    places = plane.project(pictured[0].samples[None])[0].double()
-    expected = (pictured[0].samples.flatten(1).double() - samples.mean(0)) @ plane.directions
-    assert torch.allclose(places, expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("dimensions", [1, 2, 5])
 def test_points_of_any_dimension_have_a_plane(dimensions):
     run = diffusion.target_trajectories(
@@ -167,22 +149,6 @@ def test_points_of_any_dimension_have_a_plane(dimensions):
     assert explorer.content["plane"]["exact"] == (dimensions == 2)
     assert len(explorer.data()) == 20
     explorer.to_html()
-
-
-@given(steps=st.integers(1, 9), other=st.integers(1, 9), place=st.integers(0, 9))
-def test_another_run_is_never_ahead_in_noise_level(steps, other, place):
-    one, two = (
-        diffusion.target_trajectories(diffusion.ring(schedule=kind), noise(2, 2), steps=count)
-        for kind, count in ((RectifiedFlow(), steps), (VPLinear(), other))
-    )
-    place = min(place, steps)
-    index = index_at(one, place, two)
-    if place == steps:
-        assert index == other
-        return
-    now = levels(one)[place]
-    assert index == 0 or levels(two)[index] <= now + 1e-6
-    assert index + 1 >= other or levels(two)[index + 1] > now
 
 
 def test_the_density_is_the_teachers(runs):
@@ -198,25 +164,6 @@ def test_the_density_is_the_teachers(runs):
         assert np.abs(values[row] - expected.numpy()).max() <= 1
     close = array(explorer, sent["close"])
     assert close.shape == (1, ground.CELLS, ground.CELLS)
-
-
-def test_the_density_of_turned_components_in_a_plane_of_many_dimensions():
-    """A mixture seen from one side is a mixture: its histogram over many samples has that density."""
-    turned, _ = torch.linalg.qr(noise(2, 5, 5, seed=3))
-    variances = torch.tensor([[0.5, 0.3, 0.05, 0.02, 0.02]]).expand(2, -1)
-    teacher = diffusion.GaussianMixture(noise(2, 5, seed=4) * 2, variances, torch.tensor([0.3, 0.7]), axes=turned)
-    drawn, _ = teacher.sample(60_000, torch.Generator().manual_seed(0))
-    run = diffusion.target_trajectories(teacher, noise(400, 5), steps=3, name="base", role="teacher")
-    plane = Plane.of([run])
-    span = plane.close({"base": run})
-    shown = ground.densities(plane, run, teacher, [3], span)[0].astype(float)
-    density = (shown / 255) ** 2
-    places = plane.project(drawn[None])[0].numpy()
-    edges = np.linspace(span[0], span[1], 25)
-    counts, *_ = np.histogram2d(places[:, 1], places[:, 0], bins=(edges, edges))
-    block = ground.CELLS // 24
-    blocks = density.reshape(24, block, 24, block).mean((1, 3))
-    assert np.abs(counts / counts.sum() - blocks / blocks.sum()).max() < 0.004
 
 
 def test_the_field_holds_what_the_model_believes(runs):
@@ -270,16 +217,6 @@ def test_errors_are_measured_on_demand_where_there_is_one_path(runs):
     assert "error" in explorer.curves["base"]
     again = widgets.explore(runs, teacher=diffusion.ring()).measure()
     assert again.query("run == 'base'")["drift"].tolist() == pytest.approx(expected["whole"].tolist())
-
-
-@pytest.mark.parametrize(
-    ("sampler", "draws"),
-    [("ddim", False), ("ancestral", True), ("consistency", True), (diffusion.Renoise(0.0), False),
-     (diffusion.Renoise(0.3), True), (diffusion.DDIM(churn=0.5), True), (diffusion.Heun(), False)],
-)  # fmt: skip
-def test_a_sampler_that_draws_has_no_step_error(sampler, draws):
-    run = diffusion.target_trajectories(diffusion.ring(), noise(3, 2), steps=3, sampler=sampler)
-    assert measures.deterministic(run) != draws
 
 
 def test_data_is_what_is_seen(runs):

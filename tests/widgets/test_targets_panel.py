@@ -25,8 +25,7 @@ from widgets.core.jobs import Job
 from widgets.targets import TargetTrajectoryExplorer
 from widgets.targets.actions import ACTIONS
 from widgets.targets.inspector.launches import MOST_LAUNCHES
-from widgets.targets.resampling import rule_of, times_of
-from workbench.diffusion import Guided, Renoise, SamplingError, ring, target_trajectories
+from workbench.diffusion import Guided, SamplingError, ring, target_trajectories
 from workbench.diffusion.methods.dt_hand_over import hand_over
 from workbench.models import lora
 
@@ -88,36 +87,6 @@ def test_the_timeline_stays_at_its_noise():
     explorer.selection = {"step": "sample"}
     explorer.sampling = {}
     assert explorer.selection["step"] == "sample"
-
-
-def test_a_student_keeps_its_own_times():
-    _, student = pair()
-    assert times_of(student).tolist() == TIMES.tolist()
-    eight = times_of(student, 8)
-    assert torch.allclose(eight[::2], TIMES)
-    assert torch.allclose(eight[1], TIMES[:2].mean())
-    two = times_of(student, 2)
-    assert torch.allclose(two, TIMES[::2])
-    base, _ = pair()
-    assert torch.allclose(times_of(base, 7), ring().schedule.grid(7))
-
-
-@pytest.mark.parametrize("spacing", ["log_snr", "karras"])
-def test_another_number_of_steps_has_the_same_spacing(spacing):
-    run = target_trajectories(ring(), noise(3), steps=10, spacing=spacing)
-    assert torch.allclose(times_of(run, 6), ring().schedule.grid(6, spacing))
-
-
-def test_rules_are_made_from_what_a_record_says():
-    assert rule_of(repr(Renoise(gamma=0.3))) == Renoise(gamma=0.3)
-    assert rule_of("somebody's own") is None
-    assert rule_of("Renoise(__import__('os'))") is None
-    run = target_trajectories(ring(), noise(5), steps=4, sampler=Renoise(gamma=0.3), name="base", role="teacher")
-    explorer = TargetTrajectoryExplorer(run, teacher=ring())
-    assert explorer.offer["runs"]["base"]["samplers"][0] == repr(Renoise(gamma=0.3))
-    explorer.sampling = {"base": {"steps": 6}}
-    own = target_trajectories(ring(), noise(5), steps=6, sampler=Renoise(gamma=0.3))
-    assert torch.equal(explorer.run.samples, own.samples)
 
 
 class Own:

@@ -12,13 +12,13 @@ from torch import Tensor
 from widgets.core.checks import require_known
 from widgets.core.jobs import Job
 from widgets.posterior.content import regression_content
-from widgets.posterior.inspector.check import largest_difference
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.picture import draw_regression
 from widgets.posterior.settings import held_values, positive, share
 from widgets.posterior.source import Ask, Regression, Truth
 from workbench.gp import redistill
 from workbench.gp.inference.kernels import NAMES
+from workbench.gp.making.stepwise import largest_difference
 from workbench.records import PosteriorPath
 
 MOST_STEPS = 60

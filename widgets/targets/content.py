@@ -9,9 +9,9 @@ from torch import Tensor
 
 from widgets.core.arrays import Arrays
 from widgets.targets.stage.ground import ground_of
-from widgets.targets.stage.plane import Plane
-from widgets.targets.timeline.noise import levels, scales, shrink
 from workbench.diffusion import Denoiser
+from workbench.diffusion.trajectories.levels import levels, scales, shrink
+from workbench.diffusion.trajectories.plane import Plane
 from workbench.records import TargetTrajectories
 
 MOST_BYTES = 64 * 2**20

@@ -19,6 +19,7 @@ from widgets.targets.panel import PANEL_STATE, PanelTraits
 from widgets.targets.timeline import measures
 from widgets.targets.timeline.measures import MEASURES
 from widgets.targets.view import SAMPLE
+from workbench.diffusion.trajectories.measures import errors, measured
 from workbench.records import HandOver, TargetTrajectories
 
 
@@ -125,7 +126,7 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         self.teacher = None if teacher is None else asked(teacher, "teacher")
         self.models = models_of(self._runs, self.teacher, students, models)
         self.handed = hand_over
-        self.known = {name: measures.measured(run) for name, run in self._runs.items()}
+        self.known = {name: measured(run) for name, run in self._runs.items()}
         self._revision = 0
         content, arrays = content_of(self._runs, self.models, self.teacher)
         super().__init__(content=content, arrays=arrays, start=self._nothing(), actions=actions, **options)
@@ -151,7 +152,7 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         """Put other runs in place of those of the same names, and add the rest; the selection stays where it can."""
         together = self._runs | dict(runs)
         check_alike(together)
-        self.known |= {name: measures.measured(run) for name, run in runs.items()}
+        self.known |= {name: measured(run) for name, run in runs.items()}
         content, arrays = content_of(together, self.models, self.teacher, self._revision + 1)
         self._runs, self._revision = together, self._revision + 1
         step = self.selection["step"]
@@ -176,7 +177,7 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
         wanted = list(self.measurable)
         for k, name in enumerate(wanted):
             watch(k / len(wanted), name)
-            self.known[name] = self.known[name] | measures.errors(self._runs[name], self.models[name])
+            self.known[name] = self.known[name] | errors(self._runs[name], self.models[name])
         watch(1.0, "")
         self._publish_curves()
         return self.table()

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from widgets.core.colours import OTHERS, QUIET, STUDENT, TEACHER, class_colour
 from widgets.targets import view
 from widgets.targets.content import pictures, with_samples
-from widgets.targets.stage.plane import Plane
-from widgets.targets.timeline.noise import levels, shrink
+from workbench.diffusion.trajectories.levels import levels, shrink
+from workbench.diffusion.trajectories.plane import Plane
 from workbench.records import TargetTrajectories
 
 if TYPE_CHECKING:

@@ -10,20 +10,14 @@ import traitlets
 from widgets.core.checks import require_known
 from widgets.core.explorer import name_in_notebook
 from widgets.core.jobs import Job
-from widgets.targets.hand_over.content import handed_content, swept
+from widgets.targets.controls.choices import MOST_STEPS, changed, checked_scale
+from widgets.targets.hand_over.content import handed_content
 from widgets.targets.inspector.launches import checked_launches, flown, launches_content
-from widgets.targets.resampling import (
-    MOST_STEPS,
-    Choice,
-    adapted,
-    checked_scale,
-    sampled,
-    samplers,
-    takes,
-)
-from widgets.targets.stage.plane import Plane
-from widgets.targets.timeline.noise import levels
 from workbench.diffusion import Denoiser
+from workbench.diffusion.sampling.wrapping import adapted, takes
+from workbench.diffusion.trajectories.again import Choice, again, samplers
+from workbench.diffusion.trajectories.levels import levels
+from workbench.diffusion.trajectories.plane import Plane
 from workbench.records import Adapter, TargetTrajectories
 
 if TYPE_CHECKING:
@@ -68,7 +62,7 @@ class Resampler:
             require_known("run", [name], list(self.given))
             if not isinstance(changes, Mapping):
                 raise traitlets.TraitError(f"sampling[{name!r}] is {changes!r}; a dict is needed")
-            first, wanted = self.first[name], self.first[name].but(changes)
+            first, wanted = self.first[name], changed(self.first[name], changes)
             differs = {key: getattr(wanted, key) for key in changes if getattr(wanted, key) != getattr(first, key)}
             if differs and name not in self.models:
                 raise traitlets.TraitError(f"the run {name!r} has no model here, so it cannot be sampled again")
@@ -154,7 +148,7 @@ class Resampler:
             sampling = self.checked_sampling(changes.get("sampling", explorer.sampling))
             scale = self.checked_scale(changes.get("adapter_scale", explorer.adapter_scale))
             launches = self.checked_launches(changes.get("launched", explorer.launched))
-        wanted = {name: choice.but(sampling.get(name, {})) for name, choice in self.first.items()}
+        wanted = {name: changed(choice, sampling.get(name, {})) for name, choice in self.first.items()}
         scales = {name: scale if name in self.taking else 0.0 for name in self.models}
         before = {name: shown_scale if name in self.taking else 0.0 for name in self.models}
         stale = [n for n in self.models if (wanted[n], scales[n]) != (shown[n], before[n])]
@@ -168,7 +162,7 @@ class Resampler:
             def watch(share: float, k: int = k, name: str = name) -> None:
                 progress((k + share) / len(stale), name)
 
-            found[name] = sampled(self.given[name], models[name], wanted[name], watch=watch)
+            found[name] = again(self.given[name], models[name], wanted[name], watch=watch)
         made = {name: (wanted[name], scales[name]) for name in self.models}
         given = {name: self.given[name] for name in self.models}
         flights = flown(launches, given, models, made, self.flights, lambda share: progress(share, "launches"))
@@ -201,13 +195,16 @@ class Resampler:
 
     def sweep(self, explorer: "TargetTrajectoryExplorer", student: Any, job: Job) -> None:
         """Compute the hand-over from the base to a student, as both are made now, and show it."""
+        # The trainer that this brings takes a while to load.
+        from workbench.diffusion.judging.handing_over import judged_hand_over  # noqa: PLC0415
+
         base, students = pair(self.given, self.models)
         if base is None or not students:
             raise traitlets.TraitError("a hand-over needs the models of a teacher and of a student")
         require_known("student", [student], students)
         with self._turn:
             choices, scale, sampling = dict(self.choices), self.scale, dict(explorer.sampling)
-        found = swept(
+        found = judged_hand_over(
             {name: self.given[name] for name in (base, student)},
             {name: self.model(name, scale) for name in (base, student)},
             choices,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from widgets.targets.content import with_samples
-from widgets.targets.stage.plane import Plane
-from widgets.targets.timeline.noise import index_at
+from workbench.diffusion.trajectories.levels import index_at
+from workbench.diffusion.trajectories.plane import Plane
 from workbench.records import TargetTrajectories
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from widgets.core.arrays import Arrays
+from workbench.analysis import nearest
 from workbench.data import Dataset, Split
 from workbench.records import DistilledSet
 
@@ -23,27 +24,14 @@ def real_pairs(record: DistilledSet, data: Dataset | Split | None, arrays: Array
     split = data.train if isinstance(data, Dataset) else data
     found: dict[str, Any] = {}
     if len(record) * split.inputs.numel() <= MOST_PRODUCTS:
-        rows, distance = nearest(record.images, split.inputs)
-        found["nearest"] = _pictures(split, rows, arrays) | {"distance": arrays.add(distance, "float32")}
+        distances, rows = nearest(record.images.float().cpu(), split.inputs.float().cpu())
+        found["nearest"] = _pictures(split, rows[:, 0], arrays) | {"distance": arrays.add(distances[:, 0], "float32")}
     if record.source is not None and bool((record.source >= 0).any()):
         place = {int(index): row for row, index in enumerate(split.index.tolist())}
         rows = torch.tensor([place.get(index, -1) for index in record.source.tolist()])
         if bool((rows >= 0).any()):
             found["start"] = _pictures(split, rows, arrays)
     return found
-
-
-def nearest(images: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Row of the nearest real image of each image, int64, shape (n,), and the Euclidean distance to it, shape (n,)."""
-    others = real.float().cpu().flatten(1)
-    squares = others.square().sum(1)
-    rows, distances = [], []
-    for chunk in images.float().cpu().flatten(1).split(256):
-        apart = squares[None] - 2 * chunk @ others.T  # the images' own norm changes no ranking
-        row = apart.argmin(1)
-        rows.append(row)
-        distances.append((chunk - others[row]).norm(dim=1))
-    return torch.cat(rows), torch.cat(distances)
 
 
 def _pictures(split: Split, rows: Tensor, arrays: Arrays) -> dict[str, Any]:

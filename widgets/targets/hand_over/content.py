@@ -1,6 +1,6 @@
-"""A hand-over: computed from models that are here, and as it travels: samples, what was measured, calls."""
+"""A hand-over as it travels: samples, what was measured, calls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -8,118 +8,15 @@ from torch import Tensor
 
 from widgets.core.arrays import Arrays
 from widgets.targets.content import is_images, pictures
-from widgets.targets.resampling import Choice, device_of, plain, rule_of, sampled, times_of
-from widgets.targets.stage.plane import Plane
-from workbench.diffusion import Denoiser, GaussianMixture, Rescheduled
-from workbench.diffusion.judging.metrics import Measure, diversity, precision_recall
+from workbench.diffusion.judging.handing_over import MOST_POINTS
+from workbench.diffusion.trajectories.plane import Plane
 from workbench.records import HandOver, TargetTrajectories
 
 Way = Literal["switches", "positions"]
 """By how many first steps the base makes, or by which single step."""
 
-MOST_POINTS = 2000
-"""Seeds that a sweep samples, and that are sent for each way, where examples are points."""
-
-MOST_IMAGES = 256
-"""Seeds that a sweep samples where they are images."""
-
-NEIGHBOURS = 3
-"""Of precision and recall, which need more samples than that."""
-
-REFERENCE_SEED = 1_000_003
-
 MOST_PICTURES = 64
 MOST_BYTES = 24 * 2**20
-
-
-def swept(
-    runs: Mapping[str, TargetTrajectories],
-    models: Mapping[str, Denoiser],
-    choices: Mapping[str, Choice],
-    watch: Callable[[float], None] | None = None,
-) -> HandOver:
-    """Every way of sharing the student's steps, from the noise of the runs.
-
-    Parameters
-    ----------
-    runs, models
-        Base and student, in this order, by name; the runs as they were given.
-    choices
-        How they are made now: the base's guidance, and the student's sampler and steps.
-    watch
-        Told which share is made.
-
-    Raises
-    ------
-    ValueError
-        The student's sampler is known by name only, or the schedules differ.
-    """
-    from workbench.diffusion.methods.dt_hand_over import hand_over  # noqa: PLC0415 - the trainer it brings takes a while to load
-
-    base, student = runs
-    run, choice = runs[student], choices[student]
-    sampler = rule_of(choice.sampler)
-    if sampler is None:
-        raise ValueError(f"{student!r} was made by {choice.sampler}, which is known by name only: choose another")
-    some = slice(0, MOST_IMAGES if is_images(run) else MOST_POINTS)
-    model = models[base]
-    guided = bool(getattr(plain(model), "classes", 0)) and run.condition is not None
-    measures, reference = _measures(runs[base], model, choices[base], some, watch)
-    found = hand_over(
-        plain(model),
-        plain(models[student]),
-        run.noise[some].to(device_of(model)),
-        times=times_of(run, choice.steps),
-        student_sampler=sampler,
-        measures=measures,
-        condition=None if run.condition is None else run.condition[some].to(device_of(model)),
-        guidance=choices[base].guidance if guided else 1.0,
-        seed=int(run.settings.get("seed", 0)),
-        name=f"{base} → {student}",
-        names=(base, student),
-        classes=run.classes,
-        mean=run.mean,
-        std=run.std,
-        watch=watch and (lambda share: watch(share if measures is None else (1 + share) / 2)),
-    )
-    return found.replace(settings=found.settings | {"reference": reference})
-
-
-def _measures(
-    run: TargetTrajectories,
-    model: Denoiser,
-    choice: Choice,
-    some: slice,
-    watch: Callable[[float], None] | None,
-) -> tuple[dict[str, Measure] | None, str]:
-    """What is measured, and beside which samples; None: the modes of a mixture, which is its own reference.
-
-    Elsewhere samples are compared with those that the base makes alone, in its own steps and from other noise:
-    diversity by itself does not tell variety from being off the mark.
-    """
-    from workbench.diffusion.methods.dt_hand_over import COUNTED  # noqa: PLC0415 - as above
-
-    bottom: Any = plain(model)
-    while isinstance(bottom, Rescheduled):
-        bottom = bottom.model
-    if isinstance(bottom, GaussianMixture) and len(bottom.weights) <= COUNTED:
-        return None, ""
-    start, condition = run.noise[some], None if run.condition is None else run.condition[some]
-    generator = torch.Generator().manual_seed(REFERENCE_SEED)
-    fresh = torch.randn(start.shape, generator=generator, dtype=start.dtype)
-    half = watch and (lambda share: watch(share / 2))
-    real = sampled(run, model, choice, noise=fresh, condition=condition, watch=half).samples
-
-    def of(what: str) -> Measure:
-        return lambda samples, _: getattr(precision_recall(samples.cpu(), real), what)
-
-    found: dict[str, Measure] = {}
-    if len(start) > NEIGHBOURS:
-        found |= {"precision": of("precision"), "recall": of("recall")}
-    # Diversity is that of one class: where a class has a single seed there is none.
-    if condition is None or int(condition.unique(return_counts=True)[1].min()) > 1:
-        found["diversity"] = diversity
-    return found, f"{len(real)} other samples of {run.name} alone, in {choice.steps} steps"
 
 
 def handed_content(

@@ -12,7 +12,7 @@ from widgets.core.colours import OTHERS, QUIET, STUDENT, TEACHER
 from widgets.targets.content import is_images, pictures
 from widgets.targets.hand_over.content import MOST_PICTURES, MOST_POINTS, Way, calls, whole
 from widgets.targets.picture import SHADE
-from widgets.targets.stage.plane import Plane
+from workbench.diffusion.trajectories.plane import Plane
 from workbench.records import HandOver
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from torch import Tensor
 from widgets.core.arrays import Arrays
 from widgets.core.checks import require_known
 from widgets.targets.content import is_images, pictures, with_samples
-from widgets.targets.resampling import Choice, sampled
-from widgets.targets.stage.plane import Plane
-from widgets.targets.timeline.noise import shrink
 from workbench.diffusion import Denoiser
+from workbench.diffusion.trajectories.again import Choice, again
+from workbench.diffusion.trajectories.levels import shrink
+from workbench.diffusion.trajectories.plane import Plane
 from workbench.records import TargetTrajectories
 
 MOST_LAUNCHES = 12
@@ -110,7 +110,7 @@ def flown(
         noise = noise_of(item, run.samples.shape[1:], run.noise.dtype)[None]
         label = run.classes.index(item["class"]) if item.get("class") in run.classes else -1
         asked = None if run.condition is None else torch.tensor([label])
-        found[at] = sampled(run, models[name], choice, noise=noise, condition=asked, watch=told)
+        found[at] = again(run, models[name], choice, noise=noise, condition=asked, watch=told)
     return found
 
 

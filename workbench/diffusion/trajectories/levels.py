@@ -31,7 +31,7 @@ def shrink(run: TargetTrajectories) -> Tensor:
 def index_at(clock: TargetTrajectories, place: int, run: TargetTrajectories) -> int:
     """Where `run` is while `clock` is at index `place` of its steps: its latest step that is not ahead in noise level.
 
-    Index k is step k + 1, the last is the sample; ``scene.js`` has the other copy (`indexOf`).
+    Index k is step k + 1, the last is the sample; ``widgets/targets/scene.js`` has the other copy (`indexOf`).
     """
     if run is clock:
         return place

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from widgets.targets.timeline.noise import shrink
+from workbench.diffusion.trajectories.levels import shrink
 from workbench.records import TargetTrajectories
 
 MOST_ANALYSED = 1000

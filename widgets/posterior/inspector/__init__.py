@@ -1,1 +1,0 @@
-"""The inspector of posteriors: why a step looks as it does."""

@@ -1,0 +1,1 @@
+"""The sliders of diffusion targets: how runs are to be sampled again."""
