@@ -1,16 +1,22 @@
 // Asking Python to compute: each request has an id, shows its progress, can be stopped, and only the last one counts.
 
-/**
- * @typedef {{ name: string, done: (result: any) => void, failed: () => void, timer: number, since: number }} Waiting
+/** A request under way. @typedef {object} Waiting
+ * @property {string} name
+ * @property {(result: any) => void} done
+ * @property {(stopped: boolean) => void} failed
+ * @property {number} timer until its silence is told
+ * @property {number} since when it may be shown
+ * @property {boolean} heard Python has said something about it
  */
 
 /** How a request behaves.
  * @typedef {object} Manner
- * @property {() => void} [failed] it was refused, stopped or lost; the reader has been told
+ * @property {(stopped: boolean) => void} [failed] it was refused, or stopped; the reader has been told
  * @property {boolean} [patient] quick ones pass without a word: "computing" shows after a moment only
  */
 
 const PATIENCE = 350; // ms
+const SILENCE = 5000; // ms without a word until the reader is told so; an answer that comes later is still shown
 
 /** What asks Python to compute.
  * @typedef {{ ask: (name: string, details?: Record<string, any>, done?: (result: any) => void, manner?: Manner) =>
@@ -39,6 +45,7 @@ export function createRequests(frame) {
     const request = waiting.get(message?.id);
     if (!request) return; // another view's, or overtaken by a later request
     clearTimeout(request.timer);
+    request.heard = true;
     if (message.type === "progress") {
       if (performance.now() > request.since)
         frame.status.computing({
@@ -51,13 +58,11 @@ export function createRequests(frame) {
       finish(message.id);
       frame.guard(() => request.done(message.result));
     } else if (message.type === "stopped") {
-      finish(message.id);
-      frame.guard(request.failed);
-      frame.say(`${request.name} stopped`);
+      abandon(message.id, request);
     } else if (message.type === "failed") {
       finish(message.id);
       frame.status.fail(message.traceback);
-      frame.guard(request.failed);
+      frame.guard(() => request.failed(false));
     }
   }
   model.on("msg:custom", receive);
@@ -66,11 +71,20 @@ export function createRequests(frame) {
     for (const id of [...waiting.keys()]) stopRequest(id);
   });
 
+  /** @param {string} id @param {Waiting} request */
+  function abandon(id, request) {
+    finish(id);
+    frame.guard(() => request.failed(true));
+    frame.say(`${request.name} stopped`);
+  }
+
   /** @param {string} id */
   function stopRequest(id) {
     model.send({ type: "stop", id });
     const request = waiting.get(id);
-    if (request) frame.status.computing({ name: request.name, fraction: null, text: "stopping", stop: null });
+    // Who has said nothing may be no one: nothing more is waited for.
+    if (request && !request.heard) abandon(id, request);
+    else if (request) frame.status.computing({ name: request.name, fraction: null, text: "stopping", stop: null });
   }
 
   return {
@@ -89,18 +103,20 @@ export function createRequests(frame) {
       }
       const id = `${view}-${++count}`;
       const timer = setTimeout(() => {
-        finish(id);
-        frame.status.fail(
-          `No answer from the kernel to "${name}": it is busy, or there is none. What needs no computing still works.`,
-        );
-        frame.guard(failed);
-      }, 5000);
+        frame.status.computing({
+          name,
+          fraction: null,
+          text: "no answer from the kernel yet: it is busy, or there is none; what needs no computing still works",
+          stop: () => stopRequest(id),
+        });
+      }, SILENCE);
       waiting.set(id, {
         name,
         done,
         failed,
         timer: /** @type {any} */ (timer),
         since: patient ? performance.now() + PATIENCE : 0,
+        heard: false,
       });
       const show = () =>
         waiting.has(id) && frame.status.computing({ name, fraction: null, text: "asked", stop: () => stopRequest(id) });

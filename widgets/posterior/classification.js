@@ -4,7 +4,7 @@ import { createStepInspector } from "./inspector/calibration.js";
 import { createClassData } from "./class_data.js";
 import { createClassControls } from "./controls/class_controls.js";
 import { createMap } from "./stage/map.js";
-import { createRefits } from "./controls/refits.js";
+import { createWishes } from "../parts/wishes.js";
 import { stepColour } from "./stage/stage.js";
 import { extent } from "../parts/arrays.js";
 import { classColour, isHollow } from "../parts/colours.js";
@@ -98,7 +98,7 @@ export function renderClassification({ model, el: host }) {
       ],
     },
   );
-  const refits = createRefits(frame);
+  const refits = createWishes(frame, "refit");
   /** @type {[number, number] | null} */
   let cross = null;
 

@@ -5,7 +5,7 @@ import { createData } from "./data.js";
 import { equivalentOf } from "./inspector/equivalent.js";
 import { createFormula } from "./controls/formula.js";
 import { createInspector, spread } from "./inspector/inspector.js";
-import { createRefits } from "./controls/refits.js";
+import { createWishes } from "../parts/wishes.js";
 import { approachColour, createStage } from "./stage/stage.js";
 import { createWords, tableOf } from "./words.js";
 import { extent } from "../parts/arrays.js";
@@ -60,7 +60,7 @@ export function renderRegression({ model, el: host }) {
       ],
     },
   );
-  const refits = createRefits(frame);
+  const refits = createWishes(frame, "refit");
   /** @type {string | null} */
   let lit = null;
   let litUntil = 0;

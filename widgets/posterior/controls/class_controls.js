@@ -8,7 +8,7 @@ import { short } from "../../parts/plot.js";
 /**
  * @param {import("../../parts/frame.js").Frame} frame
  * @param {() => import("../class_data.js").Content} content
- * @param {ReturnType<typeof import("./refits.js").createRefits>} refits
+ * @param {ReturnType<typeof import("../../parts/wishes.js").createWishes>} refits
  */
 export function createClassControls(frame, content, refits) {
   const { model } = frame;
