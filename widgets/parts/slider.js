@@ -1,7 +1,7 @@
 // A labelled slider over a number, straight or logarithmic, with the number beside it and a way back to where it was.
 
 import { el, write } from "./dom.js";
-import { short } from "./plot.js";
+import { short } from "./numbers.js";
 
 /**
  * @typedef {{ low: number, high: number, value: number, normal: number | null, log?: boolean, whole?: boolean,

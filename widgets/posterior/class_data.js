@@ -2,7 +2,7 @@
 
 import { zeroLine } from "./stage/map.js";
 import { at, tensor } from "../parts/arrays.js";
-import { short } from "../parts/plot.js";
+import { short } from "../parts/numbers.js";
 
 /** One approach; mirrors `_variant` in classes.py.
  * @typedef {object} Variant

@@ -11,7 +11,8 @@ import { classColour, isHollow } from "../parts/colours.js";
 import { el, fill } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
 import { createLegend } from "../parts/legend.js";
-import { createPlot, short } from "../parts/plot.js";
+import { createPlot } from "../parts/plot.js";
+import { short } from "../parts/numbers.js";
 import { createTimeline, swatch } from "../parts/timeline.js";
 import { facts } from "../parts/tooltip.js";
 
@@ -271,7 +272,7 @@ export function renderClassification({ model, el: host }) {
       (k) => k !== t,
     );
     const now = of(t);
-    /** @type {import("../parts/plot.js").Layer[]} */
+    /** @type {import("../parts/plot_layers.js").Layer[]} */
     const layers = [];
     if (show === "mean" && shape) {
       const std = values(v, t, "std");

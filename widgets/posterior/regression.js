@@ -10,7 +10,7 @@ import { approachColour, createStage } from "./stage/stage.js";
 import { createWords, tableOf } from "./words.js";
 import { extent } from "../parts/arrays.js";
 import { el, fill, write } from "../parts/dom.js";
-import { short } from "../parts/plot.js";
+import { short } from "../parts/numbers.js";
 import { createFrame } from "../parts/frame.js";
 import { createTimeline } from "../parts/timeline.js";
 

@@ -2,7 +2,7 @@
 
 import { stepColour } from "./stage/stage.js";
 import { el, fill } from "../parts/dom.js";
-import { short } from "../parts/plot.js";
+import { short } from "../parts/numbers.js";
 import { swatch } from "../parts/timeline.js";
 
 const below = (/** @type {number} */ value) => [...String(value)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[Number(digit)]).join("");

@@ -2,7 +2,7 @@
 
 import { at, tensor } from "../parts/arrays.js";
 import { runColour } from "../parts/colours.js";
-import { short } from "../parts/plot.js";
+import { short } from "../parts/numbers.js";
 
 /** One run; mirrors `_run` in content.py. Index k of an array along its steps is step k + 1; the last is the sample.
  * @typedef {object} Run

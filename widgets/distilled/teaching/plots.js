@@ -130,7 +130,7 @@ export function createCurves(frame) {
             layers: drawn.flatMap((line) => {
               const ink = inkOf(line.name, theme.dark, theme);
               const x = log ? line.x.map((step) => Math.max(1, step)) : line.x;
-              return /** @type {import("../../parts/plot.js").Layer[]} */ ([
+              return /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
                 ...(line.low.length && !Number.isNaN(line.low[0])
                   ? [{ kind: "band", x, y: line.high, low: line.low, colour: ink.colour, opacity: 0.16 }]
                   : []),

@@ -173,7 +173,7 @@ export function createScaling(frame, lens) {
           layers: lines.flatMap(({ one, nll, ink }) => {
             const kept = [...nll.keys()].filter((i) => nll[i] <= most);
             const best = kept.reduce((low, i) => (nll[i] < nll[low] ? i : low), kept[0]);
-            return /** @type {import("../../parts/plot.js").Layer[]} */ ([
+            return /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
               { kind: "line", x: kept.map((i) => T[i]), y: kept.map((i) => nll[i]), ...ink, width: 2, name: one.name },
               { kind: "points", x: [T[best]], y: [nll[best]], colour: ink.colour, width: 8 },
             ]);

@@ -3,7 +3,7 @@
 import { el, fill, write } from "../../parts/dom.js";
 import { lawFormulas, lightUp } from "./formula.js";
 import { createSlider } from "../../parts/slider.js";
-import { short } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 
 /**
  * @param {import("../../parts/frame.js").Frame} frame

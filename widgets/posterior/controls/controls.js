@@ -2,7 +2,7 @@
 
 import { el, fill, write } from "../../parts/dom.js";
 import { createSlider } from "../../parts/slider.js";
-import { short } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 
 /** @typedef {{ ask: (changes: Record<string, any>) => void, current: (name: string) => any }} Refits */
 

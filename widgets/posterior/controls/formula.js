@@ -2,7 +2,7 @@
 
 import { formula, fraction, row, sub, subsup, sup, term } from "../../parts/math.js";
 import { el, fill } from "../../parts/dom.js";
-import { short } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 
 /**
  * @typedef {{ approach: "data" | "distribution", limit: boolean, constant: boolean, mixing: number, noise: number,

@@ -2,7 +2,8 @@
 
 import { el, fill, write } from "../../parts/dom.js";
 import { at } from "../../parts/arrays.js";
-import { createPlot, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 import { runColour } from "../../parts/colours.js";
 import { approachColour } from "../stage/stage.js";
 import { swatch } from "../../parts/timeline.js";
@@ -95,7 +96,7 @@ export function createStepInspector(frame, content, numbers) {
               y: { low: 0, high: 1.15 * Math.max(...some.flatMap(({ values }) => values)) || 1, title },
               layers: some.flatMap(
                 ({ name, values, colour, dash: line }) =>
-                  /** @type {import("../../parts/plot.js").Layer[]} */ ([
+                  /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
                     { kind: "line", x, y: values, colour, dash: line, width: 1.75 },
                     { kind: "points", x, y: values, colour, width: 4.5, name },
                   ]),
@@ -126,7 +127,7 @@ export function createStepInspector(frame, content, numbers) {
           );
           const kept = [...count.keys()].filter((i) => count[i] > 0);
           const line = { x: kept.map((i) => confidence[i]), y: kept.map((i) => accuracy[i]), colour: ink(k) };
-          return /** @type {import("../../parts/plot.js").Layer[]} */ ([
+          return /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
             { ...line, kind: "line", width: 1.25, dash: dash(k) },
             { ...line, kind: "points", width: 7, name: both ? variant.approach : "share right" },
           ]);
@@ -162,7 +163,7 @@ export function createStepInspector(frame, content, numbers) {
             y: { low: low - pad, high: high + pad, title: "nats" },
             layers: variants.flatMap(
               ({ evidence, approach }, k) =>
-                /** @type {import("../../parts/plot.js").Layer[]} */ ([
+                /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
                   { kind: "line", x, y: evidence, colour: ink(k), dash: dash(k), width: 1.75 },
                   { kind: "points", x, y: evidence, colour: ink(k), width: 5, name: `${approach}-centric` },
                 ]),
@@ -182,7 +183,7 @@ export function createStepInspector(frame, content, numbers) {
         const layers = variants.flatMap((variant, k) => {
           const { data, shape } = numbers(variant.targets);
           const y = Array.from({ length: variant.steps }, (_, t) => data[(t * shape[1] + group) * shape[2] + latent]);
-          return /** @type {import("../../parts/plot.js").Layer[]} */ ([
+          return /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
             { kind: "line", x, y, colour: ink(k), dash: dash(k), width: 1.75 },
             { kind: "points", x, y, colour: ink(k), width: 5, name: `${variant.approach}-centric` },
           ]);

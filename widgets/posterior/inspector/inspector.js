@@ -2,7 +2,8 @@
 // thing.
 
 import { el, fill, write } from "../../parts/dom.js";
-import { createPlot, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 import { runColour } from "../../parts/colours.js";
 import { approachColour, stepColour } from "../stage/stage.js";
 import { swatch } from "../../parts/timeline.js";
@@ -146,7 +147,7 @@ export function createInspector(frame, data, check) {
               },
               ...all.map(
                 (seen, k) =>
-                  /** @type {import("../../parts/plot.js").Layer} */ ({
+                  /** @type {import("../../parts/plot_layers.js").Layer} */ ({
                     kind: "bars",
                     x: all.length > 1 ? x.map((value) => value + (k ? 0.2 : -0.2)) : x,
                     y: seen.filter?.kept[index].subarray(0, r) ?? [],
@@ -184,7 +185,7 @@ export function createInspector(frame, data, check) {
                 { kind: "line", x: [0.4, r + 0.6], y: [gamma, gamma], colour: theme.quiet, dash: [4, 4], width: 1.25 },
                 ...values.map(
                   (list, k) =>
-                    /** @type {import("../../parts/plot.js").Layer} */ ({
+                    /** @type {import("../../parts/plot_layers.js").Layer} */ ({
                       kind: "points",
                       x,
                       y: list,
@@ -219,7 +220,7 @@ export function createInspector(frame, data, check) {
             y: { low: low - pad, high: high + pad, title: "nats" },
             layers: evidences.flatMap(
               (list, k) =>
-                /** @type {import("../../parts/plot.js").Layer[]} */ ([
+                /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
                   {
                     kind: "line",
                     x,
@@ -382,7 +383,7 @@ export function createInspector(frame, data, check) {
         y: { low: range[0], high: range[1], title: shown ? "squared error" : "RMSE" },
         layers: curves.flatMap(
           ({ name, values, colour, dash: line }) =>
-            /** @type {import("../../parts/plot.js").Layer[]} */ ([
+            /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
               { kind: "line", x, y: values.slice(0, count), colour, dash: line, width: 1.75 },
               { kind: "points", x, y: values.slice(0, count), colour, width: 4.5, name },
             ]),

@@ -2,7 +2,8 @@
 
 import { colour, runColour } from "../../parts/colours.js";
 import { el } from "../../parts/dom.js";
-import { createPlot, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 import { facts } from "../../parts/tooltip.js";
 
 /**
@@ -91,7 +92,7 @@ export function createStage(frame, testid, edits, hover) {
 
   /** @param {{ x: number, y: number }} pixel */
   function values(pixel) {
-    const scales = /** @type {import("../../parts/plot.js").Scales} */ (plot.scales());
+    const scales = /** @type {import("../../parts/plot_axes.js").Scales} */ (plot.scales());
     const { left, right, top, bottom } = scales.box;
     return {
       x: scales.atX(Math.max(left, Math.min(right, pixel.x))),
@@ -253,14 +254,14 @@ function describe({ seen, index, xTitle, yTitle, points, editable }) {
 /**
  * @param {import("../../parts/theme.js").Theme} theme
  * @param {Panel} panel
- * @returns {import("../../parts/plot.js").Layer[]}
+ * @returns {import("../../parts/plot_layers.js").Layer[]}
  */
 function layers(theme, panel) {
   const { seen, index, grid, points, test } = panel;
   const ink = stepColour(index, seen.steps, theme.dark);
   const [mean, std] = [seen.means[index], seen.std(index)];
   const edge = (/** @type {number} */ k) => mean.map((value, j) => value + k * std[j]);
-  /** @type {import("../../parts/plot.js").Layer[]} */
+  /** @type {import("../../parts/plot_layers.js").Layer[]} */
   const found = [];
   if (!panel.curve) {
     found.push({ kind: "segments", x: grid, y: edge(2), low: edge(-2), colour: ink, opacity: 0.35, width: 1 });

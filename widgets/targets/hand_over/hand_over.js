@@ -5,7 +5,7 @@ import { createHandOverSamples } from "./samples.js";
 import { alike } from "../../parts/code.js";
 import { runColour } from "../../parts/colours.js";
 import { el, fill, write } from "../../parts/dom.js";
-import { short } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 import { createSlider } from "../../parts/slider.js";
 
 /** Values for each number of first steps, or for each single step; index 0 is the student alone.

@@ -3,7 +3,8 @@
 
 import { runColour } from "../../parts/colours.js";
 import { el, fill, write } from "../../parts/dom.js";
-import { createPlot, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 
 /** What is known of a measure by its name; others are called what they are called in Python. */
 const KNOWN = /** @type {Record<string, { title: string, help: string, share?: boolean }>} */ ({
@@ -129,7 +130,7 @@ export function createHandOverMeasures(frame, choose) {
               { kind: "segments", x, y: line(sweep.high), low: line(sweep.low), colour: ink, opacity: 0.35, width: 5 },
               ...(way === "switches"
                 ? [
-                    /** @type {import("../../parts/plot.js").Layer} */ ({
+                    /** @type {import("../../parts/plot_layers.js").Layer} */ ({
                       kind: "line",
                       x,
                       y: line(sweep.values),

@@ -5,7 +5,8 @@ import { paint } from "../scene.js";
 import { at as slice, tensor } from "../../parts/arrays.js";
 import { classColour, isHollow, runColour } from "../../parts/colours.js";
 import { el, sharp, write } from "../../parts/dom.js";
-import { createPlot, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 
 const REACH = 12; // px; farther away is nobody
 const GAP = 3;
@@ -139,7 +140,7 @@ export function createHandOverSamples(frame, scene) {
     for (let i = 0; i < count; i++) [x[i], y[i]] = [cloud[2 * i], cloud[2 * i + 1]];
     const width = count > 1200 ? 3.5 : count > 300 ? 4.5 : count > 80 ? 6 : 8;
     const labels = model.get("colour") === "class" ? tensor(model, found.condition, "hand_over_arrays")?.data : null;
-    /** @type {import("../../parts/plot.js").Layer[]} */
+    /** @type {import("../../parts/plot_layers.js").Layer[]} */
     let layers = [{ kind: "points", x, y, colour: runColour("other", 0, theme.dark), width, opacity: 0.8 }];
     if (labels) {
       const rows = [...Array(count).keys()];

@@ -5,7 +5,8 @@ import { createLaunches } from "./launches.js";
 import { createPaths } from "./paths.js";
 import { extent } from "../../parts/arrays.js";
 import { el, fill, write } from "../../parts/dom.js";
-import { createPlot, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 
 /**
  * @param {import("../../parts/frame.js").Frame} frame
@@ -170,7 +171,7 @@ export function createInspector(frame, scene) {
         y: { low: 0, high: 1.08 * most || 1, title: "distance" },
         layers: lines.flatMap(({ one, x, y }) => {
           const colour = scene.colour(one, theme.dark);
-          return /** @type {import("../../parts/plot.js").Layer[]} */ ([
+          return /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
             { kind: "line", x, y, colour, width: 1.75, name: one.name, dash: scene.dash(one) },
             ...(one.steps <= 12 ? [{ kind: "points", x, y, colour, width: 6, hollow: scene.hollow(one) }] : []),
           ]);

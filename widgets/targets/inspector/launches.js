@@ -2,7 +2,7 @@
 
 import { at, tensor } from "../../parts/arrays.js";
 import { el, fill, number, write } from "../../parts/dom.js";
-import { short } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 import { paint } from "../scene.js";
 
 /** One flight; mirrors `launches_content` in launches.py.

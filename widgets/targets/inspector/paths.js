@@ -44,7 +44,7 @@ export function createPaths(frame, scene) {
       const [y0, y1] = extent(paths.flatMap(({ states, targets }) => [...states.y, ...targets.y]));
       const half = 0.56 * Math.max(x1 - x0, y1 - y0, 1e-3);
       const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
-      /** @type {import("../../parts/plot.js").Layer[]} */
+      /** @type {import("../../parts/plot_layers.js").Layer[]} */
       const layers = [];
       for (const { one, states, targets, index } of paths) {
         const colour = scene.colour(one, theme.dark);
@@ -99,7 +99,7 @@ export function createPaths(frame, scene) {
    * Squares where the runs ended.
    * @param {import("../../parts/theme.js").Theme} theme
    * @param {{ one: import("../scene.js").Run, states: { x: number[], y: number[] } }[]} paths
-   * @param {import("../../parts/plot.js").Scales} scales
+   * @param {import("../../parts/plot_axes.js").Scales} scales
    */
   function ends(theme, paths, scales) {
     const context = /** @type {CanvasRenderingContext2D} */ (plot.node.getContext("2d"));

@@ -71,7 +71,7 @@ function channels(colour) {
  * Clear a canvas and draw points on it.
  * @param {HTMLCanvasElement} canvas
  * @param {import("../../parts/theme.js").Theme} theme
- * @param {import("../../parts/plot.js").Scales} scales straight ones
+ * @param {import("../../parts/plot_axes.js").Scales} scales straight ones
  * @param {string} key as long as it is the same, so are the points: they are not computed again while a cursor moves
  * @param {() => Dots[]} groups
  * @param {number} width

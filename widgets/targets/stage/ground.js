@@ -105,7 +105,7 @@ export function arrowsOf(scene, one, index, kind) {
  * @param {HTMLCanvasElement} canvas
  * @param {import("../scene.js").Scene} scene
  * @param {import("../../parts/theme.js").Theme} theme
- * @param {import("../../parts/plot.js").Scales} scales
+ * @param {import("../../parts/plot_axes.js").Scales} scales
  * @param {number} width
  * @param {number} height
  */
@@ -143,7 +143,7 @@ export function drawDensity(canvas, scene, theme, scales, width, height) {
  * @param {HTMLCanvasElement} canvas
  * @param {import("../scene.js").Scene} scene
  * @param {import("../../parts/theme.js").Theme} theme
- * @param {import("../../parts/plot.js").Scales} scales
+ * @param {import("../../parts/plot_axes.js").Scales} scales
  * @param {import("../scene.js").Run[]} runs of this plane; the first one's step and field
  * @param {number} width
  * @param {number} height
@@ -183,7 +183,7 @@ export function drawGround(canvas, scene, theme, scales, runs, width, height) {
 /**
  * Keep what is drawn inside the axes, until the context is restored.
  * @param {CanvasRenderingContext2D} context
- * @param {import("../../parts/plot.js").Scales} scales
+ * @param {import("../../parts/plot_axes.js").Scales} scales
  */
 function clip(context, { box: { left, right, top, bottom } }) {
   context.save();
@@ -195,7 +195,7 @@ function clip(context, { box: { left, right, top, bottom } }) {
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {HTMLCanvasElement} shade
- * @param {import("../../parts/plot.js").Scales} scales
+ * @param {import("../../parts/plot_axes.js").Scales} scales
  * @param {[number, number, number, number]} span that it covers
  */
 function drawShade(context, shade, scales, [x0, x1, y0, y1]) {
@@ -207,7 +207,7 @@ function drawShade(context, shade, scales, [x0, x1, y0, y1]) {
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {{ arrows: Float32Array, longest: number, pitch: number }} field
- * @param {import("../../parts/plot.js").Scales} scales
+ * @param {import("../../parts/plot_axes.js").Scales} scales
  * @param {string} colour
  */
 function drawArrows(context, { arrows, longest, pitch }, scales, colour) {

@@ -4,7 +4,7 @@ import { tensor } from "../../parts/arrays.js";
 import { classColour, isHollow } from "../../parts/colours.js";
 
 /** @typedef {import("../scene.js").Run} Run */
-/** @typedef {import("../../parts/plot.js").Layer} Layer */
+/** @typedef {import("../../parts/plot_layers.js").Layer} Layer */
 
 /**
  * The points of a run, by class where colours mean classes.
@@ -137,7 +137,7 @@ export function marks(scene, theme, runs, kind) {
  * @param {import("../scene.js").Scene} scene
  * @param {import("../../parts/theme.js").Theme} theme
  * @param {CanvasRenderingContext2D} context
- * @param {import("../../parts/plot.js").Scales} scales
+ * @param {import("../../parts/plot_axes.js").Scales} scales
  * @param {Run[]} runs
  * @param {import("../scene.js").Kind} kind
  */

@@ -5,7 +5,9 @@ import { drawDots } from "./dots.js";
 import { arrowsOf, drawGround } from "./ground.js";
 import { labels, marks, paths, points } from "./layers.js";
 import { el, fill, write } from "../../parts/dom.js";
-import { createPlot, paint, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { paint } from "../../parts/plot_layers.js";
+import { short } from "../../parts/numbers.js";
 import { facts } from "../../parts/tooltip.js";
 
 /** @typedef {import("../scene.js").Run} Run */
@@ -236,7 +238,7 @@ function createPanel(frame, scene, order, start) {
           plot.update(theme, chart, side, tall());
         }
       } else canvas.setAttribute("aria-label", chart.label);
-      const scales = /** @type {import("../../parts/plot.js").Scales} */ (plot.scales());
+      const scales = /** @type {import("../../parts/plot_axes.js").Scales} */ (plot.scales());
       drawGround(ground, scene, theme, scales, group, side, tall());
       const same = JSON.stringify([
         group.map((one) => [one.name, scene.indexOf(one)]),

@@ -3,7 +3,7 @@
 import { cellAt, createRows } from "./rows.js";
 import { createSheets } from "./sheets.js";
 import { el, elide, sharp } from "../../parts/dom.js";
-import { short } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 import { facts } from "../../parts/tooltip.js";
 
 const MOST = 24; // seeds in the row of what is believed now

@@ -3,7 +3,8 @@
 import { MEASURES } from "./measures.js";
 import { extent } from "../../parts/arrays.js";
 import { el, number } from "../../parts/dom.js";
-import { createPlot, short } from "../../parts/plot.js";
+import { createPlot } from "../../parts/plot.js";
+import { short } from "../../parts/numbers.js";
 import { createTimeline } from "../../parts/timeline.js";
 
 const HEIGHT = 128;
@@ -79,7 +80,7 @@ export function createCurves(frame, scene) {
           continue;
         }
         const { title, log = false } = MEASURES[name];
-        /** @type {import("../../parts/plot.js").Layer[]} */
+        /** @type {import("../../parts/plot_layers.js").Layer[]} */
         const layers = [];
         let [low, high] = [Infinity, -Infinity];
         for (const one of scene.runs()) {
