@@ -3,100 +3,32 @@
 import { createStepInspector } from "./inspector/calibration.js";
 import { createClassData } from "./class_data.js";
 import { createClassControls } from "./controls/class_controls.js";
+import { classSettings, SHOWN } from "./controls/class_settings.js";
+import { createClassKey } from "./stage/class_key.js";
+import { createLines } from "./stage/line.js";
 import { createMap } from "./stage/map.js";
 import { createWishes } from "../parts/wishes.js";
 import { stepColour } from "./stage/stage.js";
 import { extent } from "../parts/arrays.js";
-import { classColour, isHollow } from "../parts/colours.js";
-import { el, fill } from "../parts/dom.js";
+import { el } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
 import { createLegend } from "../parts/legend.js";
 import { createPlot } from "../parts/plot.js";
 import { short } from "../parts/numbers.js";
-import { createTimeline, swatch } from "../parts/timeline.js";
+import { createTimeline } from "../parts/timeline.js";
 import { facts } from "../parts/tooltip.js";
-
-const SHOWN = /** @type {const} */ ({
-  probability: "class probability",
-  mean: "latent mean",
-  std: "latent standard deviation",
-});
 
 /** @param {{ model: import("../parts/dom.js").Model, el: HTMLElement }} view */
 export function renderClassification({ model, el: host }) {
   const data = createClassData(model);
-  const { content, numbers, once, position, stepOf, latent, chosen, values, boundary, placeAt, reading, targetsOf } =
-    data;
+  const { content, numbers, once, position, stepOf, latent, values, boundary, placeAt, reading, targetsOf } = data;
   const live = () => content().live && !frame.standalone;
   const frame = createFrame(
     { model, el: host },
     {
       name: "posterior",
       table: data.table,
-      settings: [
-        {
-          trait: "approach",
-          label: "Approach",
-          kind: "choice",
-          inBar: true,
-          choices: () =>
-            live()
-              ? [
-                  ["data", "data-centric"],
-                  ["distribution", "distribution-centric"],
-                  ["both", "both, side by side"],
-                ].map(([value, label]) => ({ value, label }))
-              : [],
-          save: (value) => refits.ask({ approach: value }),
-        },
-        {
-          trait: "mode",
-          label: "Mode",
-          kind: "choice",
-          inBar: true,
-          choices: () =>
-            live() && model.get("approach") !== "data"
-              ? ["duplicate", "scaled", "sequential"].map((value) => ({ value, label: value }))
-              : [],
-          save: (value) => refits.ask({ mode: value }),
-          help: "duplicate: each label τ times, exact · scaled: kernel τ·k, the paper's code · sequential: the last Laplace posterior as the next prior",
-        },
-        {
-          trait: "show",
-          label: "Show",
-          kind: "choice",
-          inBar: true,
-          choices: () => Object.entries(SHOWN).map(([value, label]) => ({ value, label })),
-        },
-        {
-          trait: "class_name",
-          label: "of",
-          kind: "choice",
-          inBar: true,
-          choices: () =>
-            content().classes.length > 2 || content().axes.length === 1
-              ? content().classes.map((value) => ({ value, label: value }))
-              : [],
-        },
-        {
-          trait: "feature",
-          label: "Axis →",
-          kind: "choice",
-          choices: () => (live() ? content().features.map(({ name }) => ({ value: name, label: name })) : []),
-          save: (value) => refits.ask({ feature: value }),
-        },
-        {
-          trait: "feature_y",
-          label: "Axis ↑",
-          kind: "choice",
-          choices: () =>
-            live() && content().axes.length > 1
-              ? content().features.map(({ name }) => ({ value: name, label: name }))
-              : [],
-          save: (value) => refits.ask({ feature_y: value }),
-        },
-        { trait: "fan", label: "Draw the decision boundaries (or lines) of all steps", kind: "switch" },
-      ],
+      settings: classSettings(model, data, live, (wish) => refits.ask(wish)),
     },
   );
   const refits = createWishes(frame, "refit");
@@ -126,11 +58,16 @@ export function renderClassification({ model, el: host }) {
     return { map, line: createPlot(frame, `line-${v}`) };
   });
 
-  const key = el("div", { class: "dw-key", "data-testid": "key" });
+  const key = createClassKey(model, data);
   const scale = createLegend();
+  const drawLine = createLines(
+    model,
+    data,
+    panes.map(({ line }) => line),
+  );
   const row = el("div", { class: "dw-panels" }, ...panes.flatMap(({ map, line }) => [map.node, line.node]));
   const controls = createClassControls(frame, content, refits);
-  frame.stage.append(el("div", { class: "dw-key-row" }, key, scale.node), row, controls.node);
+  frame.stage.append(el("div", { class: "dw-key-row" }, key.node, scale.node), row, controls.node);
   const inspector = createStepInspector(frame, content, numbers);
 
   createTimeline(frame, {
@@ -230,7 +167,7 @@ export function renderClassification({ model, el: host }) {
         mark: null,
         clipped: false,
       });
-    legend(theme);
+    key.update(theme);
     controls.update();
     inspector.update(theme, position());
     frame.bar.update();
@@ -244,117 +181,6 @@ export function renderClassification({ model, el: host }) {
     ]);
     frame.bar.describe(model.get("title"), caption());
   });
-
-  /**
-   * One feature: a line per step. Loose places (a record's own inputs): a cloud.
-   * @param {import("../parts/theme.js").Theme} theme
-   * @param {number} v
-   * @param {number} t
-   * @param {string} note
-   * @param {number} width
-   * @param {number} height
-   */
-  function drawLine(theme, v, t, note, width, height) {
-    const { variants, features, axes, spans, classes, shape } = content();
-    const show = /** @type {"probability" | "mean" | "std"} */ (model.get("show"));
-    const variant = variants[v];
-    const wide = axes.length;
-    const places = numbers(variant.places).data;
-    const x = Float64Array.from({ length: places.length / wide }, (_, i) => places[wide * i]);
-    const of = (/** @type {number} */ k) => {
-      const found = values(v, k, show);
-      return show === "probability"
-        ? Float64Array.from({ length: x.length }, (_, i) => found[i * classes.length + chosen()])
-        : found;
-    };
-    const kind = /** @type {"line" | "points"} */ (shape ? "line" : "points");
-    const steps = (model.get("fan") && shape ? Array.from({ length: variant.steps }, (_, k) => k) : []).filter(
-      (k) => k !== t,
-    );
-    const now = of(t);
-    /** @type {import("../parts/plot_layers.js").Layer[]} */
-    const layers = [];
-    if (show === "mean" && shape) {
-      const std = values(v, t, "std");
-      for (const k of [2, 1])
-        layers.push({
-          kind: "band",
-          x,
-          y: now.map((value, i) => value + k * std[i]),
-          low: now.map((value, i) => value - k * std[i]),
-          colour: stepColour(t, Math.max(1, variant.steps - 1), theme.dark),
-          opacity: theme.dark ? 0.24 : 0.16,
-        });
-    }
-    for (const k of steps)
-      layers.push({ kind, x, y: of(k), colour: stepColour(k, Math.max(1, variant.steps - 1), theme.dark), width: 1.4 });
-    layers.push({
-      kind,
-      x,
-      y: now,
-      colour: stepColour(t, Math.max(1, variant.steps - 1), theme.dark),
-      width: shape ? 3.25 : 5,
-      name: `${SHOWN[show]}, step ${t + 1}`,
-    });
-    const labels = numbers(content().train.labels).data;
-    const at_ = numbers(content().train.places).data;
-    if (show === "probability") {
-      layers.unshift({ kind: "line", x: spans[0], y: [0.5, 0.5], colour: theme.quiet, dash: [4, 4], width: 1 });
-      classes.forEach((_, c) => {
-        const rows = [...labels.keys()].filter((i) => labels[i] === c);
-        layers.push({
-          kind: "points",
-          x: rows.map((i) => at_[wide * i]),
-          y: rows.map(() => (c === chosen() ? 1 : 0)),
-          colour: classColour(c, theme.dark),
-          width: 7,
-          hollow: isHollow(c),
-        });
-      });
-    }
-    const [low, high] =
-      show === "probability"
-        ? [-0.06, 1.06]
-        : extent(layers.flatMap((layer) => [...extent(layer.y), ...(layer.low ? extent(layer.low) : [])]));
-    panes[v].line.update(
-      theme,
-      {
-        label: `${SHOWN[show]} of ${model.get("class_name")} over ${features[axes[0]].name} at step ${t + 1}`,
-        note,
-        x: { low: spans[0][0], high: spans[0][1], title: features[axes[0]].name },
-        y: { low, high: high === low ? low + 1 : high, title: `${SHOWN[show]} of ${model.get("class_name")}` },
-        layers,
-      },
-      width,
-      height,
-    );
-  }
-
-  let shownKey = "";
-  /** @param {import("../parts/theme.js").Theme} theme */
-  function legend(theme) {
-    const { classes, shape, axes } = content();
-    const T = model.get("steps");
-    const now = JSON.stringify([classes, theme.dark, model.get("fan"), T, shape, position()]);
-    if (now === shownKey) return;
-    shownKey = now;
-    const ramp = el("i", { class: "dw-ramp" });
-    ramp.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((share) => stepColour(share * T, T, theme.dark)).join(", ")})`;
-    fill(
-      key,
-      ...classes.slice(0, 12).map((name, c) => {
-        const mark = el("i", { class: "dw-mark" });
-        mark.style.borderColor = classColour(c, theme.dark);
-        mark.style.background = isHollow(c) ? "transparent" : classColour(c, theme.dark);
-        return el("span", {}, mark, name);
-      }),
-      classes.length > 12 && el("span", {}, `and ${classes.length - 12} more`),
-      axes.length === 2 &&
-        shape !== null &&
-        el("span", {}, swatch({ colour: theme.ink }), `decision boundary, step ${position() + 1}`),
-      model.get("fan") && T > 1 && el("span", {}, ramp, "all steps"),
-    );
-  }
 
   function caption() {
     const parts = content().variants.map((variant) => {

@@ -1,16 +1,18 @@
 // The regression view of a PosteriorExplorer: one or two plots, sliders, formula and inspector around one eigensystem.
 
 import { createControls } from "./controls/controls.js";
+import { createPoints } from "./controls/points.js";
+import { regressionSettings } from "./controls/settings.js";
 import { createData } from "./data.js";
 import { equivalentOf } from "./inspector/equivalent.js";
 import { createFormula } from "./controls/formula.js";
-import { createInspector, spread } from "./inspector/inspector.js";
+import { spread } from "./inspector/blocks.js";
+import { createInspector } from "./inspector/inspector.js";
 import { createWishes } from "../parts/wishes.js";
 import { approachColour, createStage } from "./stage/stage.js";
 import { createWords, tableOf } from "./words.js";
 import { extent } from "../parts/arrays.js";
-import { el, fill, write } from "../parts/dom.js";
-import { short } from "../parts/numbers.js";
+import { el } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
 import { createTimeline } from "../parts/timeline.js";
 
@@ -23,49 +25,17 @@ export function renderRegression({ model, el: host }) {
     {
       name: "posterior",
       table: () => tableOf(data),
-      settings: [
-        {
-          trait: "approach",
-          label: "Approach",
-          kind: "choice",
-          inBar: true,
-          choices: () =>
-            content().eigen
-              ? [
-                  ["data", "data-centric"],
-                  ["distribution", "distribution-centric"],
-                  ["both", "both, side by side"],
-                ].map(([value, label]) => ({ value, label }))
-              : [],
-        },
-        {
-          trait: "feature",
-          label: "Axis",
-          kind: "choice",
-          inBar: true,
-          choices: () => (frame.standalone ? [] : content().features.map(({ name }) => ({ value: name, label: name }))),
-          save: (value) => refits.ask({ feature: value }),
-        },
-        {
-          trait: "output",
-          label: "Output",
-          kind: "choice",
-          inBar: true,
-          choices: () => content().outputs.map((value) => ({ value, label: value })),
-        },
-        { trait: "fan", label: "Draw the means of all steps and of the limit", kind: "switch" },
-        { trait: "targets", label: "Draw what the step was fitted to", kind: "switch" },
-        { trait: "equivalent", label: "Overlay the ordinary process that is the same thing", kind: "switch" },
-        { trait: "resampled", label: "Bias² and variance over resampled noise", kind: "switch" },
-      ],
+      settings: regressionSettings(
+        data,
+        () => frame.standalone,
+        (wish) => refits.ask(wish),
+      ),
     },
   );
   const refits = createWishes(frame, "refit");
   /** @type {string | null} */
   let lit = null;
   let litUntil = 0;
-  /** @type {{ row: number, x: number, y: number } | null} the point under the hand */
-  let moving = null;
   /** @type {number | null} */
   let cursor = null;
   /** @type {[number, number] | null} */
@@ -78,64 +48,15 @@ export function renderRegression({ model, el: host }) {
     lit = term;
     frame.invalidate();
   };
-  const edits = {
-    move(/** @type {number} */ row, /** @type {number} */ x, /** @type {number} */ y, /** @type {boolean} */ done) {
-      moving = done ? null : { row, x, y };
-      const points = now().map((pair) => [...pair]);
-      points[row] = [round(x), round(y)];
-      refits.ask({ points });
-      if (done) frame.select({ point: row });
-    },
-    add(/** @type {number} */ x, /** @type {number} */ y) {
-      refits.ask({ points: [...now(), [round(x), round(y)]] });
-      frame.say(`added a point at ${short(x)}, ${short(y)}`);
-    },
-    remove(/** @type {number} */ row) {
-      if (now().length < 2) return frame.say("the last point stays");
-      refits.ask({ points: now().filter((_, i) => i !== row) });
-      frame.select({ point: null });
-      return frame.say("point removed");
-    },
-    pin: (/** @type {number} */ row) => frame.select({ point: model.get("selection").point === row ? null : row }),
-  };
+  const points = createPoints(frame, data, refits);
   const stages = [0, 1].map((k) =>
-    createStage(frame, `posterior-${k}`, edits, (x) => {
+    createStage(frame, `posterior-${k}`, points.edits, (x) => {
       cursor = x;
       frame.invalidate();
     }),
   );
   const panels = el("div", { class: "dw-panels" }, ...stages.map(({ node }) => node));
   const words = createWords(model, data);
-  const edit = el("div", { class: "dw-edit", "data-testid": "edit" });
-  const hint = el("span", {});
-  const tool = (
-    /** @type {string} */ id,
-    /** @type {string} */ label,
-    /** @type {string} */ help,
-    /** @type {() => void} */ run,
-  ) => {
-    const button = el("button", { class: "dw-button dw-outlined", "data-testid": id, title: help }, label);
-    frame.listen(button, "click", run);
-    return button;
-  };
-  const addButton = tool("add-point", "add a point", "Adds one in the middle of the axis, at the mean there", () => {
-    const seen = data.seen(data.approaches()[0]);
-    const j = Math.floor(seen.means[0].length / 2);
-    edits.add(data.numbers(content().grid).data[j], seen.means[data.position()][j]);
-  });
-  const removeButton = tool("remove-point", "remove it", "Removes the pinned point (Delete)", () =>
-    edits.remove(model.get("selection").point),
-  );
-  const resetButton = tool("reset-points", "points as fitted", "Puts every point back", () =>
-    refits.ask({ points: null }),
-  );
-  const drawButton = tool(
-    "samples",
-    "draw samples",
-    "Draws functions from the posterior; they move with the sliders",
-    () => refits.ask({ samples: refits.current("samples") ? 0 : 6 }),
-  );
-  fill(edit, drawButton, addButton, removeButton, resetButton, hint);
   const controls = createControls(frame, data, refits, light);
   const formula = createFormula();
   const inspector = createInspector(frame, data, () =>
@@ -145,14 +66,10 @@ export function renderRegression({ model, el: host }) {
     }),
   );
 
-  frame.stage.append(words.node, panels, edit, controls.node, formula.node, inspector.same);
+  frame.stage.append(words.node, panels, points.node, controls.node, formula.node, inspector.same);
 
   const state = () =>
     JSON.stringify(["selection", "approach", "steps", "noise", "mixing"].map((name) => model.get(name)));
-  const round = (/** @type {number} */ value) => Number(value.toPrecision(6));
-  /** @returns {[number, number][]} */
-  const now = () => refits.current("points") ?? Array.from(data.train().x, (x, i) => [x, data.train().y[i]]);
-
   for (const [trait, term] of Object.entries({
     noise: "noise",
     mixing: "mixing",
@@ -243,33 +160,6 @@ export function renderRegression({ model, el: host }) {
   frame.keys.add([], "remove the pinned point", null, "Delete");
 
   /**
-   * The points as drawn: where the hand has them; partial residuals where other features are held.
-   * @param {import("./data.js").Seen} seen
-   * @param {number} index
-   */
-  function pointsOf(seen, index) {
-    const { x, y, groups } = data.train();
-    if (content().features.length > 1) {
-      if (!seen.fitted || !content().curve) return { x, y };
-      const grid = data.numbers(content().grid).data;
-      const mean = seen.means[index];
-      const step = (grid[grid.length - 1] - grid[0]) / (grid.length - 1);
-      const fitted = seen.fitted[index];
-      const part = y.map((value, i) => {
-        const place = Math.max(0, Math.min(grid.length - 1.001, (x[i] - grid[0]) / step));
-        const left = Math.floor(place);
-        return mean[left] + (place - left) * (mean[left + 1] - mean[left]) + value - fitted[groups[i]];
-      });
-      return { x, y: part };
-    }
-    if (!moving && !refits.busy()) return { x, y };
-    const wished = now();
-    const found = { x: wished.map(([a]) => a), y: wished.map(([, b]) => b) };
-    if (moving && moving.row < found.x.length) [found.x[moving.row], found.y[moving.row]] = [moving.x, moving.y];
-    return found;
-  }
-
-  /**
    * One y axis for all panels. It grows when something leaves it, and shrinks only when most of it is empty.
    * @param {import("./data.js").Seen[]} all
    * @param {number} index
@@ -280,7 +170,7 @@ export function renderRegression({ model, el: host }) {
       return [
         ...extent(seen.means[index].map((value, j) => value + 2 * std[j])),
         ...extent(seen.means[index].map((value, j) => value - 2 * std[j])),
-        ...extent(pointsOf(seen, index).y),
+        ...extent(points.of(seen, index).y),
       ];
     });
     if (content().test?.true) parts.push(...extent(data.column(/** @type {any} */ (content().test).y)));
@@ -289,7 +179,7 @@ export function renderRegression({ model, el: host }) {
     const key = JSON.stringify([content().axis, model.get("output"), content().outputs.length]);
     const stale = key !== seenLimits || !range || high - low < 0.5 * (range[1] - range[0]);
     seenLimits = key;
-    if (stale && !moving) range = [low - pad, high + pad];
+    if (stale && !points.moving()) range = [low - pad, high + pad];
     else if (range) range = [low < range[0] ? low - pad : range[0], high > range[1] ? high + pad : range[1]];
     else range = [low - pad, high + pad];
     return range;
@@ -334,7 +224,7 @@ export function renderRegression({ model, el: host }) {
           index,
           title: both ? `${seen.approach}-centric` : "",
           grid: data.numbers(content().grid).data,
-          points: pointsOf(seen, index),
+          points: points.of(seen, index),
           test: tests,
           span: content().span,
           range: limits,
@@ -354,20 +244,7 @@ export function renderRegression({ model, el: host }) {
       );
     });
     words.legend(theme, all, index, partial);
-    const editable = content().editable && !frame.standalone;
-    for (const node of [addButton, removeButton, resetButton]) node.hidden = !editable;
-    drawButton.hidden = frame.standalone || !content().live;
-    drawButton.setAttribute("aria-pressed", String(Boolean(refits.current("samples"))));
-    removeButton.toggleAttribute("disabled", model.get("selection").point === null);
-    resetButton.hidden ||= refits.current("points") === null;
-    write(
-      hint,
-      editable
-        ? "drag a point · double-click adds one · Alt-click removes it"
-        : frame.standalone && content().editable
-          ? "points move where a kernel runs"
-          : content().why_not,
-    );
+    points.update();
     controls.update();
     const [noise, mixing] = [data.schedule("noise"), data.schedule("mixing")];
     formula.node.hidden = !all[0].filter;

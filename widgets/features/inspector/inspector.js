@@ -1,7 +1,6 @@
 // The inspector of a FeatureSimilarityExplorer: one pair of layers as numbers, as two linked clouds and as two Gram
 // matrices.
 
-import { bestMatches, strongest } from "../data.js";
 import { at, tensor } from "../../parts/arrays.js";
 import { classColour, isHollow } from "../../parts/colours.js";
 import { el, fill, number, write } from "../../parts/dom.js";
@@ -9,6 +8,7 @@ import { createGram } from "../../parts/gram.js";
 import { thumbnail } from "../../parts/picture.js";
 import { createScatter } from "../../parts/scatter.js";
 import { facts } from "../../parts/tooltip.js";
+import { createNumbers } from "./numbers.js";
 
 /** @typedef {{ a: string, b: string }} LayerPair */
 
@@ -29,12 +29,10 @@ import { facts } from "../../parts/tooltip.js";
  */
 export function createInspector(frame, data) {
   const { model } = frame;
-  const heading = el("div", { class: "dw-pair", "data-testid": "pair" });
-  const figures = el("div", { class: "dw-figures", "data-testid": "figures" });
-  const empty = el("div", { class: "dw-empty", "data-testid": "empty" });
+  const numbers = createNumbers(frame, data);
   const plots = el("div", { class: "dw-plots" });
   const legend = el("div", { class: "dw-classes", role: "group", "aria-label": "Classes", "data-testid": "classes" });
-  frame.inspector.append(heading, figures, empty, plots, legend);
+  frame.inspector.append(...numbers.nodes, plots, legend);
 
   /** @type {number[]} */
   let hoveredExamples = [];
@@ -47,7 +45,6 @@ export function createInspector(frame, data) {
    */
   let panels = [];
   let built = /** @type {any} */ (null);
-  let listed = "";
 
   const labels = () => tensor(model, data.content().examples?.labels);
   const images = () => tensor(model, data.content().examples?.images);
@@ -170,98 +167,6 @@ export function createInspector(frame, data) {
     );
   }
 
-  /**
-   * @param {LayerPair} pair
-   * @param {boolean} preview
-   */
-  function writeFigures(pair, preview) {
-    const { pairs } = data.content();
-    fill(
-      heading,
-      el("span", { class: "dw-teacher dw-name" }, pair.a),
-      el("span", { class: "dw-times" }, "×"),
-      el("span", { class: "dw-student dw-name" }, pair.b),
-      el("span", { class: "dw-tag" }, preview ? "preview" : "pinned"),
-    );
-    /** @type {[string, string][]} */
-    const rows = [];
-    pairs.forEach((one, p) => {
-      const view = data.seen(p);
-      if (!view) return rows.push([pairs.length > 1 ? one.title : model.get("measure"), "not computed"]);
-      const found = data.cell(p, pair);
-      const missing = !found.there ? "no such layer" : view.reason(found.row, found.column);
-      const interval =
-        found.interval && !Number.isNaN(found.interval[0])
-          ? `${number(found.interval[0])} to ${number(found.interval[1])}`
-          : "";
-      const value = Number.isNaN(found.value) ? missing : number(found.value);
-      rows.push([
-        pairs.length > 1 ? one.title : model.get("measure"),
-        pairs.length > 1 && interval ? `${value} (${interval})` : value,
-      ]);
-      if (pairs.length === 1 && interval) rows.push(["95 % interval", interval]);
-      if (pairs.length === 1) {
-        const best = bestMatches(view).find(([row]) => row === found.row);
-        if (best)
-          rows.push([
-            "best match of this row",
-            best[1] === found.column
-              ? "this one"
-              : `${view.columns[best[1]]}, ${number(view.values[best[0] * view.columns.length + best[1]])}`,
-          ]);
-      }
-      if (p === pairs.length - 1) rows.push(["examples", view.n.toLocaleString("en")]);
-      return undefined;
-    });
-    const shift = data.difference();
-    if (shift) {
-      const found = data.cell(-1, pair);
-      if (found.there)
-        rows.splice(-1, 0, [
-          "difference",
-          Number.isNaN(found.value) ? "no value" : (found.value > 0 ? "+" : "") + number(found.value),
-        ]);
-    }
-    fill(figures, facts(rows));
-  }
-
-  function writeEmpty() {
-    const view = data.seen(0);
-    const now = JSON.stringify([
-      data.position(),
-      model.get("measure"),
-      model.get("class_name"),
-      data.content().pairs.length,
-    ]);
-    if (now === listed) return;
-    listed = now;
-    fill(
-      empty,
-      el("p", {}, el("b", {}, "Hover a cell; click to keep it.")),
-      el(
-        "p",
-        { class: "dw-quiet" },
-        "Its two layers then show here: the examples as each layer sees them, and which of them it holds alike.",
-      ),
-      view && el("p", { class: "dw-quiet" }, "The most similar layers now:"),
-      view &&
-        el(
-          "ul",
-          { class: "dw-suggestions" },
-          ...strongest(view, 3).map(({ a, b, value }) => {
-            const button = el(
-              "button",
-              { class: "dw-button dw-outlined" },
-              el("span", {}, `${a} × ${b}`),
-              el("b", { class: "dw-number" }, number(value)),
-            );
-            button.addEventListener("click", () => frame.select({ layer_a: a, layer_b: b }));
-            return el("li", {}, button);
-          }),
-        ),
-    );
-  }
-
   return {
     /**
      * @param {import("../../parts/theme.js").Theme} theme
@@ -271,14 +176,12 @@ export function createInspector(frame, data) {
     update(theme, pair, preview) {
       if (built !== data.content()) {
         built = data.content();
-        listed = "";
         build();
       }
-      empty.hidden = pair !== null;
-      heading.hidden = figures.hidden = plots.hidden = pair === null;
+      numbers.update(pair, preview);
+      plots.hidden = pair === null;
       legend.hidden = pair === null || !panels.length;
-      if (!pair) return writeEmpty();
-      writeFigures(pair, preview);
+      if (!pair) return;
       if (!panels.length) {
         fill(
           plots,
