@@ -3,42 +3,6 @@
 import { at, tensor } from "../parts/arrays.js";
 import { number } from "../parts/dom.js";
 
-/** Real images beside the distilled ones; mirrors `real_pairs` in pairs.py.
- * @typedef {{ pixels: string, rows: string, index: string, labels: string, distance?: string }} RealPairs */
-
-/** One set; mirrors `_set` in content.py.
- * @typedef {object} SetContent
- * @property {string} name
- * @property {string} method
- * @property {number} count
- * @property {number} ipc
- * @property {boolean} soft
- * @property {string} pixels uint8 (moments, n, channels, height, width)
- * @property {number} low raw value of byte 0
- * @property {number} high raw value of byte 255
- * @property {string} labels
- * @property {string | null} soft_labels
- * @property {string | null} label_course
- * @property {number[]} iterations of the moments
- * @property {number} left_out moments that were not sent
- * @property {Record<string, { values: string, at: string }>} curves
- * @property {string | null} accuracy one per moment
- * @property {string | null} source
- * @property {number} bytes
- * @property {number} seconds
- * @property {string} device
- * @property {number} iterations_done
- * @property {boolean} interrupted
- * @property {Record<string, any>} view
- * @property {import("./inspector/crops.js").Choices | null} choices where the images are mosaics of crops
- * @property {{ nearest?: RealPairs, start?: RealPairs }} real
- */
-
-/**
- * @typedef {{ sets: SetContent[], classes: string[], shape: [number, number, number], trainable: boolean }} Content
- *   trainable: there is data to train and test on
- */
-
 /** Bytes of some images, and the raw values that 0 and 255 stand for.
  * @typedef {{ data: Uint8Array, low: number, high: number }} Pixels */
 
@@ -77,7 +41,7 @@ export function size(bytes) {
 
 /** @param {import("../parts/dom.js").Model} model */
 export function createData(model) {
-  const content = () => /** @type {Content} */ (model.get("content"));
+  const content = () => /** @type {import("./content.js").Content} */ (model.get("content"));
   const selection = () =>
     /** @type {{ set: string, iteration: number, images: number[], moment: number }} */ (model.get("selection"));
   const set = () => content().sets.find(({ name }) => name === selection().set) ?? content().sets[0];
@@ -106,7 +70,7 @@ export function createData(model) {
   const labels = () => /** @type {Int32Array} */ (values(set().labels));
 
   /**
-   * @param {SetContent} one
+   * @param {import("./content.js").SetContent} one
    * @param {number} moment
    * @returns {Pixels}
    */
@@ -221,7 +185,7 @@ export function createData(model) {
   }
 
   /** Row of the image at the same place within its class of another set; −1: it has no such image.
-   * @param {SetContent} second */
+   * @param {import("./content.js").SetContent} second */
   function partners(second) {
     const [mine, theirs] = [labels(), /** @type {Int32Array} */ (values(second.labels))];
     const places = content().classes.map(() => /** @type {number[]} */ ([]));

@@ -25,7 +25,7 @@ import { short } from "../parts/numbers.js";
  * @property {boolean} live
  * @property {string} why_not
  * @property {string} method
- * @property {import("./data.js").Feature[]} features
+ * @property {import("./content.js").Feature[]} features
  * @property {number[]} axes
  * @property {number[] | null} shape
  * @property {[number, number][]} spans

@@ -1,43 +1,11 @@
 // What a regression's posterior is at a moment: means, bands, targets, errors, all from the stored eigensystem.
 
-import { evidence, filters, products, taken } from "./inspector/filters.js";
 import { at, tensor } from "../parts/arrays.js";
-
-/** @typedef {"data" | "distribution"} Approach */
-/** @typedef {{ name: string, low: number, high: number, median: number, whole: boolean }} Feature */
-
-/** Mirrors `regression_content` in content.py.
- * @typedef {object} Content
- * @property {"regression"} task
- * @property {boolean} live
- * @property {boolean} editable
- * @property {string} why_not
- * @property {string} method
- * @property {Feature[]} features
- * @property {number} axis
- * @property {string[]} outputs
- * @property {[number, number]} span
- * @property {boolean} curve the grid is a line through the inputs, not a cloud of them
- * @property {string} grid
- * @property {{ x: string, y: string, groups: string, rows: number }} train
- * @property {{ approach: Approach, noise: number[], mixing: number[], length_scale: number | null, amplitude:
- *   number | null, kernel: string }} given
- * @property {{ text: string, length_scale: number | null, amplitude: number | null }} kernel
- * @property {string[]} kernels
- * @property {number[]} offset
- * @property {number[]} scale
- * @property {{ kept: number, values: string, coefficients: string, projections: string, prior: string, directions:
- *   string | null, tests: string | null, terms: import("./inspector/filters.js").Terms } | null} eigen
- * @property {{ mean: string, variance: string, fitted: string | null, targets: string | null, tests: string | null,
- *   evidence: number[] } | null} static
- * @property {{ x: string, y: string, true: boolean } | null} test
- * @property {{ coefficients: string, noise: number[], tests: string | null } | null} truth
- * @property {{ grid: string, values: string, noise: string } | null} samples
- */
+import { evidence, filters, products, taken } from "./inspector/filters.js";
 
 /** One approach under the sliders; index T of a list is the limit.
  * @typedef {object} Seen
- * @property {Approach} approach
+ * @property {import("./content.js").Approach} approach
  * @property {number} steps
  * @property {Float64Array[]} means along the grid
  * @property {(index: number) => Float64Array} std
@@ -53,7 +21,7 @@ import { at, tensor } from "../parts/arrays.js";
 
 /** @param {import("../parts/dom.js").Model} model */
 export function createData(model) {
-  const content = () => /** @type {Content} */ (model.get("content"));
+  const content = () => /** @type {import("./content.js").Content} */ (model.get("content"));
   /** @type {Map<string, any>} */
   let memory = new Map();
   /** @type {any[]} */
@@ -131,12 +99,12 @@ export function createData(model) {
   }
 
   /**
-   * @param {Approach} approach
+   * @param {import("./content.js").Approach} approach
    * @returns {Seen}
    */
   const seen = (approach) => once(`seen ${approach}`, () => (content().eigen ? filtered(approach) : stored(approach)));
 
-  /** @param {Approach} approach @returns {Seen} */
+  /** @param {import("./content.js").Approach} approach @returns {Seen} */
   function filtered(approach) {
     const { eigen, offset, scale } = content();
     if (!eigen) throw new Error("this path has no eigensystem");
@@ -268,7 +236,7 @@ export function createData(model) {
     });
   }
 
-  /** @param {Approach} approach @returns {Seen} */
+  /** @param {import("./content.js").Approach} approach @returns {Seen} */
   function stored(approach) {
     const still = content().static;
     if (!still) throw new Error("this path holds neither an eigensystem nor its steps");
@@ -302,7 +270,7 @@ export function createData(model) {
     };
   }
 
-  /** @returns {Approach[]} */
+  /** @returns {import("./content.js").Approach[]} */
   const approaches = () => (model.get("approach") === "both" ? ["data", "distribution"] : [model.get("approach")]);
 
   return { content, once, seen, schedule, position, steps, train, column, numbers, approaches, output };

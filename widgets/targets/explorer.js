@@ -33,7 +33,7 @@ import { MEASURES } from "./timeline/measures.js";
 
 /** @param {{ model: import("../parts/dom.js").Model, el: HTMLElement }} view */
 function render({ model, el: host }) {
-  const content = () => /** @type {import("./scene.js").Content} */ (model.get("content"));
+  const content = () => /** @type {import("./content.js").Content} */ (model.get("content"));
   const several = () => content().runs.length > 1;
   const inPlane = () => model.get("view") === "plane";
   const inHandOver = () => model.get("view") === "hand-over" && Boolean(model.get("hand_over")?.steps);

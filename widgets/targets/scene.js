@@ -4,53 +4,9 @@ import { at, tensor } from "../parts/arrays.js";
 import { runColour } from "../parts/colours.js";
 import { short } from "../parts/numbers.js";
 
-/** One run; mirrors `_run` in content.py. Index k of an array along its steps is step k + 1; the last is the sample.
- * @typedef {object} Run
- * @property {string} name
- * @property {"teacher" | "student" | "other"} role
- * @property {number} other counts the runs whose role is "other", for their colour
- * @property {number} steps recorded ones, K
- * @property {number[]} times of the steps, falling, (K)
- * @property {number[]} levels log(α / σ) at those times, rising, (K): runs on different schedules meet at equal ones
- * @property {[number, number, number, number][]} scales α, σ and their rates at those times, (K)
- * @property {number} start what a seed's noise is multiplied with to be its first state as it is drawn
- * @property {string} states_at float32 (K + 1, n, 2): x_t in the plane
- * @property {string} targets_at float32 (K + 1, n, 2): x̂₀ in the plane
- * @property {string} apart float32 (K + 1, n): distance of x̂₀ to the sample
- * @property {string | null} states uint8 (K + 1, m, channels, height, width): pictures of the first m seeds; of x_t
- *   over √(α² + σ²)
- * @property {string | null} targets uint8, the same of x̂₀
- * @property {string} sampler
- * @property {number} guidance
- * @property {number} calls model evaluations per seed
- * @property {string} schedule
- * @property {boolean} live Python has its model
- */
-
-/** What is drawn; mirrors `content_of` in content.py.
- * @typedef {object} Content
- * @property {Run[]} runs
- * @property {"points" | "images"} kind
- * @property {number[]} shape of one example
- * @property {number} count n, seeds
- * @property {number} pictured m, seeds with pictures
- * @property {string[]} classes
- * @property {string | null} condition int32 (n), −1: none; null: no classes
- * @property {{ axes: [string, string], exact: boolean, span: [number, number, number, number], close: [number,
- *   number, number, number] }} plane exact: its axes are the data's own; close: the part that holds the samples
- * @property {{ density: { run: string, index: number[], values: string, close: string } | null, fields:
- *   Record<string, { index: number[], targets: string }> }} ground
- *     density: uint8 (steps, y, x) at some indices of a run, square roots over the largest, the clean data last;
- *     close: that alone, of
- *     plane.close; fields: x̂₀ that a
- *     run's model believes at the middles of a lattice, float32 (steps, places, 2), at some indices of that run
- * @property {boolean} same all runs began from the same noise
- * @property {number} revision counts what Python computed again
- */
-
 /** @typedef {"states" | "targets"} Kind */
 /** @typedef {{ step: number | "sample", seeds: number[], run: string, switch: number | null }} Selection */
-/** @typedef {{ run: Run, index: number, seed: number }} Aim */
+/** @typedef {{ run: import("./content.js").Run, index: number, seed: number }} Aim */
 /** @typedef {ReturnType<typeof createScene>} Scene */
 
 const MOST = 600; // pictures kept
@@ -60,12 +16,12 @@ const DASHES = [[], [7, 3], [2, 2]];
 /** @param {import("../parts/frame.js").Frame} frame */
 export function createScene(frame) {
   const { model } = frame;
-  const content = () => /** @type {Content} */ (model.get("content"));
+  const content = () => /** @type {import("./content.js").Content} */ (model.get("content"));
   const selection = () => /** @type {Selection} */ (model.get("selection"));
   const runs = () => content().runs;
   /** The run whose steps the timeline counts. */
   const run = () => runs().find(({ name }) => name === selection().run) ?? runs()[0];
-  /** How many runs of this one's role come before it; others have colours of their own. @param {Run} one */
+  /** How many runs of this one's role come before it; others have colours of their own. @param {import("./content.js").Run} one */
   const twin = (one) =>
     one.role === "other"
       ? 0
@@ -93,7 +49,7 @@ export function createScene(frame) {
    * Where a run is while the timeline stands at a position of `run()`: its latest step that is not ahead in noise
    * level.
    * `index_of` in view.py has the other copy.
-   * @param {Run} one
+   * @param {import("./content.js").Run} one
    * @param {number} [place]
    */
   function indexOf(one, place = position()) {
@@ -107,7 +63,7 @@ export function createScene(frame) {
 
   /**
    * Where on the timeline a step of a run lies, between the positions of `run()`.
-   * @param {Run} one
+   * @param {import("./content.js").Run} one
    * @param {number} index
    */
   function placeOf(one, index) {
@@ -125,7 +81,7 @@ export function createScene(frame) {
     return next - 1 + (level - clock.levels[next - 1]) / (clock.levels[next] - clock.levels[next - 1]);
   }
 
-  /** @param {Run} one @param {Kind} kind */
+  /** @param {import("./content.js").Run} one @param {Kind} kind */
   const places = (one, kind) =>
     /** @type {import("../parts/arrays.js").Tensor} */ (
       tensor(model, kind === "states" ? one.states_at : one.targets_at)
@@ -133,13 +89,13 @@ export function createScene(frame) {
 
   /**
    * Places of all seeds at a step, x and y by turns.
-   * @param {Run} one @param {Kind} kind @param {number} index
+   * @param {import("./content.js").Run} one @param {Kind} kind @param {number} index
    */
   const cloud = (one, kind, index) => /** @type {Float32Array} */ (at(places(one, kind), index).data);
 
   /**
    * A seed's picture, one pixel per pixel; null where it has none.
-   * @param {Run} one @param {Kind} kind @param {number} index @param {number} seed
+   * @param {import("./content.js").Run} one @param {Kind} kind @param {number} index @param {number} seed
    */
   function picture(one, kind, index, seed) {
     const source = tensor(model, kind === "states" ? one.states : one.targets);
@@ -184,7 +140,7 @@ export function createScene(frame) {
     go: (index) => frame.select({ step: index >= run().steps ? "sample" : index + 1 }),
     /**
      * Count the timeline in the steps of another run, at the same noise.
-     * @param {Run} one
+     * @param {import("./content.js").Run} one
      */
     count(one) {
       const index = indexOf(one);
@@ -203,7 +159,7 @@ export function createScene(frame) {
       hovered = seed;
       frame.invalidate();
     },
-    /** States of a run are drawn over √(α² + σ²): its noise explodes. @param {Run} one */
+    /** States of a run are drawn over √(α² + σ²): its noise explodes. @param {import("./content.js").Run} one */
     shrunk: (one) => one.start / (one.scales[0][1] || 1) < 0.999,
     /** The part of the plane that is drawn. */
     span: () =>
@@ -243,16 +199,16 @@ export function createScene(frame) {
     launches: () => /** @type {import("./stage/plane.js").Launch[]} */ (model.get("launches")?.launches ?? []),
     /** Class of each seed, −1: none; null where there are no classes. */
     labels: () => /** @type {Int32Array | null} */ (tensor(model, content().condition)?.data ?? null),
-    /** @param {Run} one @param {boolean} dark */
+    /** @param {import("./content.js").Run} one @param {boolean} dark */
     colour: (one, dark) => runColour(one.role, one.other, dark),
-    /** Runs of one role share its colour: the second and third have dashed lines and hollow points. @param {Run} one */
+    /** Runs of one role share its colour: the second and third have dashed lines and hollow points. @param {import("./content.js").Run} one */
     dash: (one) => DASHES[twin(one)],
-    /** @param {Run} one */
+    /** @param {import("./content.js").Run} one */
     hollow: (one) => twin(one) > 0,
     cloud,
     /**
      * A seed's place in the plane.
-     * @param {Run} one
+     * @param {import("./content.js").Run} one
      * @param {Kind} kind
      * @param {number} index
      * @param {number} seed
@@ -262,7 +218,7 @@ export function createScene(frame) {
       const all = cloud(one, kind, index);
       return [all[2 * seed], all[2 * seed + 1]];
     },
-    /** Distances of all seeds' x̂₀ to their samples at a step. @param {Run} one @param {number} index */
+    /** Distances of all seeds' x̂₀ to their samples at a step. @param {import("./content.js").Run} one @param {number} index */
     apart: (one, index) =>
       /** @type {Float32Array} */ (
         at(/** @type {import("../parts/arrays.js").Tensor} */ (tensor(model, one.apart)), index).data
@@ -275,7 +231,7 @@ export function createScene(frame) {
     },
     /**
      * What was measured of a run at each step; null where it was not.
-     * @param {Run} one
+     * @param {import("./content.js").Run} one
      * @param {string} measure
      */
     curve: (one, measure) =>
@@ -284,7 +240,7 @@ export function createScene(frame) {
       ),
     /** Some run has this measure. @param {string} measure */
     has: (measure) => runs().some(({ name }) => model.get("curves")?.[name]?.[measure]),
-    /** Where a run is now, in words. @param {Run} one */
+    /** Where a run is now, in words. @param {import("./content.js").Run} one */
     when(one) {
       const index = indexOf(one);
       return index >= one.steps ? "sample" : `step ${index + 1} of ${one.steps}, t = ${short(one.times[index])}`;

@@ -20,7 +20,7 @@ import { createNumbers } from "./numbers.js";
  * @property {number} p which pair of networks
  * @property {string[]} layers
  * @property {number[]} slices
- * @property {import("../data.js").Views} views
+ * @property {import("../content.js").Views} views
  */
 
 /**
@@ -210,7 +210,7 @@ export function createInspector(frame, data) {
         title.title = layer;
         scatter.canvas.hidden = gram.canvas.hidden = index < 0;
         if (index < 0) continue;
-        const stack = (/** @type {keyof import("../data.js").Views} */ name) =>
+        const stack = (/** @type {keyof import("../content.js").Views} */ name) =>
           /** @type {import("../../parts/arrays.js").Tensor} */ (tensor(model, side.views[name]));
         // A network that does not change along the epochs is kept once.
         const when = Math.min(side.slices[data.position()] ?? 0, stack("projections").shape[0] - 1);

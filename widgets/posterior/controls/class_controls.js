@@ -60,7 +60,7 @@ export function createClassControls(frame, content, refits) {
   const heldSliders = el("div", { class: "dw-sliders" });
   const others = el("details", { class: "dw-others", "data-testid": "held", hidden: true }, heldTitle, heldSliders);
   const node = el("div", { class: "dw-controls", "data-testid": "controls" }, sliders, others, law);
-  /** @type {{ feature: import("../data.js").Feature, slider: ReturnType<typeof createSlider> }[]} */
+  /** @type {{ feature: import("../content.js").Feature, slider: ReturnType<typeof createSlider> }[]} */
   let held = [];
   let built = "";
   let lawful = "";

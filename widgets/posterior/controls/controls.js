@@ -88,11 +88,11 @@ export function createControls(frame, data, refits, light) {
   );
   const node = el("div", { class: "dw-controls", "data-testid": "controls" }, sliders, others);
 
-  /** @type {{ feature: import("../data.js").Feature, slider: ReturnType<typeof createSlider> }[]} */
+  /** @type {{ feature: import("../content.js").Feature, slider: ReturnType<typeof createSlider> }[]} */
   let held = [];
   let built = "";
 
-  /** @param {import("../data.js").Feature[]} features */
+  /** @param {import("../content.js").Feature[]} features */
   function build(features) {
     held = features.map((feature, k) => ({
       feature,

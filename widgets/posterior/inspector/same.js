@@ -39,7 +39,7 @@ export function createSame(frame, data, check) {
     ),
   );
   /**
-   * @param {import("../data.js").Approach} approach
+   * @param {import("../content.js").Approach} approach
    * @param {boolean} limit
    */
   function sentence(approach, limit) {

@@ -214,7 +214,7 @@ export function createFilms(frame, scene) {
 
 /**
  * Indices of a film: the first, the sample, and evenly between.
- * @param {import("../scene.js").Run} one
+ * @param {import("../content.js").Run} one
  */
 function frames(one) {
   if (one.steps < MOST) return [...Array(one.steps + 1).keys()];

@@ -98,7 +98,7 @@ export function createPaths(frame, scene) {
   /**
    * Squares where the runs ended.
    * @param {import("../../parts/theme.js").Theme} theme
-   * @param {{ one: import("../scene.js").Run, states: { x: number[], y: number[] } }[]} paths
+   * @param {{ one: import("../content.js").Run, states: { x: number[], y: number[] } }[]} paths
    * @param {import("../../parts/plot_axes.js").Scales} scales
    */
   function ends(theme, paths, scales) {

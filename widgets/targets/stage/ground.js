@@ -11,7 +11,7 @@ const shades = new WeakMap();
 /**
  * The density under a run at one of its steps; null where it is unknown.
  * @param {import("../scene.js").Scene} scene
- * @param {import("../scene.js").Run} one
+ * @param {import("../content.js").Run} one
  * @param {number} index
  * @returns {{ row: number, values: import("../../parts/arrays.js").Tensor } | null}
  */
@@ -61,7 +61,7 @@ function shadeOf(values, row, theme) {
 /**
  * Arrows of a run's field at one of its steps, from middles of a lattice; null where it is unknown.
  * @param {import("../scene.js").Scene} scene
- * @param {import("../scene.js").Run} one
+ * @param {import("../content.js").Run} one
  * @param {number} index
  * @param {string} kind
  */
@@ -144,7 +144,7 @@ export function drawDensity(canvas, scene, theme, scales, width, height) {
  * @param {import("../scene.js").Scene} scene
  * @param {import("../../parts/theme.js").Theme} theme
  * @param {import("../../parts/plot_axes.js").Scales} scales
- * @param {import("../scene.js").Run[]} runs of this plane; the first one's step and field
+ * @param {import("../content.js").Run[]} runs of this plane; the first one's step and field
  * @param {number} width
  * @param {number} height
  */

@@ -3,7 +3,7 @@
 import { tensor } from "../../parts/arrays.js";
 import { classColour, isHollow } from "../../parts/colours.js";
 
-/** @typedef {import("../scene.js").Run} Run */
+/** @typedef {import("../content.js").Run} Run */
 /** @typedef {import("../../parts/plot_layers.js").Layer} Layer */
 
 /**

@@ -10,7 +10,7 @@ import { paint } from "../../parts/plot_layers.js";
 import { short } from "../../parts/numbers.js";
 import { facts } from "../../parts/tooltip.js";
 
-/** @typedef {import("../scene.js").Run} Run */
+/** @typedef {import("../content.js").Run} Run */
 /** A trajectory from noise that a reader clicked on.
  * @typedef {{ noise: [number, number], runs: { run: string, states: string, targets: string }[] }} Launch */
 

@@ -2,7 +2,7 @@
 
 /** One row of pictures: a run's beliefs about a seed (or, for points, about all of them), and its noisy states below.
  * @typedef {object} Row
- * @property {import("../scene.js").Run} run
+ * @property {import("../content.js").Run} run
  * @property {number} seed −1: all
  * @property {number} y top of the row
  * @property {number[]} x left edge of the picture of each index

@@ -13,7 +13,7 @@ export function createSheets(scene) {
   let of = /** @type {any} */ (null);
 
   /**
-   * @param {import("../scene.js").Run} run
+   * @param {import("../content.js").Run} run
    * @param {import("../scene.js").Kind} kind
    * @param {number} seed
    */
@@ -52,7 +52,7 @@ export function createSheets(scene) {
     /**
      * Draw one picture, as large as fits a square; of points, whose seed is −1, a small plane of all of them.
      * @param {CanvasRenderingContext2D} context
-     * @param {import("../scene.js").Run} run
+     * @param {import("../content.js").Run} run
      * @param {import("../scene.js").Kind} kind
      * @param {number} index
      * @param {number} seed
@@ -87,7 +87,7 @@ export function createSheets(scene) {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {import("../scene.js").Run} run
+   * @param {import("../content.js").Run} run
    * @param {import("../scene.js").Kind} kind
    * @param {number} index
    * @param {number} x

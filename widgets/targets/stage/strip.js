@@ -125,7 +125,7 @@ export function createStrip(frame, scene) {
 
   /**
    * What a tooltip says of a cell.
-   * @param {import("../scene.js").Run} run
+   * @param {import("../content.js").Run} run
    * @param {number} index
    * @param {number} seed
    */

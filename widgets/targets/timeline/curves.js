@@ -138,7 +138,7 @@ function move(cursor, plot, place) {
 /**
  * Where the steps of a run lie on the timeline.
  * @param {import("../scene.js").Scene} scene
- * @param {import("../scene.js").Run} one
+ * @param {import("../content.js").Run} one
  */
 function places(scene, one) {
   return Array.from({ length: one.steps }, (_, index) => scene.placeOf(one, index));
