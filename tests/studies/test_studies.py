@@ -16,6 +16,7 @@ from workbench.studies.knowledge import (
     p064_good_da,
     p092_pld,
     p097_born_again,
+    p098_ssld,
     p101_bdkd,
 )
 from workbench.studies.survey import p037_kd_survey
@@ -79,6 +80,14 @@ TINY = {
     ),
     92: pld(),
     97: replace(small(p097_born_again), length=Length(3, 1e-2), under_trained=Length(4, 1e-2), longer=Length(5, 1e-2)),
+    98: replace(
+        small(p098_ssld),
+        teacher=briefly(small(p098_ssld).teacher),
+        lengths=(Length(3, 1e-2), Length(4, 1e-2)),
+        two=Length(2, 1e-3),
+        labelled=40,
+        pool_length=Length(2, 1e-2),
+    ),
     101: replace(small(p101_bdkd), lengths=(Length(3, 1e-2),), examples=40, snapshots=2, ratios=(0.0, 1.0)),
 }
 """Scales at which a study takes a second or two."""

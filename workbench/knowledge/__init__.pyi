@@ -32,6 +32,8 @@ from .methods.pld import PLD as PLD
 from .methods.pld import ListMLE as ListMLE
 from .methods.pld import PListMLE as PListMLE
 from .methods.pld import TeacherPListMLE as TeacherPListMLE
+from .methods.ssld import JS as JS
+from .methods.ssld import SSLD as SSLD
 from .methods.teacher_assistant import assistants as assistants
 from .methods.vkd import VKD as VKD
 from .shared import CRD as CRD
