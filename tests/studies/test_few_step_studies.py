@@ -39,7 +39,7 @@ def test_a_study_runs_on_other_data_and_its_result_survives_a_file(paper, data, 
 
 
 def test_the_judge_knows_the_teachers_ends_and_asks_for_the_classes_of_the_data():
-    judge = few_step.Judge(teacher("cond-ring"), replace(TINY, samples=500))
+    judge = few_step.HeldOut(teacher("cond-ring"), replace(TINY, samples=500))
     fine = judge.row(judge.teacher.model, judge.teacher.model.schedule.grid(200), "heun")
     coarse = judge.row(judge.teacher.model, judge.teacher.model.schedule.grid(2))
     assert fine["paired error"] < 1e-2 < coarse["paired error"]

@@ -9,7 +9,7 @@ from workbench.analysis import cka
 from workbench.kernels import dispatch
 from workbench.knowledge import CRD, KL, Committee, Hint, RKDDistance
 from workbench.studies.kit.balance import balanced
-from workbench.studies.kit.judge import Judge
+from workbench.studies.kit.judge import StudentMetrics
 from workbench.studies.knowledge.p092_pld import kendall
 from workbench.training.evaluating import logits_of
 
@@ -73,7 +73,7 @@ def test_signals_are_weighted_with_the_teacher_and_the_student_anywhere(data, si
 
 def test_a_judge_measures_a_student_against_a_teacher_that_came_back_to_the_gpu(data):
     with PretendGPU():
-        judge = Judge(data.test, {"kendall": kendall, "CKA": lambda *given: cka(*given).values.max().item()})
+        judge = StudentMetrics(data.test, {"kendall": kendall, "CKA": lambda *given: cka(*given).values.max().item()})
         teacher = network(data, 1).to("cuda")
         first = judge(network(data), teacher)
         teacher.to("cuda")

@@ -27,7 +27,7 @@ def pictured():
     return picture_runs()
 
 
-class Plane:
+class PlanePage:
     """An opened page, and where the points of one of its planes lie."""
 
     def __init__(self, view, order=0):
@@ -81,7 +81,7 @@ def test_points_lie_where_the_run_had_them_at_every_step(show, runs):
         assert view.trait("selection")["step"] == ("sample" if place == 12 else place + 1)
         targets = runs[0].targets[place] if place < 12 else runs[0].samples
         seed = apart(targets)
-        red, green, blue, alpha = Plane(view).colour(*targets[seed].tolist())
+        red, green, blue, alpha = PlanePage(view).colour(*targets[seed].tolist())
         assert alpha > 200
         assert (red, green, blue) == pytest.approx((0, 114, 178), abs=6)  # the teacher is blue
     assert "1 of 12" in view.part("caption").inner_text()
@@ -101,7 +101,7 @@ def test_a_student_holds_its_belief_until_its_next_step(show, runs):
 
 def test_switching_between_targets_and_states(show, runs):
     view = show(widgets.explore(runs, teacher=diffusion.ring(), selection={"step": 3}))
-    plane = Plane(view)
+    plane = PlanePage(view)
     near = float(plane.part.get_attribute("data-geometry").split()[5])
     view.part("setting-show").select_option("states")
     view.settle()
@@ -118,7 +118,7 @@ def test_switching_between_targets_and_states(show, runs):
 
 def test_the_density_lies_under_the_points(show, runs):
     view = show(widgets.explore(runs, teacher=diffusion.ring()))
-    plane = Plane(view)
+    plane = PlanePage(view)
     assert plane.colour(1.0, 0.0, layer=0)[3] > 50  # on a mode
     assert plane.colour(0.0, 0.0, layer=0)[3] < 5  # in the hole
     view.part("tool-settings").click()
@@ -130,18 +130,18 @@ def test_the_density_lies_under_the_points(show, runs):
 def test_arrows_point_where_the_sampler_goes(show, runs):
     """Along the axis through a mode the flow comes in from outside: ink lies on the axis."""
     view = show(widgets.explore(runs[0], teacher=diffusion.ring(), density=False))
-    plain = Plane(view).colour(2.0, 0.0, layer=0)[3]
+    plain = PlanePage(view).colour(2.0, 0.0, layer=0)[3]
     view.part("setting-field").select_option("velocity")
     view.settle()
     assert plain == 0
-    inked = [Plane(view).colour(x, 0.0, layer=0)[3] for x in np.linspace(1.5, 2.5, 30)]
+    inked = [PlanePage(view).colour(x, 0.0, layer=0)[3] for x in np.linspace(1.5, 2.5, 30)]
     assert max(inked) > 60
     assert "−dx/dt" in view.part("key").inner_text()
 
 
 def test_click_selects_shift_adds_and_escape_lets_go(show, runs):
     view = show(widgets.explore(runs, selection={"step": "sample"}))
-    plane = Plane(view)
+    plane = PlanePage(view)
     samples = runs[0].samples
     one = apart(samples)
     plane.pick(*samples[one].tolist())
@@ -162,7 +162,7 @@ def test_click_selects_shift_adds_and_escape_lets_go(show, runs):
 
 def test_paths_of_a_selected_seed_are_drawn(show, runs):
     view = show(widgets.explore(runs[0], selection={"step": "sample"}, show="states", density=False))
-    plane = Plane(view)
+    plane = PlanePage(view)
     start = runs[0].states[0][5].tolist()
     before = plane.colour(*start)[3]
     view.page.evaluate("explorer.model.set('selection', { ...explorer.model.get('selection'), seeds: [5] })")

@@ -11,7 +11,7 @@ from widgets.core.arrays import Arrays
 from widgets.targets.stage.ground import ground_of
 from workbench.diffusion import Denoiser
 from workbench.diffusion.trajectories.levels import levels, scales, shrink
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import TargetTrajectories
 
 MOST_BYTES = 64 * 2**20
@@ -27,7 +27,7 @@ def content_of(
     """What travels to the browser: plain values, and the arrays they refer to."""
     first = next(iter(runs.values()))
     arrays = Arrays()
-    plane = Plane.of(list(runs.values()))
+    plane = SeedPlane.of(list(runs.values()))
     images = is_images(first)
     pictured = 0
     if images:
@@ -95,7 +95,7 @@ def apart(run: TargetTrajectories) -> Tensor:
 
 
 def _run(
-    name: str, run: TargetTrajectories, plane: Plane, pictured: int, arrays: Arrays, other: int, *, live: bool
+    name: str, run: TargetTrajectories, plane: SeedPlane, pictured: int, arrays: Arrays, other: int, *, live: bool
 ) -> dict[str, Any]:
     states, targets = with_samples(run.states, run.samples), with_samples(run.targets, run.samples)
     shrunk = states * shrink(run).to(states).view(-1, *[1] * (states.ndim - 1))

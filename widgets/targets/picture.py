@@ -11,7 +11,7 @@ from widgets.core.colours import OTHERS, QUIET, STUDENT, TEACHER, class_colour
 from widgets.targets import view
 from widgets.targets.content import pictures, with_samples
 from workbench.diffusion.trajectories.levels import levels, shrink
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import TargetTrajectories
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def draw(explorer: "TargetTrajectoryExplorer") -> Figure:
     if strip:
         _strip(figure.add_subplot(grid[0, :]), explorer, shown)
     else:
-        plane = Plane.of(list(runs.values()))
+        plane = SeedPlane.of(list(runs.values()))
         for k, name in enumerate(runs):
             _plane(figure.add_subplot(grid[0, k]), explorer, plane, name)
     _course(figure.add_subplot(grid[1, :]), explorer)
@@ -65,7 +65,7 @@ def run_colour(explorer: "TargetTrajectoryExplorer", name: str) -> str:
     return {"teacher": TEACHER, "student": STUDENT}.get(item["role"], OTHERS[item["other"] % len(OTHERS)])
 
 
-def _plane(axes: Axes, explorer: "TargetTrajectoryExplorer", plane: Plane, name: str) -> None:
+def _plane(axes: Axes, explorer: "TargetTrajectoryExplorer", plane: SeedPlane, name: str) -> None:
     run, colour = explorer.runs[name], run_colour(explorer, name)
     index = view.index_of(explorer, name)
     near = explorer.show == "targets"

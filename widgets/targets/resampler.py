@@ -17,7 +17,7 @@ from workbench.diffusion import Denoiser
 from workbench.diffusion.sampling.wrapping import adapted, takes
 from workbench.diffusion.trajectories.again import Choice, again, samplers
 from workbench.diffusion.trajectories.levels import levels
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import Adapter, TargetTrajectories
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Resampler:
             progress(1.0, "")
             self.choices, self.scale, self.flights = wanted, scale, flights
             settings = {"sampling": sampling, "adapter_scale": scale, "launched": launches}
-            plane = Plane.of(list((explorer.runs | found).values()))
+            plane = SeedPlane.of(list((explorer.runs | found).values()))
             content = launches_content(launches, given, list(given), made, flights, plane)
             # Fields and errors are those of the models as they are now.
             explorer.models |= {name: models[name] for name in found}
@@ -224,7 +224,7 @@ class Resampler:
         """Tell the browser of the hand-over; `made`: under which settings, as it was given where that is unknown."""
         if explorer.handed is None:
             return
-        plane = Plane.of(list(explorer.runs.values()))
+        plane = SeedPlane.of(list(explorer.runs.values()))
         content, arrays = handed_content(explorer.handed, explorer.runs, plane)
         if made is None:
             made = explorer.hand_over.get("made", {"sampling": {}, "adapter_scale": 0.0})

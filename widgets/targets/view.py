@@ -9,7 +9,7 @@ from torch import Tensor
 
 from widgets.targets.content import with_samples
 from workbench.diffusion.trajectories.levels import index_at
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import TargetTrajectories
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def seeds(explorer: "TargetTrajectoryExplorer") -> pd.DataFrame:
     `run`, `step` (of the run itself), `time`, `seed`, `class` where there are classes, `selected`, the places of x_t
     and x̂₀ in the plane, and `distance` of x̂₀ to the sample.
     """
-    plane = Plane.of(list(explorer.runs.values()))
+    plane = SeedPlane.of(list(explorer.runs.values()))
     chosen = set(explorer.selection["seeds"])
     classes = explorer.content["classes"]
     frames = []

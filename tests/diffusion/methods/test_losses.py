@@ -394,7 +394,10 @@ def test_an_output_of_another_shape_is_refused_not_broadcast():
         model(torch.zeros(4, 2), torch.tensor(0.5))
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [("epsilon", "noise"), ("sample", "x0"), ("v_prediction", "v")])
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("epsilon", "noise"), ("eps", "noise"), ("sample", "x0"), ("v_prediction", "v"), ("flow_prediction", "velocity")],
+)
 def test_kinds_of_diffusers_are_hinted_at(theirs, ours):
     model = NetworkDenoiser(Net(1), RectifiedFlow(), (D,), theirs)
     with pytest.raises(ValueError, match=f"what diffusers calls '{theirs}' is '{ours}' here"):

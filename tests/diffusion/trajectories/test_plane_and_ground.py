@@ -10,7 +10,7 @@ from workbench import diffusion
 from workbench.diffusion.sampling.schedules import RectifiedFlow, VPLinear
 from workbench.diffusion.trajectories import ground, measures
 from workbench.diffusion.trajectories.levels import index_at, levels
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 
 
 def noise(seeds, *shape, seed=0):
@@ -20,7 +20,7 @@ def noise(seeds, *shape, seed=0):
 def test_principal_directions_are_those_of_the_samples():
     teacher = diffusion.mixture(noise(3, 5, seed=1), 0.3)
     runs = [diffusion.target_trajectories(teacher, noise(30, 5, seed=k), steps=4) for k in range(2)]
-    plane = Plane.of(runs)
+    plane = SeedPlane.of(runs)
     samples = torch.cat([run.samples.double() for run in runs])
     centred = samples - samples.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)
@@ -54,7 +54,7 @@ def test_the_density_of_turned_components_in_a_plane_of_many_dimensions():
     teacher = diffusion.GaussianMixture(noise(2, 5, seed=4) * 2, variances, torch.tensor([0.3, 0.7]), axes=turned)
     drawn, _ = teacher.sample(60_000, torch.Generator().manual_seed(0))
     run = diffusion.target_trajectories(teacher, noise(400, 5), steps=3, name="base", role="teacher")
-    plane = Plane.of([run])
+    plane = SeedPlane.of([run])
     span = plane.close({"base": run})
     shown = ground.densities(plane, run, teacher, [3], span)[0].astype(float)
     density = (shown / 255) ** 2

@@ -9,7 +9,7 @@ from torch import Tensor
 from widgets.core.arrays import Arrays
 from widgets.targets.content import is_images, pictures
 from workbench.diffusion.judging.handing_over import MOST_POINTS
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import HandOver, TargetTrajectories
 
 Way = Literal["switches", "positions"]
@@ -20,7 +20,7 @@ MOST_BYTES = 24 * 2**20
 
 
 def handed_content(
-    handed: HandOver, runs: Mapping[str, TargetTrajectories], plane: Plane
+    handed: HandOver, runs: Mapping[str, TargetTrajectories], plane: SeedPlane
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Plain values and the arrays they refer to.
 

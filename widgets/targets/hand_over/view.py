@@ -12,7 +12,7 @@ from widgets.core.colours import OTHERS, QUIET, STUDENT, TEACHER
 from widgets.targets.content import is_images, pictures
 from widgets.targets.hand_over.content import MOST_PICTURES, MOST_POINTS, Way, calls, whole
 from widgets.targets.picture import SHADE
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import HandOver
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _makers(axes: Axes, handed: HandOver, way: Way, at: int) -> None:
 
 
 def _points(axes: Axes, explorer: "TargetTrajectoryExplorer", handed: HandOver, samples: Tensor) -> None:
-    plane = Plane.of(list(explorer.runs.values()))
+    plane = SeedPlane.of(list(explorer.runs.values()))
     x0, x1, y0, y1 = explorer.content["plane"]["close"]
     places = plane.project(samples[None, :MOST_POINTS])[0].numpy()
     known = explorer.content["ground"]["density"]

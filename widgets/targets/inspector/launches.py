@@ -13,7 +13,7 @@ from widgets.targets.content import is_images, pictures, with_samples
 from workbench.diffusion import Denoiser
 from workbench.diffusion.trajectories.again import Choice, again
 from workbench.diffusion.trajectories.levels import shrink
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import TargetTrajectories
 
 MOST_LAUNCHES = 12
@@ -125,7 +125,7 @@ def launches_content(
     names: Sequence[str],
     made: Mapping[str, tuple[Choice, float]],
     known: Mapping[Any, TargetTrajectories],
-    plane: Plane,
+    plane: SeedPlane,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Launches as they travel.
 
@@ -146,7 +146,7 @@ def launches_content(
 
 
 def _flight(
-    name: str, run: TargetTrajectories, flight: TargetTrajectories, first: Tensor, plane: Plane, arrays: Arrays
+    name: str, run: TargetTrajectories, flight: TargetTrajectories, first: Tensor, plane: SeedPlane, arrays: Arrays
 ) -> dict[str, Any]:
     states, targets = with_samples(flight.states, flight.samples), with_samples(flight.targets, flight.samples)
     drawn = states * shrink(flight).to(states).view(-1, *[1] * (states.ndim - 1))

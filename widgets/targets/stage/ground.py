@@ -6,7 +6,7 @@ from typing import Any
 from widgets.core.arrays import Arrays
 from workbench.diffusion import Denoiser
 from workbench.diffusion.trajectories.ground import densities, field
-from workbench.diffusion.trajectories.plane import Plane
+from workbench.diffusion.trajectories.plane import SeedPlane
 from workbench.records import TargetTrajectories
 
 MOST_STEPS = 120
@@ -14,7 +14,7 @@ MOST_STEPS = 120
 
 
 def ground_of(
-    plane: Plane,
+    plane: SeedPlane,
     runs: Mapping[str, TargetTrajectories],
     models: Mapping[str, Denoiser],
     teacher: Denoiser | None,

@@ -11,7 +11,7 @@ from workbench.diffusion.sampling.schedules import Schedule, schedule
 from workbench.diffusion.sampling.wrapping import bare, on_schedule
 from workbench.diffusion.teachers.mixture import GaussianMixture
 from workbench.diffusion.trajectories.levels import scales, shrink
-from workbench.diffusion.trajectories.plane import Plane, Span
+from workbench.diffusion.trajectories.plane import SeedPlane, Span
 from workbench.records import TargetTrajectories
 
 CELLS = 96
@@ -22,7 +22,7 @@ ARROWS = 17
 
 
 def densities(
-    plane: Plane, clock: TargetTrajectories, teacher: Denoiser, kept: list[int], span: Span
+    plane: SeedPlane, clock: TargetTrajectories, teacher: Denoiser, kept: list[int], span: Span
 ) -> np.ndarray | None:
     """Density of data as noisy as at some steps: square roots over the largest, bytes (steps, y, x); None: unknown.
 
@@ -51,11 +51,11 @@ def densities(
 class Shadow:
     """A Gaussian mixture projected to a plane: again a mixture, of two dimensions."""
 
-    def __init__(self, plane: Plane, means: Tensor, spreads: Tensor, weights: Tensor) -> None:
+    def __init__(self, plane: SeedPlane, means: Tensor, spreads: Tensor, weights: Tensor) -> None:
         self.plane, self.means, self.spreads, self.weights = plane, means, spreads, weights
 
     @classmethod
-    def of(cls, teacher: GaussianMixture, plane: Plane) -> "Shadow":
+    def of(cls, teacher: GaussianMixture, plane: SeedPlane) -> "Shadow":
         directions = plane.directions
         variances = teacher.variances.double()
         turned = directions.expand(len(variances), -1, -1)

@@ -18,7 +18,7 @@ Span = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Plane:
+class SeedPlane:
     """An origin and two directions of example space.
 
     Attributes
@@ -36,7 +36,7 @@ class Plane:
     shares: tuple[float, float] | None
 
     @classmethod
-    def of(cls, runs: Sequence[TargetTrajectories]) -> "Plane":
+    def of(cls, runs: Sequence[TargetTrajectories]) -> "SeedPlane":
         """The plane of some runs: principal directions of the samples of all of them."""
         samples = torch.cat([run.samples[:MOST_ANALYSED].flatten(1).double() for run in runs])
         dimensions = samples.shape[1]

@@ -57,7 +57,7 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
         DIRECT: Direct(pool=512 if teacher.pictures else 8192, **size.training),
         CD: Consistency(use=1, grid=40, **size.training),
     }
-    judge = few_step.Judge(teacher, size)
+    judge = few_step.HeldOut(teacher, size)
     s.tell(f"{len(s.seeds)} starts")
     begun = few_step.starts(teacher, size, s.seeds, s.device, kind="x0")
     s.tell(f"{len(methods) * len(s.seeds)} students of {size.steps:,} updates")
@@ -90,7 +90,7 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
     )  # fmt: skip
 
 
-def along(teacher: Teacher, student: DiffusionModel, judge: few_step.Judge) -> list[dict[str, float]]:
+def along(teacher: Teacher, student: DiffusionModel, judge: few_step.HeldOut) -> list[dict[str, float]]:
     """The error of the predicted path at each of `TIMES`, in its signal part."""
     model = denoiser(student)
     assert isinstance(model, SignalDenoiser)

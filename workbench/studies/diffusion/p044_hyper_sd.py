@@ -82,7 +82,7 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
     """Each seed has one start; each stage starts from the one before it, with a learning rate of its own."""
     teacher, size = s.data, s.scale.of(s.data)
     course = s.scale.pictured if teacher.pictures else s.scale.course
-    judge = few_step.Judge(teacher, size)
+    judge = few_step.HeldOut(teacher, size)
     s.tell(f"{len(s.seeds)} starts")
     begun = few_step.starts(teacher, size, s.seeds, s.device)
     rows: list[dict[str, Any]] = []
@@ -157,7 +157,7 @@ def reward(x: Tensor) -> Tensor:
 def _rewarded(
     teacher: Teacher,
     ends: dict[int, DiffusionModel],
-    judge: few_step.Judge,
+    judge: few_step.HeldOut,
     course: Course,
     size: Size,
     device: str,
@@ -185,7 +185,7 @@ def _rewarded(
 def _scored(
     teacher: Teacher,
     ends: dict[int, DiffusionModel],
-    judge: few_step.Judge,
+    judge: few_step.HeldOut,
     course: Course,
     size: Size,
     device: str,

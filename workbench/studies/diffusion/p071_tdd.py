@@ -61,7 +61,7 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
         "LCM": Consistency(rule=TargetRule.zero(), **common),
         "PCM": Consistency(rule=TargetRule.segments(4), **common),
     }
-    judge = few_step.Judge(exact, size)
+    judge = few_step.HeldOut(exact, size)
     s.tell(f"{len(s.seeds)} starts")
     begun = few_step.starts(exact, size, s.seeds, s.device)
     s.tell(f"{len(methods) * len(s.seeds)} students of {size.steps:,} updates")

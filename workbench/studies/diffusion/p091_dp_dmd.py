@@ -24,7 +24,7 @@ from workbench.studies.kit.few_step import (
     MORE_IMAGES,
     MORE_POINTS,
     POINTS,
-    Judge,
+    HeldOut,
     Size,
     side_by_side,
     starts,
@@ -90,7 +90,7 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
     begun = starts(teacher, size, s.seeds, s.device)
     s.tell(f"{len(methods) * len(s.seeds)} students of {size.steps:,} updates")
     made = students(teacher, methods, begun, s.device)
-    judge = Judge(teacher, size)
+    judge = HeldOut(teacher, size)
 
     def judged(part: tuple[str, int]) -> Row:
         name, seed = part
@@ -200,7 +200,7 @@ def _claims(rows: Sequence[Row], teacher: Teacher, seeds: Sequence[int]) -> list
     ]  # fmt: skip
 
 
-def _row(judge: Judge, record: DiffusionModel) -> Row:
+def _row(judge: HeldOut, record: DiffusionModel) -> Row:
     student, used = denoiser(record), usage(record)
     samples = judge.samples(record, used["steps"], used["sampler"])
     times = DPDMD(times=TIMES, anchor_steps=ANCHOR, teacher_steps=OF).teacher_times
@@ -216,7 +216,7 @@ def _row(judge: Judge, record: DiffusionModel) -> Row:
     }
 
 
-def _teachers(judge: Judge, steps: int) -> Row:
+def _teachers(judge: HeldOut, steps: int) -> Row:
     """The teacher by few steps at the students' times, or by many."""
     times = torch.tensor(TIMES, dtype=torch.float64) if steps == 4 else judge.teacher.model.schedule.grid(steps)
     samples = sample(judge.teacher.model, judge.noise, steps=times, condition=judge.condition)

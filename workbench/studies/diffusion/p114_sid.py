@@ -19,7 +19,7 @@ from workbench.records import DiffusionModel, Record
 from workbench.studies.kit import few_step
 from workbench.studies.kit.claims import Estimate, asserted, estimate, reported
 from workbench.studies.kit.diffusing import Teacher, teacher, trained
-from workbench.studies.kit.few_step import IMAGES, MORE_IMAGES, MORE_POINTS, POINTS, Judge, side_by_side, starts
+from workbench.studies.kit.few_step import IMAGES, MORE_IMAGES, MORE_POINTS, POINTS, HeldOut, side_by_side, starts
 from workbench.studies.kit.study import Outcome, Setting, study
 
 Row = dict[str, Any]
@@ -87,7 +87,7 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
 
     s.tell(f"{len(s.seeds)} starts")
     begun = starts(teacher, size, s.seeds, s.device)
-    judge = Judge(teacher, size)
+    judge = HeldOut(teacher, size)
 
     def course(part: tuple[str, int]) -> tuple[list[Row], DiffusionModel]:
         name, seed = part

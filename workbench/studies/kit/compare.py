@@ -17,7 +17,7 @@ from workbench.knowledge.making.distill import bind, distill_many, training_loss
 from workbench.records import TrainingRecord
 from workbench.signals.signal import Signal
 from workbench.studies.kit.claims import Estimate, estimate
-from workbench.studies.kit.judge import Judge, Measure
+from workbench.studies.kit.judge import Measure, StudentMetrics
 from workbench.training.learner import CURVES
 
 
@@ -221,7 +221,7 @@ def compare(
     named = {name: method if isinstance(method, Method) else Method(method) for name, method in methods.items()}
     rows: list[dict[str, Any]] = []
     records: dict[tuple[str, int, int], TrainingRecord] = {}
-    judge = Judge(each[0].test, measures)
+    judge = StudentMetrics(each[0].test, measures)
     for size in _fitting(sizes, len(each[0].train)):
         subsets = [one.subset(size, seed=seed) for one, seed in zip(each, seeds, strict=True)]
         for length in lengths:

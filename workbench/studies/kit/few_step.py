@@ -145,7 +145,7 @@ def students(
 
 
 @dataclass
-class Judge:
+class HeldOut:
     """Held-out noises, where the teacher's path from each ends, and samples of the data.
 
     Attributes

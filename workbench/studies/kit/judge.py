@@ -13,7 +13,7 @@ Measure = Callable[[nn.Module, nn.Module | None, Split], float]
 """A further column: a function of (student, teacher, test split)."""
 
 
-class Judge:
+class StudentMetrics:
     """Metrics of a student on the test split, as columns of a `Comparison`; the teacher's logits are computed once."""
 
     def __init__(self, test: Split, measures: Mapping[str, Measure] | None = None) -> None:

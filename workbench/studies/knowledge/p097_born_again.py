@@ -11,7 +11,7 @@ from workbench.knowledge import CWTM, DKPP, BornAgain, Committee, CrossEntropy, 
 from workbench.records import Claim, TrainingRecord
 from workbench.studies.kit.claims import asserted, reported
 from workbench.studies.kit.compare import Comparison, Length
-from workbench.studies.kit.judge import Judge
+from workbench.studies.kit.judge import StudentMetrics
 from workbench.studies.kit.noise import with_label_noise
 from workbench.studies.kit.recipes import FILLED, Network
 from workbench.studies.kit.study import Outcome, Setting, study
@@ -109,7 +109,7 @@ class _Runs:
     def __init__(self, setting: Setting[Dataset, Scale], size: int) -> None:
         self.setting, self.size = setting, size
         self.rows: list[dict[str, Any]] = []
-        self._judge = Judge(setting.data.test)
+        self._judge = StudentMetrics(setting.data.test)
 
     def labels(self, data: list[Dataset], length: Length, start: int = 0) -> Students:
         """Networks trained on labels alone, from another start each."""
