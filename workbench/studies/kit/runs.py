@@ -13,7 +13,7 @@ from workbench.data import Split
 from workbench.knowledge.making.distill import SignalLike, distill_many
 from workbench.records import TrainingRecord
 from workbench.studies.kit.compare import Comparison, Length
-from workbench.studies.kit.judge import Judge, Measure
+from workbench.studies.kit.judge import Measure, StudentMetrics
 
 
 class Runs:
@@ -28,7 +28,7 @@ class Runs:
     device
         As for `workbench.training.fit`.
     measures
-        As for `Judge`.
+        As for `StudentMetrics`.
     columns
         Constant columns of every row.
 
@@ -56,7 +56,7 @@ class Runs:
         self.seeds, self.device, self.columns = list(seeds), device, dict(columns or {})
         self.rows: list[dict[str, Any]] = []
         self.records: dict[tuple[str, int, int], TrainingRecord] = {}
-        self._judge = Judge(test, measures)
+        self._judge = StudentMetrics(test, measures)
 
     def train(
         self,
@@ -110,7 +110,7 @@ class Runs:
         teachers: Sequence[nn.Module | None] | nn.Module | None = None,
         **columns: Any,
     ) -> None:
-        """Judge one network per seed, and keep their rows."""
+        """StudentMetrics one network per seed, and keep their rows."""
         each = list(teachers) if isinstance(teachers, Sequence) else [teachers] * len(networks)
         for seed, network, teacher in zip(self.seeds, networks, each, strict=True):
             fixed = {"method": name, "size": 0, "steps": 0, "lr": 0.0} | columns
