@@ -32,6 +32,13 @@ from .methods.pld import PLD as PLD
 from .methods.pld import ListMLE as ListMLE
 from .methods.pld import PListMLE as PListMLE
 from .methods.pld import TeacherPListMLE as TeacherPListMLE
+from .methods.rad import RAD as RAD
+from .methods.rad import Asked as Asked
+from .methods.rad import Asking as Asking
+from .methods.rad import Entropy as Entropy
+from .methods.rad import Margin as Margin
+from .methods.rad import Uniform as Uniform
+from .methods.rad import ask_actively as ask_actively
 from .methods.ssld import JS as JS
 from .methods.ssld import SSLD as SSLD
 from .methods.teacher_assistant import assistants as assistants
