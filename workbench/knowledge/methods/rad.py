@@ -31,6 +31,7 @@ from workbench.models import Outputs
 from workbench.records import TrainingRecord
 from workbench.signals.kl import KL
 from workbench.signals.numbers import number, positive, share
+from workbench.signals.signal import Bound
 from workbench.training import Ensemble
 from workbench.training.evaluating import logits_of
 
@@ -290,7 +291,7 @@ def ask_actively(
         told = [_told(run, chosen) for run, chosen in zip(runs, rows, strict=True)]
         made = Ensemble([run.make() for run in runs]).fit(
             [Dataset("asked", seen, test) for seen, _ in told],
-            steps=steps, loss=KL(1.0), guide=[guide for _, guide in told], seeds=[run.seed for run in runs],
+            steps=steps, loss=Bound(KL(1.0)), guide=[guide for _, guide in told], seeds=[run.seed for run in runs],
             **{"evaluate_every": 0} | options,
         )  # fmt: skip
         for record, kept in zip(made, students, strict=True):
