@@ -241,6 +241,23 @@ def test_simkd_answers_with_the_teachers_classifier(data, teacher):
     torch.testing.assert_close(whole(data.test.inputs), teacher.eval()(data.test.inputs))
 
 
+def test_simkd_averages_positions_where_its_teacher_does_and_takes_the_last_linear_layer(data):
+    averaging = wb.models.build("resnet8", data, width=4, seed=1).eval()
+    whole = reuse(student(data), averaging, data, "stage2", "layer3").eval()
+    maps = wb.models.observe(averaging, "layer3")(data.test.inputs).features["layer3"]
+
+    class Perfect(nn.Module):
+        def forward(self, _):
+            return maps
+
+    whole.projector = Perfect()
+    torch.testing.assert_close(whole(data.test.inputs), averaging(data.test.inputs))
+    deep = wb.models.build("mlp", data, width=[10, 6], seed=1)
+    head = [module for module in deep.modules() if isinstance(module, nn.Linear)][-1]
+    small = wb.models.build("mlp", data, width=[5], seed=2)
+    assert torch.equal(reuse(small, deep, data, "hidden.0", "hidden.1").classifier.weight, head.weight)
+
+
 def test_simkd_is_a_mean_of_squares_and_refuses_what_does_not_fit(data, teacher):
     d = draw(0)
     s, t, labels = d(3, 4, 2, 2), d(3, 4, 2, 2), torch.zeros(3, dtype=torch.int64)

@@ -49,7 +49,7 @@ def test_a_folder_of_a_pipeline_is_a_teacher(tmp_path):
     )  # fmt: skip
     diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler()).save_pretrained(tmp_path / "pipe")
     small = studies.study(93).run.scales["small"]
-    tiny = replace(small, images=4, reference=4, steps=(4, 5, 10, 20), batches=(3,), fit=4, others=(5,))
+    tiny = replace(small, images=4, reference=4, steps=(4, 5, 10, 20), batches=(3,), fit=4, others=(5, 10))
     found = studies.run(93, teacher=tmp_path / "pipe", seeds=[3], scale=tiny, device="cpu")
     assert found.settings["data"] == "pipe"
     students = few_step.starts(trained(tmp_path / "pipe"), TINY, [0], "cpu")

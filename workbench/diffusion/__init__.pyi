@@ -43,6 +43,8 @@ from .sampling.denoiser import Denoiser as Denoiser
 from .sampling.denoiser import Guided as Guided
 from .sampling.denoiser import NetworkDenoiser as NetworkDenoiser
 from .sampling.denoiser import Rescheduled as Rescheduled
+from .sampling.multistep import DEIS as DEIS
+from .sampling.multistep import IPNDM as IPNDM
 from .sampling.predictions import Prediction as Prediction
 from .sampling.reference import FlowError as FlowError
 from .sampling.reference import FlowMap as FlowMap

@@ -23,7 +23,8 @@ class DistilledSolver(Record):
     name
         What it is called in legends.
     base
-        The solver that was distilled, a name of `workbench.diffusion.sampling.sampling.RULES` or ``"dpm-solver-2"``.
+        The solver that was distilled, a name of `workbench.diffusion.sampling.sampling.RULES` or
+        ``"dpm-solver-2"``.
     kind
         The output that is mixed: ``"noise"``, ``"x0"``, ``"velocity"`` or ``"v"``.
     first

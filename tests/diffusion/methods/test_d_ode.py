@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from workbench.diffusion import (
     DDIM,
+    IPNDM,
     VE,
     NetworkDenoiser,
     Prediction,
@@ -66,6 +67,8 @@ def test_a_half_on_even_steps_is_adams_bashforth():
         before = now
     torch.testing.assert_close(used(half, model, noise), schedule.alpha(times[-1]) * y, atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(adams_bashforth(schedule, times).mixes, half.mixes, atol=1e-9, rtol=0)
+    ipndm = sample(model, noise, sampler=IPNDM(order=2), steps=times)
+    torch.testing.assert_close(used(half, model, noise), ipndm, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize(("mix", "order"), [("adams", 2), (0.3, 1)])
@@ -108,6 +111,7 @@ def test_the_gain_is_the_solvers_coefficient_on_the_output(name):
     if SOLVERS[name].calls > 1:
         return
     state, before, past = schedule.sigma(times[0]) * noise, None, None
+    memory = {}
     for number, (t, s) in enumerate(itertools.pairwise(times)):
         said = model(state, t)
         output = getattr(said, kind)
@@ -119,13 +123,14 @@ def test_the_gain_is_the_solvers_coefficient_on_the_output(name):
             if kind == "noise"
             else Prediction(moved, (state - a * moved) / b)
         )
-        state = _one_step(SOLVERS[name], schedule, number, t, s, state, both, past)
-        before, past = output, (said, t)
+        moved_on = _one_step(SOLVERS[name], schedule, number, t, s, state, both, past, dict(memory))
+        _one_step(SOLVERS[name], schedule, number, t, s, state, said, past, memory)  # it remembers D, not O
+        state, before, past = moved_on, output, (said, t)
     torch.testing.assert_close(used(solver, model, noise), state, atol=1e-9, rtol=1e-9)
 
 
-def _one_step(rule, schedule, number, t, s, x, prediction, past):
-    return rule(Step(number, t, s, x, prediction, past, None, schedule, None))
+def _one_step(rule, schedule, number, t, s, x, prediction, past, memory):
+    return rule(Step(number, t, s, x, prediction, past, None, schedule, None, memory))
 
 
 @pytest.mark.parametrize("name", SOLVERS)

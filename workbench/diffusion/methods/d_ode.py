@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from workbench.diffusion.sampling.denoiser import Denoiser
+from workbench.diffusion.sampling.multistep import DEIS, IPNDM
 from workbench.diffusion.sampling.predictions import Prediction, read, write
 from workbench.diffusion.sampling.sampling import DDIM, DPMSolver, Euler, Heun, Rule, SamplingError, Step, rule, sample
 from workbench.diffusion.sampling.schedules import Schedule, along
@@ -28,15 +30,19 @@ Advance = Callable[[Step, Sequence[Prediction]], Tensor]
 
 SOLVERS: dict[str, Rule] = {
     "ddim": DDIM(), "euler": Euler(), "heun": Heun(), "dpm-solver++": DPMSolver(), "dpm-solver-2": DPMSolver2(),
+    "ipndm": IPNDM(), "deis": DEIS(),
 }  # fmt: skip
 """What can be distilled: deterministic, and linear in the network's output."""
 
-KINDS = {"ddim": "noise", "euler": "x0", "heun": "x0", "dpm-solver++": "x0", "dpm-solver-2": "noise"}
+KINDS = {
+    "ddim": "noise", "euler": "x0", "heun": "x0", "dpm-solver++": "x0", "dpm-solver-2": "noise",
+    "ipndm": "noise", "deis": "noise",
+}  # fmt: skip
 """The output that is mixed unless another is asked for."""
 
 TITLES = {
     "ddim": "D-DDIM", "euler": "D-Euler", "heun": "D-EDM", "dpm-solver++": "D-DPM-Solver++(2M)",
-    "dpm-solver-2": "D-DPM-Solver-2",
+    "dpm-solver-2": "D-DPM-Solver-2", "ipndm": "D-iPNDM", "deis": "D-DEIS",
 }  # fmt: skip
 
 
@@ -90,7 +96,7 @@ def distill_solver(
         The batch of the fit, standard normal, shape (n, ...); about 100 are enough.
     solver
         A name in `SOLVERS`: ``"ddim"``; ``"euler"`` and ``"heun"`` (EDM's, on its schedule `VE`); ``"dpm-solver++"``
-        (2M); ``"dpm-solver-2"``.
+        (2M); ``"dpm-solver-2"``; ``"ipndm"`` and ``"deis"``, which remember three outputs besides.
     steps, spacing
         The coarse grid, as for `sample`.
     refine
@@ -217,7 +223,7 @@ def gains(solver: str, times: Tensor, schedule: Schedule, kind: str) -> Tensor:
     """κ: how far one unit of a stage's output moves the state, float64, shape (steps, stages); 0: no such stage."""
     found = torch.zeros(len(times) - 1, SOLVERS[solver].calls, dtype=torch.float64)
     zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
-    nothing = Prediction(zero, zero)
+    nothing, memory = Prediction(zero, zero), dict[str, Any]()
     for number, (t, s) in enumerate(pairwise(times)):
         past = (nothing, times[number - 1]) if number else None
         at, said = t, list[Prediction]()
@@ -225,11 +231,18 @@ def gains(solver: str, times: Tensor, schedule: Schedule, kind: str) -> Tensor:
             unit = read(one, kind, zero, at, schedule)
             # Linear in state and outputs: with all else zero, the state is what one unit of this output does.
             now = said[0] if said else unit
-            step = Step(number, t, s, zero, now, past, _silent, schedule, zero.clone)
+            step = Step(number, t, s, zero, now, past, _silent, schedule, zero.clone, dict(memory))
             found[number, stage] = advance(step, [*said, unit])
             said.append(nothing)
             at = arrived
+        _silenced(solver, Step(number, t, s, zero, nothing, past, _silent, schedule, zero.clone, memory))
     return found
+
+
+def _silenced(solver: str, step: Step) -> None:
+    """A rule that remembers outputs sees one that is zero, so that those after it are told its own coefficient."""
+    if isinstance(SOLVERS[solver], IPNDM | DEIS):
+        SOLVERS[solver](step)
 
 
 def _advance(

@@ -1,75 +1,23 @@
 """The rules of samplers: how the state at one time becomes that at the next.
 
 A rule is a small frozen dataclass: called with a `Step`, it returns the state at the next time. Each asks the model
-once per step, except `Heun`, which asks twice.
+once per step, except `Heun`, which asks twice. The multistep rules on ε̂ stand in `multistep`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from workbench.diffusion.sampling.predictions import Prediction, jump, write
-from workbench.diffusion.sampling.schedules import Schedule, along
+from workbench.diffusion.sampling.multistep import DEIS, IPNDM
+from workbench.diffusion.sampling.predictions import write
+from workbench.diffusion.sampling.schedules import along
+from workbench.diffusion.sampling.step import Rule, SamplingError, Step
 
-
-class SamplingError(ValueError):
-    """A sampling run that cannot be made or went wrong; the message says where."""
-
-
-@dataclass
-class Step:
-    """What a rule sees of one step from time t to time s.
-
-    Attributes
-    ----------
-    number
-        From 0.
-    t, s
-        The two times, scalars, float64.
-    x
-        The state at t, shape (n, ...).
-    now
-        The model's prediction at (x, t).
-    past
-        Prediction and time of the step before; None at the first.
-    ask
-        The model, for rules that ask again: a function of (x, t).
-    schedule
-        The model's.
-    draw
-        Fresh standard normal noise, shape of x; a rule draws once per step at most.
-    memory
-        What the rule wants to find again at the next step of the same run; empty at the first.
-    """
-
-    number: int
-    t: Tensor
-    s: Tensor
-    x: Tensor
-    now: Prediction
-    past: tuple[Prediction, Tensor] | None
-    ask: Callable[[Tensor, Tensor], Prediction]
-    schedule: Schedule
-    draw: Callable[[], Tensor]
-    memory: dict[str, Any] = field(default_factory=dict)
-
-    def jump(self, prediction: Prediction | None = None, to: Tensor | None = None) -> Tensor:
-        """α_s x̂₀ + σ_s ε̂: exact while the prediction stays what it is; DDIM."""
-        return jump(prediction or self.now, self.s if to is None else to, self.schedule)
-
-
-class Rule(Protocol):
-    """How one step is made."""
-
-    @property
-    def calls(self) -> int:
-        """Model evaluations per step."""
-
-    def __call__(self, step: Step) -> Tensor:
-        """The state at time s, shape of the state."""
+__all__ = [
+    "DDIM", "DEIS", "IPNDM", "RULES", "DPMSolver", "Euler", "Heun", "Renoise", "Rule", "SamplingError", "Step",
+    "called", "rule",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,6 +131,8 @@ RULES: dict[str, Rule] = {
     "euler": Euler(),
     "heun": Heun(),
     "dpm-solver++": DPMSolver(),
+    "ipndm": IPNDM(),
+    "deis": DEIS(),
     "ancestral": DDIM(churn=1.0),
     "consistency": Renoise(),
 }

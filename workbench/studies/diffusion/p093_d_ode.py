@@ -1,8 +1,8 @@
 """Can a coarse solver learn, by one number per step and without training a network, to land where a fine one lands?
 
-Paper 093, D-ODE: DDIM, EDM's Euler and Heun steps and two DPM-Solvers, each with and without the fitted numbers, from
-the same noise, held against the solution of the ODE; beside Adams–Bashforth (iPNDM of order 2), of which nothing is
-fitted.
+Paper 093, D-ODE: DDIM, iPNDM, DEIS, EDM's Euler and Heun steps and two DPM-Solvers, each with and without the fitted
+numbers, from the same noise, held against the solution of the ODE; beside Adams–Bashforth (iPNDM of order 2), of which
+nothing is fitted.
 """
 
 from collections.abc import Sequence
@@ -77,6 +77,8 @@ class Scale:
 
 CASES = (
     Case("DDIM", "ddim", VPLinear()),
+    Case("iPNDM", "ipndm", VPLinear()),
+    Case("DEIS", "deis", VPLinear()),
     Case("DPM-Solver++(2M)", "dpm-solver++", VPLinear()),
     Case("DPM-Solver-2", "dpm-solver-2", VPLinear()),
     Case("Euler (EDM)", "euler", VE(), "karras"),
@@ -185,6 +187,10 @@ def run(s: Setting[Teacher, Scale]) -> Outcome:
         asserted("Samples, too, are nearer to the data at 5 steps (ratio of sliced W₂)",
                  compared("DDIM", 5, column="sw2"), "<", 1.0),
         asserted("100 noises are enough: others are hardly further off (ratio of errors, 5 steps)", general, "<", 1.2),
+        asserted("iPNDM gains at 10 steps", compared("iPNDM", 10), "<", 1.0),
+        asserted("DEIS gains at 10 steps", compared("DEIS", 10), "<", 1.0),
+        reported("iPNDM gains at 5 steps", compared("iPNDM", 5), "<", 1.0),
+        reported("DEIS gains at 5 steps", compared("DEIS", 5), "<", 1.0),
         asserted("EDM's Euler steps gain at 5 steps", compared("Euler (EDM)", 5), "<", 1.0),
         asserted("EDM's Heun steps gain at 5 steps", compared("Heun (EDM)", 5), "<", 1.0),
         asserted("DPM-Solver-2 gains at 5 steps", compared("DPM-Solver-2", 5), "<", 1.0),
