@@ -13,6 +13,7 @@ from workbench.data.mirroring import mirrored
 from workbench.data.openml import cache_dir
 from workbench.data.sampling import DataError
 from workbench.data.scenes import digit_scenes
+from workbench.data.sound import SoundSplit, sounds
 from workbench.data.tabular import table
 from workbench.data.text import TextSplit, from_pairs, text
 from workbench.data.unlabelled import joined, unlabelled
@@ -24,6 +25,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Loader",
+    "SoundSplit",
     "Split",
     "TextSplit",
     "Vocabulary",
@@ -44,6 +46,7 @@ __all__ = [
     "mirrored",
     "names",
     "relabelled",
+    "sounds",
     "table",
     "text",
     "unlabelled",

@@ -12,7 +12,7 @@ import torch
 
 from workbench.data.assemble import Part, assemble, held_out
 from workbench.data.dataset import Dataset
-from workbench.data.picture_files import SUFFIXES, PictureFolder, open_pictures
+from workbench.data.picture_files import PictureFolder, open_pictures
 from workbench.data.sampling import DataError
 
 Colour = Literal["grey", "rgb"]
@@ -81,7 +81,7 @@ def image_folder(
     if colour not in (None, "grey", "rgb"):
         raise DataError(f"colour={colour!r} must be 'grey', 'rgb' or None")
     with open_pictures(path) as pictures:
-        listings = _listings(pictures, path)
+        listings = listings_of(pictures, path)
         classes = listings[0].classes
         if len(classes) < 2:
             raise DataError(f"{path} has one class, {classes[0]!r}: at least two folders of images are needed")
@@ -97,19 +97,20 @@ def image_folder(
 
 
 @dataclass(frozen=True)
-class _Listing:
-    """The images of one split, each with its class."""
+class Listing:
+    """The files of one split, each with its class."""
 
     classes: tuple[str, ...]
     files: list[PurePosixPath]
     labels: list[int]
 
 
-def _listings(pictures: PictureFolder, path: Path) -> list[_Listing]:
-    """One listing (to be split), or a train and a test listing."""
+def listings_of(pictures: PictureFolder, path: Path) -> list[Listing]:
+    """One listing (to be split), or a train and a test listing, of the files by their folders."""
     files = pictures.files
     if not files:
-        raise DataError(f"there are no images in {path}; these are read: {', '.join(sorted(SUFFIXES))}")
+        read = ", ".join(sorted(pictures.suffixes))
+        raise DataError(f"there are no {pictures.kind} in {path}; these are read: {read}")
     top = _enclosing(files)
     inside = {p.relative_to(top).parts[0] for p in files if len(p.relative_to(top).parts) > 1}
     tests = [name for name in _TEST_NAMES if name in inside]
@@ -125,27 +126,29 @@ def _listings(pictures: PictureFolder, path: Path) -> list[_Listing]:
 
 def _listing(
     pictures: PictureFolder, top: PurePosixPath, files: list[PurePosixPath], classes: tuple[str, ...] | None = None
-) -> _Listing:
+) -> Listing:
     for p in files:
         depth = len(p.relative_to(top).parts)
         if depth == 1:
             raise DataError(f"{pictures.show(p)} lies beside the class folders, in no class")
         if depth > 2:
             raise DataError(
-                f"{pictures.show(p)} lies {depth - 1} folders deep: images lie directly in the folder of their class"
+                f"{pictures.show(p)} lies {depth - 1} folders deep: {pictures.kind} lie directly in the folder of their "
+                "class"
             )
     found = {p.parent.name for p in files}
     for folder in pictures.folders:
         if folder.parent == top and folder.name not in found:
-            raise DataError(f"the class folder {pictures.show(folder)} holds no images: fill or remove it")
+            raise DataError(f"the class folder {pictures.show(folder)} holds no {pictures.kind}: fill or remove it")
     if classes is None:
         classes = tuple(sorted(found))
     elif strange := sorted(found - set(classes)):
         raise DataError(
-            f"{pictures.show(top / strange[0])} is no class of the training images, which are {', '.join(classes)}"
+            f"{pictures.show(top / strange[0])} is no class of the training {pictures.kind}, which are "
+            f"{', '.join(classes)}"
         )
     number = {name: c for c, name in enumerate(classes)}
-    return _Listing(classes, files, [number[p.parent.name] for p in files])
+    return Listing(classes, files, [number[p.parent.name] for p in files])
 
 
 def _enclosing(files: list[PurePosixPath]) -> PurePosixPath:

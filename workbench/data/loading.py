@@ -1,4 +1,4 @@
-"""`load`: a dataset by its name, or by the path of your own images."""
+"""`load`: a dataset by its name, or by the path of your own images, sounds or text."""
 
 import inspect
 import os
@@ -17,8 +17,10 @@ from workbench.data.folder import image_folder
 from workbench.data.instructions import instructions
 from workbench.data.sampling import DataError
 from workbench.data.scenes import digit_scenes
+from workbench.data.sound import holds_sound, sounds
 from workbench.data.tabular import BUNDLED, table
 from workbench.data.text import SUFFIXES, text
+from workbench.data.words import words
 
 _GENERATED: dict[str, Callable[..., Dataset]] = {
     "digits": digits,
@@ -26,6 +28,7 @@ _GENERATED: dict[str, Callable[..., Dataset]] = {
     "digit-scenes": digit_scenes,
     "instructions": instructions,
     "descriptions": descriptions,
+    "words": words,
 }
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CLASSES = {"mnist": tuple("0123456789"), "fashion-mnist": _FASHION, "cifar10": cifar.CLASSES}
@@ -43,8 +46,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()
-    ('digits', 'digit-pairs', 'digit-scenes', 'instructions', 'descriptions', 'mnist', 'fashion-mnist', 'cifar10',
-     'cifar100', 'cifar100-coarse', 'tiny-imagenet', 'breast_cancer', 'diabetes', 'iris', 'wine')
+    ('digits', 'digit-pairs', 'digit-scenes', 'instructions', 'descriptions', 'words', 'mnist', 'fashion-mnist',
+     'cifar10', 'cifar100', 'cifar100-coarse', 'tiny-imagenet', 'breast_cancer', 'diabetes', 'iris', 'wine')
     """
     return (*_GENERATED, *_STANDARD, *BUNDLED)
 
@@ -57,17 +60,18 @@ def load(
     device: torch.device | str = "cpu",
     **options: Any,
 ) -> Dataset:
-    """A dataset by name, or your own images by path.
+    """A dataset by name, or your own images, sounds or text by path.
 
     Parameters
     ----------
     name
         ``"digits"`` (bundled, 8×8), ``"digit-pairs"`` (made of those, 8×16, 100 classes), ``"digit-scenes"`` (a digit
         somewhere in 16×16, among distractors), ``"instructions"`` (text with one right answer), ``"descriptions"``
-        (some English), ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (its 100 fine classes),
-        ``"cifar100-coarse"`` (its 20 coarse ones), ``"tiny-imagenet"`` (64×64, 200 classes; tested on the validation
-        images), a bundled table (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the path of a folder
-        or zip of images (see `image_folder`), or of a text file or a folder of them (see `text`).
+        (some English), ``"words"`` (twenty synthetic spoken words, 8 kHz), ``"mnist"``,
+        ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (its 100 fine classes), ``"cifar100-coarse"`` (its 20 coarse
+        ones), ``"tiny-imagenet"`` (64×64, 200 classes; tested on the validation images), a bundled table
+        (``"breast_cancer"``, ``"diabetes"``, ``"iris"``, ``"wine"``), or the path of a folder or zip of images (see
+        `image_folder`) or of WAV files (see `sounds`), or of a text file or a folder of them (see `text`).
     root
         Folder with the standard files of ``mnist``, ``fashion-mnist`` (idx, idx.gz) or ``cifar10`` (python batches, or
         their tar.gz). Without it, these three are downloaded once from OpenML into ``$WORKBENCH_CACHE`` or the
@@ -80,8 +84,8 @@ def load(
         Where the tensors live.
     options
         ``digit-pairs``: see `digit_pairs`. ``digit-scenes``: see `digit_scenes`. ``instructions``: see `instructions`.
-        ``descriptions``: as `text`.
-        Paths: see `image_folder` and `text`. Tables: see `table`.
+        ``descriptions``: as `text`. ``words``: see `workbench.data.words`.
+        Paths: see `image_folder`, `sounds` and `text`. Tables: see `table`.
 
     Returns
     -------
@@ -117,6 +121,9 @@ def load(
     if _is_text(path):
         _accept(name, text, options, ("path",))
         return text(path, seed=seed, device=device, **options)
+    if path.exists() and holds_sound(path):
+        _accept(name, sounds, options, ("path",))
+        return sounds(path, seed=seed, device=device, **options)
     if path.exists():
         _accept(name, image_folder, options, ("path",))
         return image_folder(path, seed=seed, device=device, **options)

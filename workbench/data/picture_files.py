@@ -1,9 +1,9 @@
-"""Picture files in a folder or a zip: which there are, and their pixels as uint8."""
+"""Picture files in a folder or a zip: which there are, and their pixels as uint8; and files of other suffixes."""
 
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Self
 
@@ -21,12 +21,15 @@ _TIFF_BITS, _TIFF_NUMBERS = 258, 339  # tags BitsPerSample and SampleFormat
 
 
 class PictureFolder:
-    """The picture files below a folder. `files` and `folders` are sorted relative paths; hidden ones are left out."""
+    """The picture files below a folder. `files` and `folders` are sorted relative paths; hidden ones are left out.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `suffixes` says which files are meant, `kind` what messages call them.
+    """
+
+    def __init__(self, root: Path, suffixes: Collection[str] = SUFFIXES, kind: str = "images") -> None:
+        self.root, self.suffixes, self.kind = root, suffixes, kind
         every = [(path, is_folder) for path, is_folder in self._list() if not _hidden(path)]
-        self.files = sorted(p for p, is_folder in every if not is_folder and p.suffix.lower() in SUFFIXES)
+        self.files = sorted(p for p, is_folder in every if not is_folder and p.suffix.lower() in suffixes)
         self.folders = sorted(p for p, is_folder in every if is_folder)
 
     def __enter__(self) -> Self:
@@ -84,25 +87,37 @@ class PictureFolder:
             It is too large, cannot be read, or is no UTF-8.
         """
         try:
+            return self.content(path).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.show(path)} is no text in UTF-8 ({error})") from None
+
+    def content(self, path: PurePosixPath) -> bytes:
+        """What a file holds.
+
+        Raises
+        ------
+        DataError
+            It is too large, or cannot be read.
+        """
+        try:
             size = (self.root / path).stat().st_size
             content = (self.root / path).read_bytes() if size <= LARGEST_FILE else b""
         except OSError as error:
             raise DataError(f"{self.show(path)} cannot be read ({error})") from None
-        return self._decoded(path, size, content)
+        return self._small(path, size, content)
 
-    def _decoded(self, path: PurePosixPath, size: int, content: bytes) -> str:
+    def _small(self, path: PurePosixPath, size: int, content: bytes) -> bytes:
         if size > LARGEST_FILE:
-            raise DataError(f"{self.show(path)} has {size / 2**20:,.0f} MiB: too large for a table of pictures")
-        try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.show(path)} is no text in UTF-8 ({error})") from None
+            raise DataError(
+                f"{self.show(path)} has {size / 2**20:,.0f} MiB; at most {LARGEST_FILE / 2**20:.0f} are read"
+            )
+        return content
 
     def _list(self) -> Iterator[tuple[PurePosixPath, bool]]:
         for path in self.root.rglob("*"):
             relative = PurePosixPath(path.relative_to(self.root).as_posix())
             is_folder = path.is_dir()
-            if not is_folder and not path.is_file() and path.suffix.lower() in SUFFIXES and not _hidden(relative):
+            if not is_folder and not path.is_file() and path.suffix.lower() in self.suffixes and not _hidden(relative):
                 # Reading from a pipe or a device might never end; a link may lead nowhere.
                 raise DataError(f"{path} is no file: a link that leads nowhere, a pipe or a device")
             yield relative, is_folder
@@ -114,13 +129,13 @@ class PictureFolder:
 class PictureZip(PictureFolder):
     """The picture files inside a zip, read in place."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, suffixes: Collection[str] = SUFFIXES, kind: str = "images") -> None:
         try:
             self._archive = zipfile.ZipFile(root)
         except Exception as error:  # noqa: BLE001 - damaged archives fail in ways that cannot be listed
             raise DataError(f"{root} is not a complete zip file ({error})") from None
         try:
-            super().__init__(root)
+            super().__init__(root, suffixes, kind)
         except DataError:
             self._archive.close()
             raise
@@ -134,13 +149,13 @@ class PictureZip(PictureFolder):
     def holds(self, path: PurePosixPath) -> bool:
         return str(path) in self._archive.NameToInfo
 
-    def text(self, path: PurePosixPath) -> str:
+    def content(self, path: PurePosixPath) -> bytes:
         entry = self._archive.getinfo(str(path))
         try:
             content = self._archive.read(entry) if entry.file_size <= LARGEST_FILE else b""
         except Exception as error:  # noqa: BLE001 - damaged archives fail in ways that cannot be listed
             raise DataError(f"{self.show(path)} cannot be read ({error})") from None
-        return self._decoded(path, entry.file_size, content)
+        return self._small(path, entry.file_size, content)
 
     def _list(self) -> Iterator[tuple[PurePosixPath, bool]]:
         folders: set[PurePosixPath] = set()
@@ -166,12 +181,12 @@ class PictureZip(PictureFolder):
         return _opened(io.BytesIO(self._archive.read(entry)))
 
 
-def open_pictures(path: Path) -> PictureFolder:
-    """The picture files of a folder or zip; use it in a ``with``."""
+def open_pictures(path: Path, suffixes: Collection[str] = SUFFIXES, kind: str = "images") -> PictureFolder:
+    """The picture files of a folder or zip, or those of other suffixes; use it in a ``with``."""
     if path.is_dir():
-        return PictureFolder(path)
+        return PictureFolder(path, suffixes, kind)
     if path.is_file():
-        return PictureZip(path)
+        return PictureZip(path, suffixes, kind)
     raise DataError(f"there is no folder or zip file at {path}")
 
 
