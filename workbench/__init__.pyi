@@ -7,6 +7,7 @@ from . import kernels as kernels
 from . import knowledge as knowledge
 from . import language as language
 from . import models as models
+from . import perception as perception
 from . import records as records
 from . import signals as signals
 from . import studies as studies

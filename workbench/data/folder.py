@@ -133,8 +133,8 @@ def _listing(
             raise DataError(f"{pictures.show(p)} lies beside the class folders, in no class")
         if depth > 2:
             raise DataError(
-                f"{pictures.show(p)} lies {depth - 1} folders deep: {pictures.kind} lie directly in the folder of their "
-                "class"
+                f"{pictures.show(p)} lies {depth - 1} folders deep: {pictures.kind} lie directly in the folder of "
+                "their class"
             )
     found = {p.parent.name for p in files}
     for folder in pictures.folders:

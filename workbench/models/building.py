@@ -19,6 +19,7 @@ from workbench.models.mlp import MLP
 from workbench.models.mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
 from workbench.models.patches import Mixer, ViT
 from workbench.models.resnet import ResNet, ResNet18
+from workbench.models.speech import SpeechEncoder
 from workbench.models.unet import UNet
 from workbench.models.vgg import VGG
 from workbench.models.wide_resnet import WideResNet
@@ -38,7 +39,8 @@ _CLASSES: dict[str, type[nn.Module]] = {
 }
 _DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP, "unet": UNet, "dit": DiT}
 _LANGUAGE: dict[str, type[nn.Module]] = {"lm": LM}
-_ALL = _CLASSES | _DENOISERS | _LANGUAGE
+_SPEECH: dict[str, type[nn.Module]] = {"speech": SpeechEncoder}
+_ALL = _CLASSES | _DENOISERS | _LANGUAGE | _SPEECH
 
 _SEEDING = threading.Lock()
 
@@ -72,6 +74,11 @@ def language_names() -> tuple[str, ...]:
     return tuple(_LANGUAGE)
 
 
+def speech_names() -> tuple[str, ...]:
+    """Names of encoders of waveforms, which `build` knows too: (n, samples) in, logits of a head on them out."""
+    return tuple(_SPEECH)
+
+
 def build(
     name: str,
     data: Dataset | Split | tuple[Sequence[int], int],
@@ -91,7 +98,7 @@ def build(
     name
         ``"mlp"``, ``"convnet"``, ``"resnet20"`` (32, 56, 110; any 6n+2), ``"vit"`` or ``"mixer"``; ``"resnet8x4"``,
         ``"resnet18"``, ``"wrn-40-2"``, ``"vgg13"``, ``"shufflenetv1"``, ``"mobilenetv2"`` … (see `names`); or one of
-        `denoiser_names` or `language_names`.
+        `denoiser_names`, `language_names` or `speech_names`.
     data
         A dataset or split, or ``(shape, classes)``; gives the input shape and the number of logits (1 for regression),
         or of the classes a denoiser can be asked for (0: none). Of a language model the shape is (context,), or
@@ -104,7 +111,8 @@ def build(
         Hidden layers, stages or blocks; of a ResNet the name says it.
     options
         ConvNet: `norm`, `activation`, `pooling`. ResNet: `norm`. ViT and DiT: `patch`, `heads`. Mixer: `patch`.
-        MLP and denoiser-mlp: `activation`. UNet: `blocks`, `heads`. lm: `heads`, `dropout`.
+        MLP and denoiser-mlp: `activation`. UNet: `blocks`, `heads`. lm: `heads`, `dropout`. speech: `heads`,
+        `channels`, `kernels`, `strides`, `position`, `groups`, `gradient`, `dropout`.
 
     Returns
     -------
@@ -128,11 +136,14 @@ def build(
     shape, outputs, device = _wanted(data, least=0 if name in _DENOISERS else 1)
     family, fixed = _family(name)
     if family not in _ALL or (family == name and name in ("resnet", "wrn", "vgg")):
-        raise ValueError(f"name={name!r} is not one of {', '.join(names() + denoiser_names() + language_names())}")
+        known = (*names(), *denoiser_names(), *language_names(), *speech_names())
+        raise ValueError(f"name={name!r} is not one of {', '.join(known)}")
     if isinstance(data, Dataset | Split) and (data.task == "text") != (name in _LANGUAGE):
         raise ValueError(f"name={name!r} reads {'text' if name in _LANGUAGE else 'no text'}, unlike data={data!r}")
     anything = "denoiser-mlp" if name in _DENOISERS else "mlp"
-    if family not in (anything, *_LANGUAGE) and len(shape) != 3:
+    if family in _SPEECH and len(shape) != 1:
+        raise ValueError(f"{name} reads waveforms of shape (samples,), not {shape}: load a folder of WAV files")
+    if family not in (anything, *_LANGUAGE, *_SPEECH) and len(shape) != 3:
         raise ValueError(
             f"{name} reads images of shape (channels, height, width), not {shape}: {anything!r} reads anything"
         )
@@ -212,6 +223,8 @@ def _defaults(family: str, shape: tuple[int, ...], width: Any) -> dict[str, Any]
         return {"width": 128, "depth": 3}
     if family == "lm":
         return {"width": 64, "depth": 2}
+    if family == "speech":
+        return {"width": 64, "depth": 4}
     if family == "mlp":
         return {"width": 128, "depth": len(width) if isinstance(width, Sequence) else 2}
     side = min(shape[1:])

@@ -12,7 +12,7 @@ torch.Size([4, 1, 8, 8])
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -179,6 +179,20 @@ class Cutout(Augmentation):
 
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """An augmentation that changes along the run."""
+
+    def at(self, step: int) -> Augment:
+        """What it is at a step, counted from 0."""
+
+
+def at_step(augment: Augment, step: int) -> Augment:
+    """The augmentation as it is at a step of the run."""
+    return augment.at(step) if isinstance(augment, Staged) else augment
+
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "shift": Shift(),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from workbench.data import Split
 from workbench.models import Outputs, observe
 from workbench.training import distributed, evaluating, losses, optimizers, randomness
-from workbench.training.augment import Augment
+from workbench.training.augment import Augment, at_step
 from workbench.training.evaluating import Scores
 from workbench.training.guide import Guide, GuideFunction
 from workbench.training.history import State
@@ -46,7 +46,8 @@ class Batches:
         rows = self.rows(at)
         inputs = self.split.inputs[rows]
         if self.augment is not None:
-            inputs = self.augment(inputs, randomness.generator(self.seed, randomness.AUGMENT, at, inputs.device))
+            draws = randomness.generator(self.seed, randomness.AUGMENT, at, inputs.device)
+            inputs = at_step(self.augment, at)(inputs, draws)
         return inputs, self.split.labels[rows], rows
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from workbench.data import Split
 from workbench.models import Outputs
 from workbench.training import randomness
-from workbench.training.augment import Augment, Augmentation
+from workbench.training.augment import Augment, Augmentation, at_step
 from workbench.training.guide import Guide, GuideFunction
 from workbench.training.plan import Plan
 
@@ -70,7 +70,8 @@ class StackedBatches:
             return inputs
         generators = [randomness.generator(seed, randomness.AUGMENT, at, inputs.device) for seed in self.seeds]
         if not isinstance(self.augment, Augmentation):
-            return torch.stack([self.augment(x, g) for x, g in zip(inputs, generators, strict=True)])
+            own = at_step(self.augment, at)
+            return torch.stack([own(x, g) for x, g in zip(inputs, generators, strict=True)])
         draws = [self.augment.draw(inputs.shape[1:], generator) for generator in generators]
         if not self.augment.separable:
             return torch.vmap(self.augment.apply)(inputs, *map(torch.stack, zip(*draws, strict=True)))

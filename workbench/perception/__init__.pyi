@@ -1,0 +1,15 @@
+from .judging.probe import drift as drift
+from .judging.probe import probe as probe
+from .making.contamination import Contamination as Contamination
+from .making.contamination import mixed as mixed
+from .making.contamination import reverberated as reverberated
+from .making.contamination import room as room
+from .making.distill import distill as distill
+from .making.distill import student_of as student_of
+from .making.enhancing import Enhancement as Enhancement
+from .making.noises import babble as babble
+from .making.noises import hum as hum
+from .making.noises import pink as pink
+from .methods.distilhubert import DistilHuBERT as DistilHuBERT
+from .methods.robust_distiller import RobustDistiller as RobustDistiller
+from .teachers.hubert import pretrain as pretrain

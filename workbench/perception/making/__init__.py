@@ -1,0 +1,1 @@
+"""What runs a method: contaminations, heads, the loop."""

@@ -1,0 +1,1 @@
+"""A file per method of distilling what perceives, under its usual short name."""

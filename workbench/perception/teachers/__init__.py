@@ -1,0 +1,1 @@
+"""Where teachers come from: an encoder trained on sound alone."""

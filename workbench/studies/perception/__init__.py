@@ -1,0 +1,1 @@
+"""Studies of networks that see and hear, one per paper."""
