@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(metavar="command", required=True)
 
-    def command(name: str, action: Any, summary: str) -> argparse.ArgumentParser:
+    def command(name: str, action: Callable[[argparse.Namespace], object], summary: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=summary, description=action.__doc__)
         made.set_defaults(action=action)
         made.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

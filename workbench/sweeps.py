@@ -69,7 +69,7 @@ def grid(
     folder: str | os.PathLike | None = None,
     n_jobs: int = -1,
     progress: bool = True,
-    **axes: Any,
+    **axes: object,
 ) -> list[Cell]:
     """Call `function` at every point of a grid; a failing cell is kept as such and the others finish.
 
@@ -137,7 +137,7 @@ def frame(cells: Iterable[Cell]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _settings(points: Iterable[Mapping[str, Any]], axes: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _settings(points: Iterable[Mapping[str, Any]], axes: Mapping[str, object]) -> list[dict[str, Any]]:
     ranges = {name: list(v) if isinstance(v, list | tuple | range) else [v] for name, v in axes.items()}
     for name, values in ranges.items():
         if not values:
@@ -172,7 +172,7 @@ def _run(
     return index, cell
 
 
-def _rows(result: Any) -> list[dict[str, Any]]:
+def _rows(result: object) -> list[dict[str, Any]]:
     if result is None:
         return [{}]
     if isinstance(result, records.Record):
@@ -182,7 +182,7 @@ def _rows(result: Any) -> list[dict[str, Any]]:
     return [{"result": result}]
 
 
-def _plain(value: Any) -> bool:
+def _plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
@@ -194,7 +194,7 @@ class _Store:
         self.function = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', repr(function))}"
         folder.mkdir(parents=True, exist_ok=True)
 
-    def path(self, settings: Mapping[str, Any]) -> Path:
+    def path(self, settings: Mapping[str, object]) -> Path:
         text = json.dumps([self.function, {name: _stable(name, value) for name, value in sorted(settings.items())}])
         words = "-".join(f"{name}={value}" for name, value in settings.items() if _plain(value))
         readable = re.sub(r"[^\w=.+-]+", "_", words)[:80]
@@ -223,7 +223,7 @@ class _Store:
             json.dump(saved, file)
 
 
-def _tagged(value: Any) -> Any:
+def _tagged(value: object) -> Any:
     """A JSON value that `_untagged` makes the same of: JSON knows neither tuples nor keys that are no strings."""
     if isinstance(value, np.generic):
         return value.item()
@@ -238,7 +238,7 @@ def _tagged(value: Any) -> Any:
     return value
 
 
-def _untagged(value: Any) -> Any:
+def _untagged(value: object) -> Any:
     if isinstance(value, list):
         return [_untagged(item) for item in value]
     if not isinstance(value, dict):
@@ -250,7 +250,7 @@ def _untagged(value: Any) -> Any:
     return {key: _untagged(item) for key, item in value.items()}
 
 
-def _stable(name: str, value: Any) -> Any:
+def _stable(name: str, value: object) -> Any:
     """A JSON value by which a setting is recognised in a later process."""
     if _plain(value):
         return value

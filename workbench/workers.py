@@ -67,7 +67,7 @@ def _parallel(
     yield from joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(handed_out())
 
 
-def _alone(run: Callable[..., tuple[int, Any]], task: tuple[Any, ...]) -> Any:
+def _alone(run: Callable[..., tuple[int, Any]], task: tuple[object, ...]) -> Any:
     """The result of one task in a worker that runs nothing else, or what became of it."""
     try:
         ((_, result),) = joblib.Parallel(n_jobs=2)([joblib.delayed(run)(*task)])
@@ -114,12 +114,12 @@ def _on_dask(
         client.cancel(list(keys))
 
 
-def _cause(future: Any, result: Any) -> str:
+def _cause(future: Any, result: object) -> str:
     error = result[1] if isinstance(result, tuple) and len(result) > 1 else result
     return f"{type(error).__name__}: the worker broke, again and again: {future.status}, {_reason(error)}"
 
 
-def _reason(error: Any) -> str:
+def _reason(error: object) -> str:
     """The error in a line; of a dead worker the signal too, which joblib tells at the end of several."""
     codes = re.search(r"exit codes of the workers are (\{.*?\})", str(error))
     return str(error).strip().partition("\n")[0] + (f" Exit codes: {codes[1]}" if codes else "")

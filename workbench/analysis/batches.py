@@ -1,7 +1,6 @@
 """The examples of a comparison: checked at the door, then cut into batches of nearly equal size."""
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ __all__ = ["as_split", "equal_batches"]
 FIFTHS = ("lowest fifth", "second fifth", "middle fifth", "fourth fifth", "highest fifth")
 
 
-def as_split(data: Any) -> Split:
+def as_split(data: object) -> Split:
     """The examples to compare on: a split, the test split of a dataset, or bare inputs of shape (n, ...); or whatever
     `workbench.data.as_dataset` takes, such as ``(x, y)``, a torch data set or loader, a dict of tensors.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +86,7 @@ class Side:
         kept: dict[str, Tensor] = {}
         addresses, ran = self._addresses(), Counter[str]()
 
-        def hook(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
             ran[name] += 1
             for layer in addresses[name]:
                 if layer.call in (None, ran[name]):
@@ -119,7 +118,7 @@ class Side:
         """
         seen: dict[str, str | None] = {}
 
-        def hook(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
             first = output[0] if isinstance(output, list | tuple) and output else output
             whole = isinstance(first, Tensor) and first.dim() > 0 and len(first) == len(inputs)
             seen[name] = (name if first is output else f"{name}:0") if whole else None
@@ -151,7 +150,7 @@ class Side:
             found.setdefault(layer.name, []).append(layer)
         return found
 
-    def _checked(self, layer: Layer, output: Any, n: int) -> Tensor:
+    def _checked(self, layer: Layer, output: object, n: int) -> Tensor:
         if layer.item is not None:
             try:
                 output = part_of(output, layer.item)

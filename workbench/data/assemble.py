@@ -35,8 +35,8 @@ class Part:
 
 
 def from_arrays(
-    inputs: Any,
-    labels: Any,
+    inputs: object,
+    labels: object,
     *,
     test: tuple[Any, Any] | None = None,
     classes: Sequence[str] | None = None,
@@ -190,7 +190,7 @@ def _raw(x: Tensor) -> Tensor:
     return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
 
 
-def _part(inputs: Any, labels: Any, which: str) -> Part:
+def _part(inputs: object, labels: object, which: str) -> Part:
     x, y = _tensor(inputs, f"{which}inputs"), _tensor(labels, f"{which}labels")
     if x.ndim == 3:
         x = x[:, None]
@@ -208,7 +208,7 @@ def _part(inputs: Any, labels: Any, which: str) -> Part:
     return Part(x, y if y.is_floating_point() else y.long(), torch.arange(len(x)))
 
 
-def _tensor(values: Any, what: str) -> Tensor:
+def _tensor(values: object, what: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     array = np.asarray(values)

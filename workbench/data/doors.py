@@ -33,7 +33,7 @@ TAKEN = (
 )
 
 
-def as_dataset(data: Any, argument: str = "data", *, labelled: bool = True) -> Dataset | Split:
+def as_dataset(data: object, argument: str = "data", *, labelled: bool = True) -> Dataset | Split:
     """`data` as a `Dataset` where it has a train and a test part, else as a `Split`.
 
     Parameters
@@ -127,7 +127,7 @@ def _whole(value: Any) -> bool:
     return numbers and all(isinstance(one, int | float | list | np.number) for one in value)
 
 
-def _map_style(data: Any) -> bool:
+def _map_style(data: object) -> bool:
     if isinstance(data, str | bytes | torch_data.IterableDataset) or hasattr(data, "columns"):  # a pandas table
         return False
     if isinstance(data, list | tuple) and data and not isinstance(data[0], list | tuple | Mapping):  # no examples
@@ -135,7 +135,7 @@ def _map_style(data: Any) -> bool:
     return hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
-def _called(data: Any) -> str:
+def _called(data: object) -> str:
     if isinstance(data, str):
         return f"{data!r}, a name: pass wb.data.load({data!r})"
     if hasattr(data, "columns") and hasattr(data, "iloc"):
@@ -201,7 +201,7 @@ def _read_examples(
     return _joined(inputs), None if labels[0] is None else _joined(labels)
 
 
-def _joined(values: Sequence[Any]) -> Tensor:
+def _joined(values: Sequence[object]) -> Tensor:
     return torch.cat([torch.as_tensor(value) for value in values])
 
 
@@ -214,7 +214,7 @@ def _check_size(one: Tensor, n: int, argument: str) -> None:
         )
 
 
-def _pair(values: Any, argument: str) -> tuple[Any, Any]:
+def _pair(values: object, argument: str) -> tuple[Any, Any]:
     if isinstance(values, Tensor):
         return values, None
     if not isinstance(values, tuple | list) or len(values) not in (1, 2):
@@ -223,7 +223,7 @@ def _pair(values: Any, argument: str) -> tuple[Any, Any]:
     return (values[0], values[1]) if len(values) == 2 else (values[0], None)
 
 
-def _named(values: Mapping[str, Any], argument: str) -> tuple[Any, Any]:
+def _named(values: Mapping[str, object], argument: str) -> tuple[Any, Any]:
     inputs, labels = ([name for name in names if name in values] for names in (INPUTS, LABELS))
     if len(inputs) != 1 or len(labels) > 1:
         raise DataError(
@@ -239,7 +239,7 @@ def _named(values: Mapping[str, Any], argument: str) -> tuple[Any, Any]:
     return values[inputs[0]], values[labels[0]] if labels else None
 
 
-def _split(x: Any, y: Any, argument: str, labelled: bool) -> Split:
+def _split(x: object, y: object, argument: str, labelled: bool) -> Split:
     inputs = _numbers(x, f"{argument}: inputs")
     if inputs.ndim < 2:
         raise DataError(f"{argument}: inputs have shape {tuple(inputs.shape)}; (n, ...) is needed")
@@ -262,7 +262,7 @@ def _split(x: Any, y: Any, argument: str, labelled: bool) -> Split:
     return Split(inputs, labels.to(inputs.device), classes, mean, mean + 1)
 
 
-def _labels(y: Any, n: int, argument: str) -> tuple[Tensor, tuple[str, ...]]:
+def _labels(y: object, n: int, argument: str) -> tuple[Tensor, tuple[str, ...]]:
     labels = _numbers(y, f"{argument}: labels")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -284,7 +284,7 @@ def _labels(y: Any, n: int, argument: str) -> tuple[Tensor, tuple[str, ...]]:
     return labels, tuple(map(str, range(high + 1)))
 
 
-def _numbers(values: Any, what: str) -> Tensor:
+def _numbers(values: object, what: str) -> Tensor:
     if isinstance(values, Tensor):
         if values.is_complex() or values.layout != torch.strided:
             raise DataError(f"{what} are a {values.layout} tensor of {values.dtype}; plain real numbers are needed")

@@ -43,7 +43,7 @@ def plain_array(content: bytes, code: str, order: str, shape: Any, *, fortran: b
 class Kind(Buildable):
     """Stands for a `numpy.dtype` in a pickle: a code, and the byte order that its state gives."""
 
-    def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
+    def __init__(self, code: object, align: object = False, copy: object = True) -> None:
         if not isinstance(align, int) or not isinstance(copy, int):
             raise RefusedError("describes numbers in an unknown way")
         text = code.decode("latin1") if isinstance(code, bytes) else code
@@ -65,7 +65,7 @@ class Kind(Buildable):
             raise RefusedError("holds numbers with fields, objects or sizes of their own")
         self.order = order
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         """As `build`: what torch's reader of weights calls."""
         self.build(state)
 
@@ -78,7 +78,7 @@ class Numbers(Buildable):
 
     array: np.ndarray | None = None
 
-    def build(self, state: Any) -> None:
+    def build(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedError("fills an array in an unknown way")
         version, shape, kind, fortran, content = state
@@ -87,7 +87,7 @@ class Numbers(Buildable):
         self.array = _filled(content, kind, shape, fortran=bool(fortran))
 
 
-def _filled(content: Any, kind: Any, shape: Any, *, fortran: bool) -> np.ndarray:
+def _filled(content: object, kind: object, shape: object, *, fortran: bool) -> np.ndarray:
     if not isinstance(content, bytes) or not isinstance(kind, Kind):
         raise RefusedError("builds an array of something else than bytes")
     try:
@@ -96,14 +96,14 @@ def _filled(content: Any, kind: Any, shape: Any, *, fortran: bool) -> np.ndarray
         raise RefusedError(f"holds an array that cannot be: {error}") from None
 
 
-def _empty(kind: Any, shape: Any, code: Any) -> Numbers:  # noqa: ARG001 - the state that follows says both
+def _empty(kind: object, shape: object, code: object) -> Numbers:  # noqa: ARG001 - the state that follows says both
     """Stands for ``numpy._reconstruct``."""
     if getattr(kind, "make", None) is not _no_array:
         raise RefusedError(f"rebuilds a {type(kind).__name__} as an array")
     return Numbers()
 
 
-def _from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> Numbers:
+def _from_buffer(content: object, kind: object, shape: object, order: object) -> Numbers:
     """Stands for ``numpy._frombuffer``, which pickles of protocol 5 use."""
     if order not in ("C", "F"):
         raise RefusedError("orders an array in an unknown way")
@@ -112,17 +112,17 @@ def _from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> Numbers:
     return found
 
 
-def number(kind: Any, content: Any) -> Any:
+def number(kind: object, content: object) -> Any:
     """Stands for numpy's ``scalar``: one number, as Python's."""
     content = content.encode("latin1") if isinstance(content, str) else content  # as torch reads it
     return _filled(content, kind, (), fortran=False).item()
 
 
-def _no_array(*_: Any) -> Any:
+def _no_array(*_: object) -> Any:
     raise RefusedError("makes an array by itself")
 
 
-def _bytes_of(text: Any, encoding: Any) -> bytes:
+def _bytes_of(text: object, encoding: object) -> bytes:
     """Stands for ``_codecs.encode``: how pickles that python 2 can read write bytes."""
     if encoding not in ("latin1", b"latin1") or not isinstance(text, str):
         raise RefusedError("encodes text in another way than bytes are written")

@@ -43,7 +43,7 @@ class Named:
 class Buildable:
     """What may be given a state by a pickle: it checks the state itself."""
 
-    def build(self, state: Any) -> None:
+    def build(self, state: object) -> None:
         raise NotImplementedError
 
 
@@ -131,7 +131,7 @@ class PlainReader:
         del self._stack[start:]
         return items
 
-    def push(self, value: Any) -> None:
+    def push(self, value: object) -> None:
         self._stack.append(value)
 
     def mark(self) -> None:
@@ -171,7 +171,7 @@ class PlainReader:
                 raise RefusedError(f"has a {type(key).__name__} as a key")
             target[key] = value
 
-    def named(self, module: Any, name: Any) -> None:
+    def named(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > _LONGEST_NAME:
             raise RefusedError("asks for something by no name")
         make = self._makers.get((module, name))

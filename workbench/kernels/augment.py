@@ -168,7 +168,7 @@ class _Sampled(torch.autograd.Function):
         return F.grid_sample(x, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[object, ...], output: Tensor) -> None:  # noqa: ARG004
         x, grid, ctx.outside = inputs
         ctx.save_for_backward(x, grid)
 
@@ -245,7 +245,7 @@ class _Augment(torch.autograd.Function):
         return fused.forward(x, change)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[object, ...], output: Tensor) -> None:  # noqa: ARG004
         ctx.save_for_backward(*inputs)
 
     @staticmethod

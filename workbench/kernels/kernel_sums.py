@@ -216,7 +216,7 @@ class _Sums(torch.autograd.Function):
         return plain(x, y, c, kernel, order)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[object, ...], output: Tensor) -> None:  # noqa: ARG004
         x, y, c, ctx.kernel, ctx.order = inputs
         ctx.save_for_backward(x, y, c)
 

@@ -145,7 +145,7 @@ class _Linear(torch.autograd.Function):
         return total, for_hidden, None if for_head is None else for_head.to(head.dtype)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[object, ...], output: tuple[object, ...]) -> None:
         *tensors, ctx.kind, _ = inputs
         ctx.mark_non_differentiable(*(each for each in output[1:] if each is not None))
         ctx.set_materialize_grads(False)

@@ -247,7 +247,7 @@ class _Mixture(torch.autograd.Function):
         return log_density, x0, score
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[object, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
         *tensors, ctx.clean = inputs
         ctx.save_for_backward(*tensors, *output)
 

@@ -122,7 +122,7 @@ class _Rest(torch.autograd.Function):
         return out.view(student.shape[:-1])
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[object, ...], output: Tensor) -> None:
         student, ids, ctx.temperature = inputs
         ctx.save_for_backward(student, ids, output)
 

@@ -115,7 +115,7 @@ class Record:
         """One or two lines of plain text that say what this record holds."""
         return type(self).__name__
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """What a notebook shows of a record left on the last line of a cell: the summary, not the tensors."""
         return {"text/plain": self.summary()}
 
@@ -206,7 +206,7 @@ class _Once(dict[str, torch.Tensor]):
         return self[name]
 
 
-def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
+def _encode(value: object, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     match value:
         case None | bool() | int() | str():
             return value
@@ -237,7 +237,7 @@ def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     raise TypeError(f"a record cannot hold {key.lstrip('.') or 'this'}: {type(value).__name__}")
 
 
-def _decode(value: Any, file: Mapping[str, torch.Tensor]) -> Any:
+def _decode(value: object, file: Mapping[str, torch.Tensor]) -> Any:
     if isinstance(value, list):
         return [_decode(item, file) for item in value]
     if not isinstance(value, dict):

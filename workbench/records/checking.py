@@ -27,7 +27,7 @@ KINDS: Mapping[str, set[torch.dtype]] = {
 _LARGEST = 2**64
 
 
-def check_types(cls: type, fields: Mapping[str, Any]) -> None:
+def check_types(cls: type, fields: Mapping[str, object]) -> None:
     """Refuse a value that its field's annotation does not allow.
 
     Raises
@@ -41,7 +41,7 @@ def check_types(cls: type, fields: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} of {cls.__name__} is {_described(value)}")
 
 
-def check_layout(record: Any, layout: Mapping[str, str]) -> None:
+def check_layout(record: object, layout: Mapping[str, str]) -> None:
     """Refuse tensors of another shape or kind than the layout says.
 
     Raises
@@ -58,7 +58,7 @@ def check_layout(record: Any, layout: Mapping[str, str]) -> None:
             _check_axes(where, tensor, axes, record, sizes)
 
 
-def _check_axes(where: str, tensor: Tensor, axes: list[str], record: Any, sizes: dict[str, int]) -> None:
+def _check_axes(where: str, tensor: Tensor, axes: list[str], record: object, sizes: dict[str, int]) -> None:
     further = bool(axes) and axes[-1] == "…"
     named = axes[:-1] if further else axes
     right = tensor.ndim >= len(named) if further else tensor.ndim == len(named)
@@ -71,12 +71,12 @@ def _check_axes(where: str, tensor: Tensor, axes: list[str], record: Any, sizes:
         raise ValueError(f"{where} has shape {tuple(tensor.shape)}, where ({', '.join(axes)}) belongs")
 
 
-def _length(record: Any, axis: str) -> int | None:
+def _length(record: object, axis: str) -> int | None:
     value = getattr(record, axis, None)
     return value if isinstance(value, int) else len(value) if isinstance(value, tuple) else None
 
 
-def _tensors(name: str, value: Any) -> list[tuple[str, Tensor]]:
+def _tensors(name: str, value: object) -> list[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         return [(name, value)]
     if isinstance(value, Mapping):
@@ -89,7 +89,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: object, hint: object) -> bool:
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -114,7 +114,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
-def _described(value: Any) -> str:
+def _described(value: object) -> str:
     if isinstance(value, int) and abs(value) > _LARGEST:
         return "a number beyond 2⁶⁴"
     if isinstance(value, str):

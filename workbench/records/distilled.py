@@ -205,7 +205,7 @@ class DistilledSet(Record):
             checkpoint={},
         )
 
-    def take(self, rows: Any) -> Self:
+    def take(self, rows: object) -> Self:
         """The images at `rows` (positions or a boolean mask), with their history."""
         rows = torch.as_tensor(rows)
         if rows.dtype == torch.bool:
@@ -222,7 +222,7 @@ class DistilledSet(Record):
             checkpoint={},
         )
 
-    def without(self, rows: Any) -> Self:
+    def without(self, rows: object) -> Self:
         """All images but those at `rows`."""
         keep = torch.ones(len(self), dtype=torch.bool)
         keep[torch.as_tensor(rows)] = False

@@ -138,7 +138,7 @@ class TargetTrajectories(Record):
             }
         )
 
-    def seeds(self, rows: Any) -> "TargetTrajectories":
+    def seeds(self, rows: object) -> "TargetTrajectories":
         """The run of some of the seeds."""
         rows = torch.as_tensor(rows)
         return self.replace(

@@ -7,7 +7,7 @@ its mean has slope 1/12 at 0 where the sigmoid has 1/4. Paper 001, section E.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -85,11 +85,13 @@ class ExponentialFamilyLikelihood(_OneDimensionalLikelihood):
 
     family: Family
 
-    def expected_log_prob(self, observations: Tensor, function_dist: MultivariateNormal, *_: Any, **__: Any) -> Tensor:
+    def expected_log_prob(
+        self, observations: Tensor, function_dist: MultivariateNormal, *_: object, **__: object
+    ) -> Tensor:
         """``y E[f] − E[A(f)]`` for y (n,) and the marginals of q(f); shape (n,)."""
         return observations * function_dist.mean - self.quadrature(self.family.log_partition, function_dist)
 
-    def log_marginal(self, observations: Tensor, function_dist: MultivariateNormal, *_: Any, **__: Any) -> Tensor:
+    def log_marginal(self, observations: Tensor, function_dist: MultivariateNormal, *_: object, **__: object) -> Tensor:
         """The log of E[p(y | f)], shape (n,)."""
 
         def density(f: Tensor) -> Tensor:
@@ -103,7 +105,7 @@ class LogisticLikelihood(ExponentialFamilyLikelihood):
 
     family = LOGISTIC
 
-    def forward(self, function_samples: Tensor, *_: Any, **__: Any) -> Bernoulli:
+    def forward(self, function_samples: Tensor, *_: object, **__: object) -> Bernoulli:
         return Bernoulli(logits=function_samples)
 
 
@@ -119,7 +121,7 @@ class ContinuousBernoulliLikelihood(ExponentialFamilyLikelihood):
 
     family = CONTINUOUS
 
-    def forward(self, function_samples: Tensor, *_: Any, **__: Any) -> ContinuousBernoulli:
+    def forward(self, function_samples: Tensor, *_: object, **__: object) -> ContinuousBernoulli:
         return ContinuousBernoulli(logits=function_samples)
 
 

@@ -224,7 +224,7 @@ class SklearnKernel:
 KernelFace = GPyTorchKernel | SklearnKernel
 
 
-def wrap(kernel: Any, X: Tensor) -> KernelFace:
+def wrap(kernel: object, X: Tensor) -> KernelFace:
     """A private copy of `kernel`, on X's device and in its precision, behind the common face.
 
     Parameters

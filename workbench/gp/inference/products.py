@@ -70,7 +70,7 @@ def _of_gpytorch(kernel: Any) -> Stationary | None:
     return Stationary(_MATERN[getattr(kernel, "nu", math.inf)], 1.0, kernel.lengthscale.detach().reshape(-1))
 
 
-def _of_sklearn(kernel: Any) -> Stationary | None:
+def _of_sklearn(kernel: object) -> Stationary | None:
     if type(kernel) is sklearn_kernels.Sum:  # noise between different points is nothing
         parts = [part for part in (kernel.k1, kernel.k2) if type(part) is not sklearn_kernels.WhiteKernel]
         return _of_sklearn(parts[0]) if len(parts) == 1 else None

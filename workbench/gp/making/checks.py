@@ -22,21 +22,21 @@ def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     return value
 
 
-def step_count(steps: Any) -> int:
+def step_count(steps: object) -> int:
     """`steps` as an int ≥ 1."""
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise ValueError(f"steps is {steps!r}; it must be an integer of at least 1 (1 is no distillation)")
     return int(steps)
 
 
-def positive_count(name: str, value: Any) -> int:
+def positive_count(name: str, value: object) -> int:
     """`value` as an int ≥ 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
     return int(value)
 
 
-def step_index(step: Any, steps: int) -> int:
+def step_index(step: object, steps: int) -> int:
     """The position of `step` (from 1; None is the last) in a chain of `steps`."""
     if step is None:
         return steps - 1
@@ -45,7 +45,7 @@ def step_index(step: Any, steps: int) -> int:
     return int(step) - 1
 
 
-def resolve_method(method: Any, n: int, exact_rows: int) -> str:
+def resolve_method(method: object, n: int, exact_rows: int) -> str:
     """The method that runs on n rows; "auto" is exact up to `exact_rows`."""
     method = choice("method", method, ("auto", "exact", "svgp", "cg"))
     if method == "auto":
@@ -53,7 +53,7 @@ def resolve_method(method: Any, n: int, exact_rows: int) -> str:
     return method
 
 
-def target_names(y: Any) -> tuple[str, ...]:
+def target_names(y: object) -> tuple[str, ...]:
     """Column names of a pandas target; empty for arrays."""
     if hasattr(y, "columns"):
         return tuple(map(str, y.columns))
@@ -72,7 +72,7 @@ def warn_if_coarse(condition: float) -> None:
         )
 
 
-def per_step(name: str, value: Any, steps: int) -> np.ndarray:
+def per_step(name: str, value: object, steps: int) -> np.ndarray:
     """A scalar or a sequence of one number per step as an array of shape (steps,)."""
     try:
         values = np.asarray(value, dtype=float)
@@ -87,7 +87,7 @@ def per_step(name: str, value: Any, steps: int) -> np.ndarray:
     return values
 
 
-def noise_schedule(noise: Any, steps: int) -> np.ndarray:
+def noise_schedule(noise: object, steps: int) -> np.ndarray:
     """γ of each step, shape (steps,); zero is allowed here, negative is not."""
     values = per_step("noise", noise, steps)
     if (values < 0).any():
@@ -95,7 +95,7 @@ def noise_schedule(noise: Any, steps: int) -> np.ndarray:
     return values
 
 
-def mixing_schedule(mixing: Any, steps: int, approach: str) -> np.ndarray:
+def mixing_schedule(mixing: object, steps: int, approach: str) -> np.ndarray:
     """α of each step, shape (steps,)."""
     values = per_step("mixing", mixing, steps)
     if ((values < 0) | (values > 1)).any():
@@ -173,7 +173,7 @@ def _readable(size: int) -> str:
     return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
-def device_and_type(device: Any, dtype: Any) -> tuple[torch.device, torch.dtype]:
+def device_and_type(device: Any, dtype: object) -> tuple[torch.device, torch.dtype]:
     """`device` ("auto": an accelerator if there is one) and `dtype` ("float64" or "float32") as torch knows them."""
     name = choice("dtype", dtype, ("float64", "float32"))
     if device == "auto":

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -84,7 +85,7 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        kernel: Any = None,
+        kernel: object = None,
         *,
         approach: str = "data",
         mode: str = "duplicate",
@@ -115,7 +116,7 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
         self.dtype = dtype
         self.progress = progress
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Condition every step on inputs (N, features) and labels (N,).
 
         `sample_weight` (N,) multiplies a row's log-likelihood: an integer weight equals that many copies of the row.
@@ -179,7 +180,7 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
         self.log_marginal_likelihood_ = np.sum([latent.evidence for latent in self._latents], axis=0)
         return self
 
-    def predict_proba(self, X: Any, step: int | None = None) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike, step: int | None = None) -> np.ndarray:
         """Class probabilities at X (m, features): averaged sigmoids, shape (m, classes), rows summing to 1.
 
         `step` counts from 1; None is the last.
@@ -188,18 +189,18 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
         moments = [latent.moments(x, index) for latent in self._latents]
         return self._probabilities(torch.stack([averaged_sigmoid(*pair) for pair in moments], -1)).cpu().numpy()
 
-    def predict(self, X: Any, step: int | None = None) -> np.ndarray:
+    def predict(self, X: ArrayLike, step: int | None = None) -> np.ndarray:
         """The likeliest class at X (m, features), shape (m,)."""
         check_is_fitted(self, "mixing_")
         return self.classes_[self.predict_proba(X, step).argmax(1)]
 
-    def latent(self, X: Any, step: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def latent(self, X: ArrayLike, step: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the latent functions at X, each (m, 1) for two classes, else (m, classes)."""
         x, index = self._at(X, step)
         mean, variance = zip(*(latent.moments(x, index) for latent in self._latents), strict=True)
         return torch.stack(mean, -1).cpu().numpy(), torch.stack(variance, -1).cpu().numpy()
 
-    def path(self, X: Any, y: Any = None) -> PosteriorPath:
+    def path(self, X: ArrayLike, y: ArrayLike | None = None) -> PosteriorPath:
         """Every step's latent posterior and class probabilities at X (m, features); `y` (m,): true labels there."""
         x, _ = self._at(X, None)
         moments = [
@@ -256,7 +257,7 @@ class SelfDistilledGPC(ClassifierMixin, BaseEstimator):
                 "0..1"
             )
 
-    def _at(self, X: Any, step: int | None) -> tuple[Tensor, int]:
+    def _at(self, X: ArrayLike, step: int | None) -> tuple[Tensor, int]:
         check_is_fitted(self, "mixing_")
         checks.numeric_columns(X)
         X = validate_data(self, X, dtype=np.float64, reset=False)

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -95,7 +96,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        kernel: Any = None,
+        kernel: object = None,
         *,
         approach: str = "data",
         steps: int = 2,
@@ -128,7 +129,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.dtype = dtype
         self.progress = progress
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Condition every step on inputs (N, features) and targets (N,) or (N, p).
 
         `sample_weight` (N,) divides a row's noise: an integer weight equals that many copies of the row.
@@ -197,7 +198,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return self._engines[-1].condition_number(self._chain[-1].noise)
 
     def predict(
-        self, X: Any, return_std: bool = False, return_cov: bool = False, step: int | None = None
+        self, X: ArrayLike, return_std: bool = False, return_cov: bool = False, step: int | None = None
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Posterior mean at X (m, features): shape (m,) or (m, p); with its standard deviation or covariance on demand.
 
@@ -219,7 +220,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return mean, covariance * self._scale[0] ** 2 if self._flat else covariance[..., None] * self._scale**2
         return mean
 
-    def sample_y(self, X: Any, n_samples: int = 1, random_state: int = 0, step: int | None = None) -> np.ndarray:
+    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: int = 0, step: int | None = None) -> np.ndarray:
         """Functions drawn from a step's posterior at X (m, features): shape (m, n_samples) or (m, p, n_samples)."""
         x, engine, chosen = self._at(X, step)
         mean = engine.mean(x, chosen.weights).cpu()
@@ -236,7 +237,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         scaled = draws.numpy() * self._scale[:, None] + self._offset[:, None]
         return scaled[:, 0] if self._flat else scaled
 
-    def path(self, X: Any, y: Any = None) -> PosteriorPath:
+    def path(self, X: ArrayLike, y: ArrayLike | None = None) -> PosteriorPath:
         """Every step's posterior at X (m, features) and all that moving steps, noise and mixing needs later.
 
         `y`, the true targets at X, gives the path its test errors. With method exact or svgp the first call computes
@@ -295,7 +296,7 @@ class SelfDistilledGPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         found = recipe.fit_kernel(kernel, rows, noise, learn_noise=self.learn_noise)
         return found / noise if self.learn_noise else 1.0
 
-    def _at(self, X: Any, step: int | None) -> tuple[Tensor, Engine, Step]:
+    def _at(self, X: ArrayLike, step: int | None) -> tuple[Tensor, Engine, Step]:
         check_is_fitted(self, "mixing_")
         checks.numeric_columns(X)
         X = validate_data(self, X, dtype=np.float64, reset=False)
