@@ -14,6 +14,7 @@ from workbench.studies.knowledge import (
     p034_ofa_kd,
     p054_vkd,
     p064_good_da,
+    p080_kd_pruning,
     p092_pld,
     p097_born_again,
     p098_ssld,
@@ -78,6 +79,16 @@ TINY = {
         long=Length(3, 1e-2),
         repeats=4,
     ),
+    80: replace(
+        small(p080_kd_pruning),
+        teacher=briefly(small(p080_kd_pruning).teacher),
+        length=Length(2, 1e-2),
+        fractions=(0.1, 0.5, 1.0),
+        alphas=(0.0, 1.0),
+        scorers=2,
+        scoring=2,
+        designs=3,
+    ),
     92: pld(),
     97: replace(small(p097_born_again), length=Length(3, 1e-2), under_trained=Length(4, 1e-2), longer=Length(5, 1e-2)),
     98: replace(
@@ -92,7 +103,7 @@ TINY = {
 }
 """Scales at which a study takes a second or two."""
 
-EXACT = {64, 101}
+EXACT = {64, 80, 101}
 """Studies some of whose claims no seed changes."""
 
 

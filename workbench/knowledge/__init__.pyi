@@ -15,6 +15,9 @@ from .methods.good_da import OnViews as OnViews
 from .methods.good_da import Views as Views
 from .methods.good_da import risk_variance as risk_variance
 from .methods.good_da import teacher_stddev as teacher_stddev
+from .methods.kd_pruning import KDPruning as KDPruning
+from .methods.kd_pruning import LinearCase as LinearCase
+from .methods.kd_pruning import pruned as pruned
 from .methods.lelp import LELP as LELP
 from .methods.lelp import Summed as Summed
 from .methods.lifelong import OldClasses as OldClasses

@@ -96,6 +96,8 @@ def test_labels_are_not_read(data):
         for each, each_pool in ((data, pool), (shuffled, replace(pool, labels=pool.labels.roll(3))))
     )
     assert all(torch.equal(value, state(other)[name]) for name, value in state(one).items())
+    one, other = (distill(teacher, network(data, 2), each, JS(), steps=4, **QUICK) for each in (data, shuffled))
+    assert all(torch.equal(value, state(other)[name]) for name, value in state(one).items())
 
 
 def test_the_two_stages_are_what_they_are_called(data):
