@@ -1,7 +1,7 @@
 """Networks to networks: knowledge distillation. `distill` trains a student on a signal; signals add up with weights.
 
 Response       `CrossEntropy` `KL` `LogitRegression` `DIST` `DKD` `MLKD` `PLD` `ListMLE` `PListMLE` `TeacherPListMLE`
-               `BornAgain` `CWTM` `DKPP`
+               `BornAgain` `CWTM` `DKPP` `Hinton` (labels and soft labels in balance, at any temperature)
                `OFA` (exits at every stage) `BalancedKL` `AugmentedKD` (with `OnViews`, `Views`)
                `LELP` (subclasses; with `Summed`) `JS` (in the recipe `SSLD`: labelled data and a pool)
                `KDPruning` (on `pruned` data)

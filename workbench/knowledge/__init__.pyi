@@ -15,6 +15,7 @@ from .methods.good_da import OnViews as OnViews
 from .methods.good_da import Views as Views
 from .methods.good_da import risk_variance as risk_variance
 from .methods.good_da import teacher_stddev as teacher_stddev
+from .methods.hinton import Hinton as Hinton
 from .methods.kd_pruning import KDPruning as KDPruning
 from .methods.kd_pruning import LinearCase as LinearCase
 from .methods.kd_pruning import pruned as pruned
