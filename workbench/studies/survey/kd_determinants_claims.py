@@ -39,7 +39,7 @@ def on_techniques(techniques: Comparison, labels: Comparison, counts: Sequence[i
         asserted(f"The gain of soft labels shrinks from {few} labels to {many}", shrinks, ">", 0.0),
         reported(f"With {many} labels soft labels still help", estimate(list(last.values())), ">", 0.0),
         *(
-            reported(f"{name[0].upper()}{name[1:]}: better than soft labels, T=4", _over(techniques, name, KD), ">", 0.0)
+            reported(f"{name[0].upper()}{name[1:]}: better than {KD}", _over(techniques, name, KD), ">", 0.0)
             for name in (SOFT, LOGITS, HINT, THREE, ASSISTANT, SELF)
         ),
     ]  # fmt: skip
