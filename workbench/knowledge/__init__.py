@@ -11,6 +11,7 @@ Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnT
 Teachers       `Committee` (several as one), `assistants` (a chain), `OldClasses` (the network of yesterday),
                `Oracle` (can only be asked, up to a budget)
 Black box      `emulate`, `questions`, `MEKD` (answers compared as images)
+Another form   `DistilledTree`, `distil_tree` (one decision tree, a scikit-learn estimator)
 Active         `ask_actively` (a list of `Asking`s), by `RAD`, `Uniform`, `Margin` or `Entropy`
 
 `taxonomy` is the survey's map of them: what knowledge, when, how, and which changes each signal does not see.

@@ -46,6 +46,10 @@ from .methods.rad import ask_actively as ask_actively
 from .methods.ssld import JS as JS
 from .methods.ssld import SSLD as SSLD
 from .methods.teacher_assistant import assistants as assistants
+from .methods.tree import DistilledTree as DistilledTree
+from .methods.tree import column_names as column_names
+from .methods.tree import distil_tree as distil_tree
+from .methods.tree import raw_rows as raw_rows
 from .methods.vkd import VKD as VKD
 from .shared import CRD as CRD
 from .shared import DIST as DIST
