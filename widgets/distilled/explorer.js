@@ -65,7 +65,7 @@ function render({ model, el: host }) {
   const stage = createStage(frame, data);
   const head = createHead(frame, data, stage);
   const sets = createSets(frame, data);
-  frame.stage.append(head.node, stage.node, sets.node);
+  frame.stage.append(head.node, stage.tabs, stage.node, sets.node);
   const lens = createLens(data, stage);
   const inspector = createInspector(frame, lens);
   const teaching = createTeaching(frame, lens);
@@ -99,12 +99,8 @@ function render({ model, el: host }) {
   frame.onDraw((theme) => {
     const width = frame.stage.clientWidth;
     const full = document.fullscreenElement === frame.root;
-    const tall = full
-      ? Math.max(300, globalThis.innerHeight - 330)
-      : frame.root.hasAttribute("data-narrow")
-        ? 420
-        : 540;
     head.update(theme);
+    const tall = frame.room(stage.node, 180, full ? Infinity : 560);
     stage.update(theme, width, tall);
     sets.update();
     inspector.update(theme);

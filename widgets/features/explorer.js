@@ -8,6 +8,7 @@ import { createFrame } from "../parts/frame.js";
 import { createHeatMap } from "../parts/heatmap.js";
 import { BARE_GUTTER, rowGutter } from "../parts/heatmap_layout.js";
 import { createLegend } from "../parts/legend.js";
+import { createTabs } from "../parts/tabs.js";
 import { createTimeline } from "../parts/timeline.js";
 import { facts } from "../parts/tooltip.js";
 
@@ -51,8 +52,9 @@ function render({ model, el: host }) {
   const legend = createLegend();
   const differenceLegend = createLegend();
   const stages = el("div", { class: "dw-stages" });
+  const tabs = createTabs(frame, "Map that is shown");
   const scales = el("div", { class: "dw-scales" }, legend.node, differenceLegend.node);
-  frame.stage.append(scales, stages);
+  frame.stage.append(tabs.node, scales, stages);
   const inspector = createInspector(frame, data);
 
   /** @type {import("./inspector/inspector.js").LayerPair | null} */
@@ -205,18 +207,23 @@ function render({ model, el: host }) {
     const [low, high] = stretched && !Number.isNaN(data.range()[0]) ? data.range() : [0, 1];
     const limit = data.spread();
     const diverging = theme.dark ? "diverging-dark" : "diverging";
-    const tall = document.fullscreenElement === frame.root ? Math.max(300, globalThis.innerHeight - 330) : 470;
     const sameRows = pairs.length > 1 && JSON.stringify(pairs[0].layers_a) === JSON.stringify(pairs[1].layers_a);
     const stacked = frame.root.hasAttribute("data-narrow");
+    const seenTab = tabs.update(maps.map(({ box }) => box.querySelector("figcaption")?.textContent ?? ""));
     const sideBySide = pairs.length > 1 && !stacked;
+    const most = document.fullscreenElement === frame.root ? Infinity : 580;
+    const tall = frame.room(stages, 200, most) - (pairs.length > 1 ? 26 : 0);
     // Without row names each map is narrower by just that much, so that all cells are of one size.
     const gutter = sideBySide && sameRows ? rowGutter(theme, pairs[0].layers_a, SIDE_NAMES) - BARE_GUTTER : 0;
     const room = stages.clientWidth;
     const each = sideBySide ? Math.floor((room - gutter - 24) / 3) : room;
     for (const { p, map, box, note: why } of maps) {
       const view = seen(p);
+      const away = seenTab !== null && maps[seenTab].p !== p;
+      box.hidden = away;
       map.node.hidden = view === null;
       why.hidden = view !== null;
+      if (away) continue;
       if (!view) {
         const reason =
           p < 0 && difference && "reason" in difference

@@ -141,13 +141,13 @@ export function createChart(frame, testid, pick) {
       margin: { l: MARGIN.left, r: MARGIN.right, t: MARGIN.top, b: MARGIN.bottom },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: theme.font, size: 11, color: theme.ink },
+      font: { family: theme.font, size: 12 * theme.scale, color: theme.ink },
       showlegend: false,
       hovermode: chart.series.some((one) => one.kind === "points") ? "closest" : "x unified",
       hoverlabel: {
         bgcolor: theme.paper,
         bordercolor: theme.line,
-        font: { color: theme.ink, family: theme.font, size: 12 },
+        font: { color: theme.ink, family: theme.font, size: 12 * theme.scale },
       },
       hoverdistance: -1,
       dragmode: false,
@@ -191,7 +191,7 @@ function sketch(context, theme, chart, width, height) {
   const warp = chart.log ? Math.log10 : (/** @type {number} */ value) => value;
   const [low, high] = chart.yRange.map(warp);
   const y = (/** @type {number} */ value) => bottom - ((warp(value) - low) / (high - low || 1)) * (bottom - MARGIN.top);
-  context.font = `11px ${theme.font}`;
+  context.font = theme.type(11);
   context.textBaseline = "middle";
   context.textAlign = "right";
   for (let k = 0; k <= 4; k++) {

@@ -4,6 +4,7 @@ import { createBar } from "./bar.js";
 import { el, write } from "./dom.js";
 import { createKeys } from "./keys.js";
 import { createRequests } from "./requests.js";
+import { createScreen } from "./screen.js";
 import { createStatus } from "./status.js";
 import { readTheme, watchTheme } from "./theme.js";
 import { createTooltip } from "./tooltip.js";
@@ -44,6 +45,8 @@ export const PROTOCOL = 1;
  * @property {import("./requests.js").Requests} requests
  * @property {import("./keys.js").Keys} keys
  * @property {import("./bar.js").Bar} bar
+ * @property {(node: HTMLElement, least: number, most: number) => number} room px of height that a picture may take, so
+ *     that bar, picture and timeline are seen together
  * @property {import("./theme.js").Theme} theme read again when the notebook's theme changes
  * @property {boolean} standalone on a page made by to_html: nothing can be asked of Python
  * @property {() => void} invalidate draw at the next animation frame, however often this is called before it
@@ -92,6 +95,10 @@ export function createFrame({ model, el: host }, filling) {
   /** @type {import("./theme.js").Theme | null} */
   let theme = null;
   let pending = 0;
+  let drawn = 0;
+
+  const screen = createScreen(root, timeline);
+  cleanings.push(screen.dispose);
 
   /** @type {Frame} */
   const frame = {
@@ -101,6 +108,7 @@ export function createFrame({ model, el: host }, filling) {
     inspector,
     timeline,
     filling,
+    room: screen.room,
     tooltip: createTooltip(root),
     // Made below: each of these stands on the frame itself.
     status: /** @type {any} */ (null),
@@ -180,14 +188,20 @@ export function createFrame({ model, el: host }, filling) {
   resized.observe(root);
   cleanings.push(() => resized.disconnect());
   frame.listen(document, "fullscreenchange", () => frame.invalidate());
+  frame.listen(globalThis, "resize", () => frame.invalidate());
 
   function draw() {
     pending = 0;
     if (root.clientWidth === 0) return; // not on the page yet: the ResizeObserver calls again
+    screen.measure();
     frame.guard(() => {
       for (const drawing of drawings) drawing(frame.theme);
     });
-    if (!root.hasAttribute("data-ready")) requestAnimationFrame(() => root.setAttribute("data-ready", "true"));
+    if (drawn++) return;
+    requestAnimationFrame(() => {
+      draw(); // what was drawn first had no sizes to go by
+      root.setAttribute("data-ready", "true");
+    });
   }
   return frame;
 }

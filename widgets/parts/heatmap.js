@@ -138,7 +138,7 @@ export function createHeatMap(frame, testid, events) {
      * @param {import("./theme.js").Theme} theme
      * @param {Matrix} next
      * @param {number} width CSS pixels there are
-     * @param {number} tall CSS pixels the cells may take
+     * @param {number} tall CSS pixels it may take with its names
      */
     update(theme, next, width, tall) {
       matrix = next;

@@ -20,7 +20,7 @@ export function drawCells(
   const written = numbers && digits && pitch >= 11;
   context.textAlign = "center";
   context.textBaseline = "middle";
-  context.font = `${Math.min(12, Math.max(9, pitch * 0.6))}px ${theme.font}`;
+  context.font = theme.type(Math.min(12, Math.max(9, pitch * 0.6)));
   const hatch = hatching(context, theme);
   for (let row = 0; row < rows.names.length; row++) {
     // Whole pixels: neighbouring cells neither overlap nor leave a seam.
@@ -71,7 +71,7 @@ function hatching(context, theme) {
  */
 export function drawNames(context, theme, { rows, columns, hideRowNames }, plan) {
   const { left, top, cell, pitch, height, width, rowNames, columnNames, slanted, outerHeight } = plan;
-  context.font = `${Math.min(11, Math.max(9, pitch - 2))}px ${theme.font}`;
+  context.font = theme.type(Math.min(11, Math.max(9, pitch - 2)));
   context.fillStyle = theme.ink;
   context.textBaseline = "middle";
   context.textAlign = "right";
@@ -81,7 +81,7 @@ export function drawNames(context, theme, { rows, columns, hideRowNames }, plan)
       if (i % everyRow === 0) context.fillText(elide(context, name, rowNames), left - 7, top + (i + 0.5) * pitch);
     });
   }
-  context.font = `11px ${theme.font}`;
+  context.font = theme.type(11);
   const everyColumn = Math.ceil(12 / cell);
   columns.names.forEach((name, j) => {
     if (j % everyColumn) return;
@@ -99,7 +99,7 @@ export function drawNames(context, theme, { rows, columns, hideRowNames }, plan)
     }
   });
   context.textAlign = "center";
-  context.font = `600 11.5px ${theme.font}`;
+  context.font = theme.type(11.5, 600);
   title(context, theme, columns, left + width / 2, outerHeight - 7, width + left * 0.6);
   if (!hideRowNames) {
     context.save();

@@ -14,7 +14,7 @@ export const BARE_GUTTER = 22;
  * @param {string[]} names
  */
 function longest(theme, names) {
-  measure.font = `11px ${theme.font}`;
+  measure.font = theme.type(11);
   return names.reduce((most, name) => Math.max(most, measure.measureText(name).width), 0);
 }
 
@@ -39,13 +39,13 @@ export function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, t
   const rowNames = left - AXIS - 10;
   const room = Math.max(40, width - left - 8);
   const cell = Math.min(180, room / columns.names.length);
-  const pitch = Math.max(5, Math.min(72, tall / rows.names.length));
   const widest = longest(theme, columns.names);
   const slanted = widest > cell - 6;
   const columnNames = slanted ? Math.min(widest, 96) : 0;
   const top = 4;
-  const height = pitch * rows.names.length;
   const below = slanted ? columnNames * Math.SQRT1_2 + 16 : 20;
+  const pitch = Math.max(5, Math.min(72, (tall - top - below - AXIS) / rows.names.length));
+  const height = pitch * rows.names.length;
   return {
     left,
     top,

@@ -28,12 +28,12 @@ export function createLegend() {
         context.fillStyle = `rgb(${rgb[k]},${rgb[k + 1]},${rgb[k + 2]})`;
         context.fillRect(left + i, 16, 1.5, 9);
       }
-      context.font = `11px ${theme.font}`;
+      context.font = theme.type(11);
       context.fillStyle = theme.ink;
       context.textAlign = "left";
       context.fillText(elide(context, label, span), left, 10);
       context.textAlign = "center";
-      context.font = `10px ${theme.font}`;
+      context.font = theme.type(10);
       context.fillStyle = theme.quiet;
       const digits = high - low < 0.1 ? 3 : 2;
       [low, (low + high) / 2, high].forEach((value, k) => {

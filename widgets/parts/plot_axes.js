@@ -23,7 +23,7 @@ import { powerName, powers, short, ticks } from "./numbers.js";
  * @returns {Scales}
  */
 export function axes(context, theme, { x: along, y: up, note }, width, height) {
-  context.font = `11px ${theme.font}`;
+  context.font = theme.type(11);
   const top = note ? 18 : 9;
   const bottom = height - (along.title ? 36 : 20);
   const across = (/** @type {Axis} */ axis, /** @type {number} */ count) =>

@@ -130,7 +130,7 @@ export function paint(context, theme, chart, { x, y, box }) {
     context.beginPath();
     context.arc(px, py, 6, 0, 2 * Math.PI);
     context.stroke();
-    context.font = `600 11px ${theme.font}`;
+    context.font = theme.type(11, 600);
     context.textAlign = px > (box.left + box.right) / 2 ? "right" : "left";
     context.strokeStyle = theme.paper;
     context.lineWidth = 3;

@@ -116,7 +116,7 @@ export function createScatter(frame, testid, events) {
       context.moveTo(4, size / 2 + 0.5);
       context.lineTo(size - 4, size / 2 + 0.5);
       context.stroke();
-      context.font = `10px ${theme.font}`;
+      context.font = theme.type(10);
       context.fillStyle = theme.quiet;
       context.textAlign = "right";
       context.fillText(next.axes[0], size - 5, size - 5);
@@ -180,7 +180,7 @@ export function createScatter(frame, testid, events) {
       sum.y += y;
       sum.n++;
     }
-    context.font = `600 11px ${theme.font}`;
+    context.font = theme.type(11, 600);
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.lineJoin = "round";

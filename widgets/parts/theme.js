@@ -2,8 +2,15 @@
 
 /**
  * @typedef {{ dark: boolean, paper: string, ink: string, quiet: string, line: string, panel: string, focus: string,
- *   font: string }} Theme
+ *   font: string, scale: number, type: (size: number, weight?: number) => string }} Theme
+ *   scale: lines and points are drawn so many times as thick; type: a canvas font of so many px, 12 at least
  */
+
+/** px of the smallest text. */
+const SMALLEST = 12;
+
+/** How much larger type, lines and points are on a projector. */
+export const PROJECTOR = 1.4;
 
 /**
  * Read the theme off an element of class `dw`.
@@ -13,6 +20,7 @@
 export function readTheme(root) {
   const style = getComputedStyle(root);
   const paper = style.backgroundColor;
+  const scale = root.hasAttribute("data-projector") ? PROJECTOR : 1;
   return {
     dark: luminance(paper) < 0.4,
     paper,
@@ -23,6 +31,8 @@ export function readTheme(root) {
     panel: resolve(root, "--dw-panel"),
     focus: resolve(root, "--dw-focus"),
     font: style.fontFamily,
+    scale,
+    type: (size, weight = 400) => `${weight} ${scale * Math.max(SMALLEST, size)}px ${style.fontFamily}`,
   };
 }
 

@@ -149,7 +149,7 @@ export function createTimeline(frame, course) {
       const [from, to] = curve.range ?? [low, high];
       return HEIGHT - 16 - ((value - from) / (to - from || 1)) * (HEIGHT - 24);
     };
-    context.font = `10px ${theme.font}`;
+    context.font = theme.type(10);
     context.fillStyle = theme.quiet;
     context.textAlign = "center";
     // Names of the last position may be longer than numbers.

@@ -12,6 +12,7 @@ import { stepColour } from "./stage/stage.js";
 import { extent } from "../parts/arrays.js";
 import { el } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
+import { createTabs } from "../parts/tabs.js";
 import { createLegend } from "../parts/legend.js";
 import { createPlot } from "../parts/plot.js";
 import { short } from "../parts/numbers.js";
@@ -60,6 +61,7 @@ export function renderClassification({ model, el: host }) {
 
   const key = createClassKey(model, data);
   const scale = createLegend();
+  const tabs = createTabs(frame, "Approach that is shown");
   const drawLine = createLines(
     model,
     data,
@@ -67,7 +69,7 @@ export function renderClassification({ model, el: host }) {
   );
   const row = el("div", { class: "dw-panels" }, ...panes.flatMap(({ map, line }) => [map.node, line.node]));
   const controls = createClassControls(frame, content, refits);
-  frame.stage.append(el("div", { class: "dw-key-row" }, key.node, scale.node), row, controls.node);
+  frame.stage.append(tabs.node, el("div", { class: "dw-key-row" }, key.node, scale.node), row, controls.node);
   const inspector = createStepInspector(frame, content, numbers);
 
   createTimeline(frame, {
@@ -96,12 +98,9 @@ export function renderClassification({ model, el: host }) {
     frame.root.toggleAttribute("data-comparing", both);
     const narrow = frame.root.hasAttribute("data-narrow");
     const width = both && !narrow ? Math.floor((row.clientWidth - 12) / 2) : row.clientWidth;
-    const height =
-      document.fullscreenElement === frame.root
-        ? Math.max(320, globalThis.innerHeight - 360)
-        : both || narrow
-          ? Math.min(420, width)
-          : 470;
+    const full = document.fullscreenElement === frame.root;
+    const height = frame.room(row, 190, full ? Infinity : Math.min(both || narrow ? 420 : 470, width));
+    const seenTab = tabs.update(variants.map(({ approach }) => `${approach}-centric`));
     const flat = axes.length === 2 && shape !== null;
     const limit =
       show === "probability"
@@ -116,8 +115,9 @@ export function renderClassification({ model, el: host }) {
           );
     panes.forEach(({ map, line }, v) => {
       const variant = variants[v];
-      map.node.hidden = !variant || !flat;
-      line.node.hidden = !variant || flat;
+      const away = !variant || (seenTab !== null && seenTab !== v);
+      map.node.hidden = away || !flat;
+      line.node.hidden = away || flat;
       if (!variant) return;
       const t = stepOf(variant);
       const name = both

@@ -6,14 +6,16 @@ import { regressionSettings } from "./controls/settings.js";
 import { createData } from "./data.js";
 import { equivalentOf } from "./inspector/equivalent.js";
 import { createFormula } from "./controls/formula.js";
-import { spread } from "./inspector/blocks.js";
+import { spread } from "./inspector/spread.js";
 import { createInspector } from "./inspector/inspector.js";
 import { createWishes } from "../parts/wishes.js";
 import { approachColour, createStage } from "./stage/stage.js";
 import { createWords, tableOf } from "./words.js";
 import { extent } from "../parts/arrays.js";
 import { el } from "../parts/dom.js";
+import { createFold } from "../parts/fold.js";
 import { createFrame } from "../parts/frame.js";
+import { createTabs } from "../parts/tabs.js";
 import { createTimeline } from "../parts/timeline.js";
 
 /** @param {{ model: import("../parts/dom.js").Model, el: HTMLElement }} view */
@@ -57,8 +59,10 @@ export function renderRegression({ model, el: host }) {
   );
   const panels = el("div", { class: "dw-panels" }, ...stages.map(({ node }) => node));
   const words = createWords(model, data);
+  const tabs = createTabs(frame, "Approach that is shown");
   const controls = createControls(frame, data, refits, light);
   const formula = createFormula();
+  const closed = createFold(frame, { name: "formula", title: "Formula", open: true }, formula.node);
   const inspector = createInspector(frame, data, () =>
     frame.requests.ask("check", {}, (found) => {
       checked = { found, state: state(), content: content() };
@@ -66,7 +70,7 @@ export function renderRegression({ model, el: host }) {
     }),
   );
 
-  frame.stage.append(words.node, panels, points.node, controls.node, formula.node, inspector.same);
+  frame.stage.append(tabs.node, words.node, panels, points.node, controls.node, closed.node, inspector.same);
 
   const state = () =>
     JSON.stringify(["selection", "approach", "steps", "noise", "mixing"].map((name) => model.get(name)));
@@ -194,15 +198,10 @@ export function renderRegression({ model, el: host }) {
     frame.root.toggleAttribute("data-comparing", both);
     const narrow = frame.root.hasAttribute("data-narrow");
     const { room } = sizes;
+    const seenTab = tabs.update(approaches.map((approach) => `${approach}-centric`));
     const width = both && !narrow ? Math.floor((room - 12) / 2) : room;
-    const height =
-      document.fullscreenElement === frame.root
-        ? Math.max(320, globalThis.innerHeight - 420)
-        : both
-          ? 380
-          : narrow
-            ? 330
-            : 460;
+    const full = document.fullscreenElement === frame.root;
+    const height = frame.room(panels, 190, full ? Infinity : both ? 400 : 460);
     const limits = fit(all, index);
     const partial = features.length > 1 && content().curve;
     const tests =
@@ -213,7 +212,7 @@ export function renderRegression({ model, el: host }) {
     const same = {};
     stages.forEach((stage, k) => {
       const seen = all[k];
-      stage.node.hidden = !seen;
+      stage.node.hidden = !seen || (seenTab !== null && seenTab !== k);
       if (!seen) return;
       const equal = equivalentOf(data, seen, index);
       if (equal) same[seen.approach] = equal.difference;
@@ -247,7 +246,7 @@ export function renderRegression({ model, el: host }) {
     points.update();
     controls.update();
     const [noise, mixing] = [data.schedule("noise"), data.schedule("mixing")];
-    formula.node.hidden = !all[0].filter;
+    closed.node.hidden = !all[0].filter;
     formula.update(
       approaches.map((approach) => ({
         approach,

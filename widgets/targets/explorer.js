@@ -28,6 +28,7 @@ import { createPlane } from "./stage/plane.js";
 import { createScene } from "./scene.js";
 import { createStrip } from "./stage/strip.js";
 import { el, number } from "../parts/dom.js";
+import { createFold } from "../parts/fold.js";
 import { createFrame } from "../parts/frame.js";
 import { MEASURES } from "./timeline/measures.js";
 
@@ -136,28 +137,28 @@ function render({ model, el: host }) {
   const inspector = createInspector(frame, scene);
   const curves = createCurves(frame, scene);
   const shown = el("div", { class: "dw-shown" }, ...Object.values(views).map(({ node }) => node));
-  const both = el("div", { class: "dw-scene" }, shown, curves.node);
-  frame.stage.append(head.node, both, controls.node);
+  const both = el("div", { class: "dw-scene" }, shown);
+  const below = createFold(frame, { name: "curves", title: "Measured at each step" });
+  frame.stage.append(head.node, both, below.node, controls.node);
   createCourse(frame, scene);
   frame.bar.onDismiss(() => scene.pin([]));
 
   frame.onDraw((theme) => {
     const width = frame.stage.clientWidth;
     const full = document.fullscreenElement === frame.root;
-    const tall = full
-      ? Math.max(300, globalThis.innerHeight - 420)
-      : frame.root.hasAttribute("data-narrow")
-        ? 420
-        : 500;
     const now = /** @type {keyof typeof views} */ (model.get("view"));
     head.update(theme);
     for (const [name, view] of Object.entries(views)) view.node.hidden = name !== now;
+    const most = full ? Infinity : 520;
     // One plane is square: where the stage is wide, the curves stand beside it.
-    const beside = now === "plane" && (!several() || model.get("arrange") === "together") && width > tall + 200;
+    const beside = now === "plane" && (!several() || model.get("arrange") === "together") && width > 560;
     both.toggleAttribute("data-beside", beside);
-    views[now].update(theme, width, tall);
-    curves.node.hidden = now === "hand-over"; // a hand-over is swept over switches, not over steps
-    curves.update(theme, beside);
+    views[now].update(theme, width, most);
+    // Beside the only plane they have their own room; below, they are behind a line.
+    if (curves.node.parentElement !== (beside ? both : below.body)) (beside ? both : below.body).append(curves.node);
+    below.node.hidden = beside || now === "hand-over"; // a hand-over is swept over switches, not over steps
+    curves.node.hidden = now === "hand-over";
+    if (beside || below.open()) curves.update(theme, beside);
     controls.update(theme);
     inspector.update(theme);
     frame.bar.update();

@@ -4,6 +4,7 @@ import { extent, tensor, at } from "../parts/arrays.js";
 import { createChart } from "../parts/chart.js";
 import { runColour } from "../parts/colours.js";
 import { cutAll, el, fill, number, write } from "../parts/dom.js";
+import { createFold } from "../parts/fold.js";
 import { createFrame } from "../parts/frame.js";
 import { createTimeline, swatch } from "../parts/timeline.js";
 
@@ -59,10 +60,15 @@ function render({ model, el: host }) {
   frame.stage.append(legend, curves.node);
   const barsTitle = el("div", { class: "dw-heading-small" });
   const bars = createChart(frame, "per-class");
-  const reliabilityTitle = el("div", { class: "dw-heading-small" });
   const reliability = createChart(frame, "reliability");
   const calibration = el("dl", { class: "dw-facts", "data-testid": "calibration" });
-  frame.inspector.append(barsTitle, bars.node, reliabilityTitle, reliability.node, calibration);
+  const believed = createFold(
+    frame,
+    { name: "reliability", title: "Reliability after the last epoch" },
+    reliability.node,
+    calibration,
+  );
+  frame.inspector.append(barsTitle, bars.node, believed.node);
 
   let built = /** @type {any} */ (null);
 
@@ -178,7 +184,7 @@ function render({ model, el: host }) {
         cursor: epoch,
       },
       frame.stage.clientWidth,
-      full ? Math.max(320, globalThis.innerHeight - 300) : frame.root.hasAttribute("data-narrow") ? 320 : 500,
+      frame.room(curves.node, 190, full ? Infinity : 500),
     );
     runs.forEach((run, k) => {
       const chip = /** @type {HTMLElement} */ (legend.children[k]);
@@ -219,9 +225,8 @@ function render({ model, el: host }) {
       );
     }
     const judged = runs.filter((run) => run.calibration);
-    reliabilityTitle.hidden = reliability.node.hidden = calibration.hidden = !judged.length;
-    write(reliabilityTitle, "Reliability after the last epoch");
-    if (judged.length) {
+    believed.node.hidden = !judged.length;
+    if (judged.length && believed.open()) {
       reliability.update(
         theme,
         {

@@ -81,7 +81,7 @@ export function createAtlas(testid) {
  * @param {number} height
  */
 function drawHeaders(context, theme, layout, view, width, height) {
-  context.font = `600 12px ${theme.font}`;
+  context.font = theme.type(12, 600);
   context.textAlign = "left";
   context.textBaseline = "middle";
   for (const { block, x, y, lines } of layout.placed) {
@@ -113,10 +113,10 @@ function drawHeaders(context, theme, layout, view, width, height) {
     else context.fill();
     context.fillStyle = theme.ink;
     context.fillText(name, at + 13, line + 0.5);
-    context.font = `11px ${theme.font}`;
+    context.font = theme.type(11);
     context.fillStyle = theme.quiet;
     if (whole) context.fillText(count, at + 13 + text, line + 0.5);
-    context.font = `600 12px ${theme.font}`;
+    context.font = theme.type(12, 600);
   }
   context.textBaseline = "alphabetic";
 }
@@ -226,7 +226,7 @@ function writeValues(context, theme, { layout, values, ink }, view, width, heigh
         const found = values(row, x, y);
         if (!found || found.length > 3) continue;
         const size = Math.min(13, (view.scale / Math.max(2.6, found.length * 1.25)) * 0.92);
-        context.font = `${size}px ${theme.font}`;
+        context.font = theme.type(size);
         const [cx, cy] = [(left + x + 0.5 - view.x) * view.scale, (top + y + 0.5 - view.y) * view.scale];
         context.fillStyle = ink(found);
         found.forEach((value, c) =>

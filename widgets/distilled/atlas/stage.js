@@ -8,6 +8,7 @@ import { createViewport } from "./viewport.js";
 import { classColour, inkOn } from "../../parts/colours.js";
 import { el, number, write } from "../../parts/dom.js";
 import { createLegend } from "../../parts/legend.js";
+import { createTabs } from "../../parts/tabs.js";
 import { facts } from "../../parts/tooltip.js";
 
 /** @typedef {import("../data.js").Side} Side */
@@ -33,6 +34,7 @@ export function createStage(frame, data) {
     { class: "dw-empty", "data-testid": "no-images", hidden: true },
     "No image is of the classes that are chosen: choose others above, or all.",
   );
+  const tabs = createTabs(frame, "Atlas that is shown");
   const node = el("div", { class: "dw-atlases", "data-testid": "atlases" }, ...figures, nothing);
   /** @type {import("./layout.js").Layout | null} */
   let layout = null;
@@ -175,6 +177,7 @@ export function createStage(frame, data) {
 
   return {
     node,
+    tabs: tabs.node,
     legend: legend.node,
     viewport,
     hovered: () => hovered,
@@ -218,7 +221,8 @@ export function createStage(frame, data) {
       const beside = mode === "side by side";
       const stacked = frame.root.hasAttribute("data-narrow");
       const each = beside && !stacked ? Math.floor((width - 16) / 2) : width;
-      const room = beside && stacked ? Math.round(tall * 0.6) : tall;
+      const seenTab = tabs.update(beside && other ? [one.title, other.title] : []);
+      const room = mode === "alone" || seenTab !== null ? tall : tall - 24;
       const blocks = data.blocks();
       const { shape } = data.content();
       const now = (layout = data.once("layout", [blocks, each, room], () =>
@@ -228,8 +232,8 @@ export function createStage(frame, data) {
       viewport.fit(now, each, height);
       node.dataset.layout = mode;
       nothing.hidden = blocks.length > 0;
-      figures[0].hidden = !blocks.length;
-      figures[1].hidden = !beside || !blocks.length;
+      figures[0].hidden = !blocks.length || seenTab === 1;
+      figures[1].hidden = !beside || !blocks.length || seenTab === 0;
       figures[0].style.width = figures[1].style.width = `${each}px`;
       const blank = word(theme.panel);
       const labels = data.labels();
@@ -262,7 +266,8 @@ export function createStage(frame, data) {
       const title = mode === "difference" && other ? `${one.title} − ${other.title}` : sides[0][0].title;
       write(titles[0], title);
       write(titles[1], other?.title ?? "");
-      titles[0].hidden = mode === "alone";
+      titles[0].hidden = mode === "alone" || seenTab !== null;
+      titles[1].hidden = seenTab !== null;
       legend.node.hidden = mode !== "difference";
       const selected = new Set(data.selection().images);
       const count = now.places.size;

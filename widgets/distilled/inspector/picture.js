@@ -142,7 +142,7 @@ export function createPicture(frame, lens, moved) {
   function write(context, theme, row, pixel) {
     const [, height, width] = lens.shape();
     const ratio = context.canvas.width / (width * pixel);
-    context.font = `${Math.min(12, Math.round(pixel * 0.36))}px ${theme.font}`;
+    context.font = theme.type(Math.min(12, Math.round(pixel * 0.36)));
     context.textAlign = "center";
     context.textBaseline = "middle";
     const { data } = context.getImageData(0, 0, context.canvas.width, context.canvas.height);

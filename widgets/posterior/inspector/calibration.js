@@ -7,6 +7,7 @@ import { short } from "../../parts/numbers.js";
 import { runColour } from "../../parts/colours.js";
 import { approachColour } from "../stage/stage.js";
 import { swatch } from "../../parts/timeline.js";
+import { createFold } from "../../parts/fold.js";
 
 /**
  * @param {import("../../parts/frame.js").Frame} frame
@@ -17,29 +18,30 @@ export function createStepInspector(frame, content, numbers) {
   const { model } = frame;
   const goTo = (/** @type {number} */ x) =>
     frame.select({ step: Math.max(1, Math.min(model.get("steps"), Math.round(x))) });
-  /** @param {string} title @param {...import("../../parts/dom.js").Child} children */
-  const block = (title, ...children) => {
-    const beside = el("span", {});
-    return {
-      beside,
-      node: el(
-        "section",
-        { class: "dw-why" },
-        el("div", { class: "dw-heading-small" }, el("span", {}, title), beside),
-        ...children,
-      ),
-    };
-  };
   const quality = createPlot(frame, "calibration", { pick: goTo });
   const key = el("div", { class: "dw-key" });
   const shares = createPlot(frame, "shares", { pick: goTo });
-  const qualityBlock = block("Calibration over the steps", quality.node, shares.node, key);
+  const qualityBlock = createFold(
+    frame,
+    { name: "calibration", title: "Calibration over the steps", open: true },
+    quality.node,
+    shares.node,
+    key,
+  );
   const reliability = createPlot(frame, "reliability");
-  const reliabilityBlock = block("Reliability", reliability.node);
+  const reliabilityBlock = createFold(frame, { name: "reliability", title: "Reliability" }, reliability.node);
   const rowPlot = createPlot(frame, "row-targets", { pick: goTo });
-  const rowBlock = block("What each step gave this row to learn", rowPlot.node);
+  const rowBlock = createFold(
+    frame,
+    { name: "row", title: "What each step gave this row to learn", open: true },
+    rowPlot.node,
+  );
   const lml = createPlot(frame, "evidence", { pick: goTo });
-  const evidenceBlock = block("Log marginal likelihood of each step's targets", lml.node);
+  const evidenceBlock = createFold(
+    frame,
+    { name: "evidence", title: "Log marginal likelihood of each step's targets" },
+    lml.node,
+  );
   const empty = el(
     "p",
     { class: "dw-empty", "data-testid": "empty" },

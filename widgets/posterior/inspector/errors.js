@@ -5,7 +5,8 @@ import { runColour } from "../../parts/colours.js";
 import { short } from "../../parts/numbers.js";
 import { createPlot } from "../../parts/plot.js";
 import { swatch } from "../../parts/timeline.js";
-import { block, spread } from "./blocks.js";
+import { createFold } from "../../parts/fold.js";
+import { spread } from "./spread.js";
 
 /**
  * @param {import("../../parts/frame.js").Frame} frame
@@ -24,7 +25,13 @@ export function createErrors(frame, data, goTo) {
   );
   const errors = createPlot(frame, "errors", { pick: goTo });
   const errorKey = el("div", { class: "dw-key" });
-  const errorBlock = block("Error over the steps", errors.node, errorKey, toggleRow);
+  const errorBlock = createFold(
+    frame,
+    { name: "errors", title: "Error over the steps" },
+    errors.node,
+    errorKey,
+    toggleRow,
+  );
 
   return {
     node: errorBlock.node,
@@ -111,6 +118,7 @@ export function createErrors(frame, data, goTo) {
             ? `best at step ${best + 1}`
             : "no test set",
       );
+      if (!errorBlock.open()) return;
       errors.update(
         theme,
         {

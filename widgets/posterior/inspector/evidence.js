@@ -3,7 +3,7 @@
 import { write } from "../../parts/dom.js";
 import { short } from "../../parts/numbers.js";
 import { createPlot } from "../../parts/plot.js";
-import { block } from "./blocks.js";
+import { createFold } from "../../parts/fold.js";
 
 /**
  * @param {import("../../parts/frame.js").Frame} frame
@@ -12,7 +12,11 @@ import { block } from "./blocks.js";
  */
 export function createEvidence(frame, data, goTo) {
   const lml = createPlot(frame, "evidence", { pick: goTo });
-  const evidenceBlock = block("Log marginal likelihood of each step's targets", lml.node);
+  const evidenceBlock = createFold(
+    frame,
+    { name: "evidence", title: "Log marginal likelihood of each step's targets" },
+    lml.node,
+  );
   return {
     node: evidenceBlock.node,
     /**
@@ -36,38 +40,39 @@ export function createEvidence(frame, data, goTo) {
           evidenceBlock.beside,
           index < T ? all.map((seen) => short(seen.evidence[index], 4)).join(" and ") + " nats" : "",
         );
-        lml.update(
-          theme,
-          {
-            label: `Log marginal likelihood of each step's targets: ${evidences.map((list) => list.map((value) => short(value, 4)).join(", ")).join("; ")} nats`,
-            x: { low: 0.7, high: T + 0.3, title: "step τ", whole: true },
-            y: { low: low - pad, high: high + pad, title: "nats" },
-            layers: evidences.flatMap(
-              (list, k) =>
-                /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
-                  {
-                    kind: "line",
-                    x,
-                    y: list,
-                    colour: all.length > 1 ? ink(k) : theme.focus,
-                    dash: dash(k),
-                    width: 1.75,
-                  },
-                  {
-                    kind: "points",
-                    x,
-                    y: list,
-                    colour: all.length > 1 ? ink(k) : theme.focus,
-                    width: 5,
-                    name: `${all[k].approach}-centric`,
-                  },
-                ]),
-            ),
-            cursor: index < T ? index + 1 : null,
-          },
-          width,
-          108,
-        );
+        if (evidenceBlock.open())
+          lml.update(
+            theme,
+            {
+              label: `Log marginal likelihood of each step's targets: ${evidences.map((list) => list.map((value) => short(value, 4)).join(", ")).join("; ")} nats`,
+              x: { low: 0.7, high: T + 0.3, title: "step τ", whole: true },
+              y: { low: low - pad, high: high + pad, title: "nats" },
+              layers: evidences.flatMap(
+                (list, k) =>
+                  /** @type {import("../../parts/plot_layers.js").Layer[]} */ ([
+                    {
+                      kind: "line",
+                      x,
+                      y: list,
+                      colour: all.length > 1 ? ink(k) : theme.focus,
+                      dash: dash(k),
+                      width: 1.75,
+                    },
+                    {
+                      kind: "points",
+                      x,
+                      y: list,
+                      colour: all.length > 1 ? ink(k) : theme.focus,
+                      width: 5,
+                      name: `${all[k].approach}-centric`,
+                    },
+                  ]),
+              ),
+              cursor: index < T ? index + 1 : null,
+            },
+            width,
+            108,
+          );
       }
     },
   };

@@ -2,7 +2,7 @@
 
 import { el, fill, write } from "../../parts/dom.js";
 import { short } from "../../parts/numbers.js";
-import { block } from "./blocks.js";
+import { createFold } from "../../parts/fold.js";
 
 /** @typedef {{ approach: string, mean: number, std: number | null }} Checked */
 
@@ -27,8 +27,9 @@ export function createSame(frame, data, check) {
     "check by Cholesky",
   );
   frame.listen(ask, "click", check);
-  const sameBlock = block(
-    "The same thing",
+  const sameBlock = createFold(
+    frame,
+    { name: "same", title: "The ordinary process that is the same thing" },
     what,
     difference,
     el(

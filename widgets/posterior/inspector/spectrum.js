@@ -3,7 +3,7 @@
 import { write } from "../../parts/dom.js";
 import { short } from "../../parts/numbers.js";
 import { createPlot } from "../../parts/plot.js";
-import { block } from "./blocks.js";
+import { createFold } from "../../parts/fold.js";
 
 const BARS = 40; // eigen-directions that fit side by side
 
@@ -13,9 +13,17 @@ const BARS = 40; // eigen-directions that fit side by side
  */
 export function createSpectrum(frame, data) {
   const bars = createPlot(frame, "filter");
-  const filterBlock = block("What each eigen-direction keeps", bars.node);
+  const filterBlock = createFold(
+    frame,
+    { name: "filter", title: "What each eigen-direction keeps", open: true },
+    bars.node,
+  );
   const lambda = createPlot(frame, "effective-noise");
-  const noiseBlock = block("Noise of the ordinary process with this mean", lambda.node);
+  const noiseBlock = createFold(
+    frame,
+    { name: "noise", title: "Noise of the ordinary process with this mean" },
+    lambda.node,
+  );
   return {
     nodes: [filterBlock.node, noiseBlock.node],
     /**
@@ -35,37 +43,38 @@ export function createSpectrum(frame, data) {
       const axis = { low: 0.4, high: r + 0.6, title: "eigen-direction, largest eigenvalue first", whole: true };
       const floor = 1e-6;
       write(filterBlock.beside, `share b of the targets, ${when}`);
-      bars.update(
-        theme,
-        {
-          label: `Filter: share of the targets that each of the first ${r} eigen-directions keeps at ${when}. ${all.map((seen) => `${seen.approach}-centric: ${Array.from(seen.filter?.kept[index].subarray(0, 6) ?? [], (value) => short(value)).join(", ")} …`).join(" ")}`,
-          x: axis,
-          y: { low: floor, high: 1.6, title: "b (log scale)", log: true },
-          layers: [
-            {
-              kind: "bars",
-              x,
-              y: all[0].filter.kept[0].subarray(0, r),
-              colour: theme.quiet,
-              hollow: true,
-              name: "step 1",
-            },
-            ...all.map(
-              (seen, k) =>
-                /** @type {import("../../parts/plot_layers.js").Layer} */ ({
-                  kind: "bars",
-                  x: all.length > 1 ? x.map((value) => value + (k ? 0.2 : -0.2)) : x,
-                  y: seen.filter?.kept[index].subarray(0, r) ?? [],
-                  colour: ink(k),
-                  width: all.length > 1 ? 0.38 : 0.62,
-                  name: all.length > 1 ? `${seen.approach}-centric` : when,
-                }),
-            ),
-          ],
-        },
-        width,
-        132,
-      );
+      if (filterBlock.open())
+        bars.update(
+          theme,
+          {
+            label: `Filter: share of the targets that each of the first ${r} eigen-directions keeps at ${when}. ${all.map((seen) => `${seen.approach}-centric: ${Array.from(seen.filter?.kept[index].subarray(0, 6) ?? [], (value) => short(value)).join(", ")} …`).join(" ")}`,
+            x: axis,
+            y: { low: floor, high: 1.6, title: "b (log scale)", log: true },
+            layers: [
+              {
+                kind: "bars",
+                x,
+                y: all[0].filter.kept[0].subarray(0, r),
+                colour: theme.quiet,
+                hollow: true,
+                name: "step 1",
+              },
+              ...all.map(
+                (seen, k) =>
+                  /** @type {import("../../parts/plot_layers.js").Layer} */ ({
+                    kind: "bars",
+                    x: all.length > 1 ? x.map((value) => value + (k ? 0.2 : -0.2)) : x,
+                    y: seen.filter?.kept[index].subarray(0, r) ?? [],
+                    colour: ink(k),
+                    width: all.length > 1 ? 0.38 : 0.62,
+                    name: all.length > 1 ? `${seen.approach}-centric` : when,
+                  }),
+              ),
+            ],
+          },
+          width,
+          132,
+        );
       const values = all.map((seen) =>
         /** @type {NonNullable<typeof seen.filter>} */ (seen.filter).effective[index].subarray(0, r),
       );
@@ -79,7 +88,7 @@ export function createSpectrum(frame, data) {
           ? `γ/τ in all directions: ${short(values[0][0])}`
           : `λ per direction, ${when}`,
       );
-      if (finite.length)
+      if (finite.length && noiseBlock.open())
         lambda.update(
           theme,
           {

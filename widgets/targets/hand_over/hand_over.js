@@ -206,9 +206,9 @@ export function createHandOver(frame, scene) {
     /**
      * @param {import("../../parts/theme.js").Theme} theme
      * @param {number} width
-     * @param {number} tall
+     * @param {number} most px of height
      */
-    update(theme, width, tall) {
+    update(theme, width, most) {
       const found = known();
       body.hidden = found === null;
       const { base, students } = offered();
@@ -251,7 +251,7 @@ export function createHandOver(frame, scene) {
       const narrow = width < 620;
       body.toggleAttribute("data-stacked", narrow);
       const left = narrow ? width : Math.floor((width - 18) * 0.54);
-      samples.update(theme, found, way(), at, left, tall);
+      samples.update(theme, found, way(), at, left, frame.room(samples.node, 170, most) - 26);
       measures.update(theme, found, way(), at, narrow ? width : width - 18 - left);
     },
   };

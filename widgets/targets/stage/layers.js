@@ -142,7 +142,7 @@ export function marks(scene, theme, runs, kind) {
  * @param {import("../scene.js").Kind} kind
  */
 export function labels(scene, theme, context, scales, runs, kind) {
-  context.font = `600 11px ${theme.font}`;
+  context.font = theme.type(11, 600);
   context.textAlign = "left";
   context.lineJoin = "round";
   context.lineWidth = 3;

@@ -15,7 +15,8 @@ import { facts } from "../../parts/tooltip.js";
  * @typedef {{ noise: [number, number], runs: { run: string, states: string, targets: string }[] }} Launch */
 
 const GAP = 14;
-const LEAST = 215; // px; a smaller plane shows too little
+const LEAST = 190; // px; a smaller plane shows too little
+const TITLE = 30; // px above a plane
 const REACH = 10; // px; farther away is no seed
 
 /**
@@ -45,9 +46,9 @@ export function createPlane(frame, scene) {
     /**
      * @param {import("../../parts/theme.js").Theme} theme
      * @param {number} width
-     * @param {number} tall
+     * @param {number} most px of height
      */
-    update(theme, width, tall) {
+    update(theme, width, most) {
       const all = scene.runs();
       const groups = model.get("arrange") === "together" ? [all] : all.map((one) => [one]);
       while (panels.length < groups.length)
@@ -55,7 +56,10 @@ export function createPlane(frame, scene) {
       const shown = panels.slice(0, groups.length);
       if (node.children.length !== shown.length) fill(node, ...shown.map(({ node: figure }) => figure));
       const columns = Math.max(1, Math.min(groups.length, Math.floor((width + GAP) / (LEAST + GAP))));
-      const side = Math.min(Math.floor((width - 1 - GAP * (columns - 1)) / columns), tall);
+      const side = Math.min(
+        Math.floor((width - 1 - GAP * (columns - 1)) / columns),
+        frame.room(node, 170, most) - TITLE,
+      );
       shown.forEach((panel, k) => panel.update(theme, groups[k], side));
     },
   };

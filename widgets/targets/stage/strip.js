@@ -24,7 +24,11 @@ export function createStrip(frame, scene) {
     "aria-roledescription": "strip of targets",
     "data-testid": "strip",
   });
-  const scroll = el("div", { class: "dw-strip-scroll" }, el("div", { class: "dw-strip-rows" }, base, over));
+  const scroll = el(
+    "div",
+    { class: "dw-strip-scroll", tabindex: 0, role: "group", "aria-label": "Strip" },
+    el("div", { class: "dw-strip-rows" }, base, over),
+  );
   const node = el("div", { class: "dw-strips" }, now, scroll);
   /** @type {import("./rows.js").Layout | null} */
   let layout = null;
@@ -161,9 +165,10 @@ export function createStrip(frame, scene) {
     /**
      * @param {import("../../parts/theme.js").Theme} theme
      * @param {number} width
-     * @param {number} tall
+     * @param {number} most px of height
      */
-    update(theme, width, tall) {
+    update(theme, width, most) {
+      const tall = frame.room(node, 170, most);
       const images = scene.content().kind === "images";
       const seeds = images ? scene.listed() : [];
       const longest = Math.max(...scene.runs().map(({ name }) => name.length));
@@ -186,8 +191,8 @@ export function createStrip(frame, scene) {
         scene.seeds(),
       ]);
       now.hidden = !images;
-      if (images) drawNow(theme, seeds.slice(0, MOST), width, left, ghost);
-      scroll.style.maxHeight = `${Math.max(260, tall)}px`;
+      if (images) drawNow(theme, seeds.slice(0, MOST), width, left, ghost, Math.round(tall * 0.52));
+      scroll.style.maxHeight = `${frame.room(scroll, 96, tall)}px`;
       if (key !== drawn || !layout) {
         drawn = key;
         const rows = Math.max(1, seeds.length) * scene.runs().length;
@@ -213,9 +218,11 @@ export function createStrip(frame, scene) {
    * @param {number} width
    * @param {number} left
    * @param {boolean} ghost
+   * @param {number} tall
    */
-  function drawNow(theme, seeds, width, left, ghost) {
-    const pitch = Math.min(78, Math.floor((width - left) / seeds.length));
+  function drawNow(theme, seeds, width, left, ghost, tall) {
+    const most = ((tall - 18) / scene.runs().length - 6) / (ghost ? 1.5 : 1) + 4;
+    const pitch = Math.max(28, Math.min(78, Math.floor((width - left) / seeds.length), Math.floor(most)));
     const size = pitch - 4;
     const below = ghost ? Math.round(size * 0.5) : 0;
     const runs = scene.runs();
@@ -223,7 +230,7 @@ export function createStrip(frame, scene) {
     const height = 18 + each * runs.length;
     const context = sharp(now, width, height);
     context.imageSmoothingEnabled = false;
-    context.font = `11px ${theme.font}`;
+    context.font = theme.type(11);
     context.textAlign = "center";
     context.fillStyle = theme.quiet;
     cells = { left, pitch, size, seeds, rows: runs.map((_, k) => 18 + k * each) };
@@ -240,9 +247,9 @@ export function createStrip(frame, scene) {
       context.fillStyle = scene.colour(one, theme.dark);
       context.fillRect(1, y + 3, 3, 12);
       context.fillStyle = theme.ink;
-      context.font = `600 12px ${theme.font}`;
+      context.font = theme.type(12, 600);
       context.fillText(elide(context, one.name, left - 16), 9, y + 14);
-      context.font = `11px ${theme.font}`;
+      context.font = theme.type(11);
       context.fillStyle = theme.quiet;
       context.fillText(
         index >= one.steps ? "sample" : left > 80 ? `step ${index + 1} / ${one.steps}` : `${index + 1} / ${one.steps}`,
@@ -290,7 +297,7 @@ export function createStrip(frame, scene) {
       .join(";");
     const context = sharp(base, width, height);
     context.imageSmoothingEnabled = false;
-    context.font = `10px ${theme.font}`;
+    context.font = theme.type(10);
     context.fillStyle = theme.quiet;
     context.textAlign = "center";
     header(context, shown);
@@ -299,7 +306,7 @@ export function createStrip(frame, scene) {
     for (const { seed, y, height: tall } of groups) {
       if (seed < 0) continue;
       const label = scene.className(seed);
-      context.font = `600 11px ${theme.font}`;
+      context.font = theme.type(11, 600);
       context.fillStyle = theme.ink;
       context.fillText(`seed ${seed}${label ? `, class ${label}` : ""}`, 8, y + 12);
       if (chosen.has(seed)) {
@@ -313,7 +320,7 @@ export function createStrip(frame, scene) {
       context.fillStyle = colour;
       context.fillRect(8, middle - 5, 3, 10);
       context.fillStyle = theme.ink;
-      context.font = `11px ${theme.font}`;
+      context.font = theme.type(11);
       context.fillText(elide(context, run.name, left - 24), 15, middle + 4);
       context.fillStyle = colour;
       // A belief holds until the next: a line from each picture to the next one.

@@ -1,22 +1,4 @@
-// What the blocks of the inspector share: their headings, and the range of curves over the steps.
-
-import { el } from "../../parts/dom.js";
-
-/**
- * A titled block of the inspector.
- * @param {string} title
- * @param {...import("../../parts/dom.js").Child} children
- */
-export function block(title, ...children) {
-  const beside = el("span", {});
-  const node = el(
-    "section",
-    { class: "dw-why" },
-    el("div", { class: "dw-heading-small" }, el("span", {}, title), beside),
-    ...children,
-  );
-  return { node, beside };
-}
+// The range of curves over the steps, as the inspector and the timeline draw them.
 
 /**
  * The range of curves over the steps. A limit far outside does not flatten what the steps do: it lies beyond the edge.
