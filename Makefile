@@ -25,7 +25,7 @@ help: ## list the targets
 lab: $(VENV)/.lab ## install what is missing and open JupyterLab on notebooks/start.ipynb
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/start.ipynb $(ROOT) $(ARGS)
 
-test: $(VENV)/.test browser ## install what is missing, a browser included, and run all tests that need no GPU
+test: $(VENV)/.test browser node_modules/.stamp ## install what is missing, a browser included, and run all tests that need no GPU
 	@status=0; \
 	$(UNITS) -m "not browser and not claims and not gpu" $(ARGS) || status=$$?; \
 	$(BROWSER) -m browser $(ARGS) || status=$$?; \
@@ -34,7 +34,7 @@ test: $(VENV)/.test browser ## install what is missing, a browser included, and 
 test-units: $(VENV)/.test ## the tests without a browser
 	$(UNITS) -m "not browser and not claims and not gpu" $(ARGS)
 
-test-browser: $(VENV)/.test browser ## the tests in JupyterLab and Chromium
+test-browser: $(VENV)/.test browser node_modules/.stamp ## the tests in JupyterLab and Chromium
 	$(BROWSER) -m browser $(ARGS)
 
 claims: $(VENV)/.test ## run the studies whose code has changed (ALL=1: all) and check their claims
@@ -92,6 +92,6 @@ $(VENV)/.bench: $(VENV)/.test
 	@$(INSTALL) --editable '.[test,distributed,bench]'
 	@touch $@
 
-# The type checker and the formatter of the JavaScript halves; without npm the rest of the lint still runs.
+# Type checker, formatter and accessibility checker of the JavaScript halves; without npm the rest still runs.
 node_modules/.stamp: package.json package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund && touch $@; fi

@@ -106,7 +106,7 @@ def kernel_rows(browser, folder: Path, count: int) -> list[dict]:
     jupyter = harness()
     server = jupyter.Server(folder / "jupyter")
     try:
-        page = browser.new_context(viewport={"width": 1500, "height": 1250}).new_page()
+        page = browser.new_context(viewport={"width": 1500, "height": 1250}, reduced_motion="reduce").new_page()
         lab = jupyter.Lab(page, server)
         lab.open(server.write("posterior.ipynb", f"{MADE}\nview"))
         lab.run_all()

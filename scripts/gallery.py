@@ -224,7 +224,9 @@ SHOTS = [
 
 def photograph(browser: Browser, page_of: Path, shot: Shot, path: Path) -> None:
     """One picture of an explorer written as a page."""
-    context = browser.new_context(viewport={"width": shot.width, "height": 1000}, device_scale_factor=2)
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": 1000}, device_scale_factor=2, reduced_motion="reduce"
+    )
     page = context.new_page()
     if shot.dark:
         dark = "document.body.dataset.jpThemeLight = 'false'"

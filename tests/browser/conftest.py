@@ -28,7 +28,7 @@ def foreign():
 @pytest.fixture
 def page(browser, server, foreign, request):
     """A page of its own context. After the test nothing may have asked for anything beyond this machine."""
-    context = browser.new_context(viewport={"width": 1500, "height": 1150})
+    context = browser.new_context(viewport={"width": 1500, "height": 1150}, reduced_motion="reduce")
 
     def note(sent):
         address = urlsplit(sent.url)

@@ -100,6 +100,7 @@ def test_posterior(lab, screenshot):
     view.part("setting-approach").select_option("both")
     lab.until("view.approach == 'both'")
     expect(view.part("posterior-1")).to_be_visible()
+    view.part("fold-same").click()
     view.part("check").click()
     expect(view.part("checked").first).to_contain_text("e−")
     screenshot("posterior-side-by-side", view.root)

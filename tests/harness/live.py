@@ -5,6 +5,7 @@ import json
 import queue
 import time
 
+from harness.pages import unfold
 from harness.quiet import settle
 
 MODEL = """(state) => {
@@ -81,6 +82,11 @@ class Wire:
             if "message" in item:
                 self.page.evaluate("message => globalThis.fromPython({ message })", item["message"])
         return bool(sent or waiting)
+
+    def unfold(self, name):
+        """Open a part that is behind a line."""
+        unfold(self.page, name)
+        self.settle()
 
     def until(self, condition, seconds=60):
         """Carry messages until `condition()` is true. Of anything else it says nothing: `settle` before looking."""

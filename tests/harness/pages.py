@@ -3,6 +3,13 @@
 from harness.quiet import settle
 
 
+def unfold(page, name):
+    """Open a part that is behind a line, where it is closed."""
+    line = page.get_by_test_id(f"fold-{name}")
+    if line.get_attribute("aria-expanded") == "false":
+        line.click()
+
+
 class View:
     """A page with one explorer and no Python behind it."""
 
@@ -18,6 +25,11 @@ class View:
     def settle(self):
         """Wait until everything asked for has been drawn."""
         settle(self.page)
+
+    def unfold(self, name):
+        """Open a part that is behind a line."""
+        unfold(self.page, name)
+        self.settle()
 
     def tab(self, times):
         """Press Tab so many times; returns the test ids of everything that had the focus on the way."""

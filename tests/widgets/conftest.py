@@ -42,10 +42,12 @@ def show(browser, tmp_path):
     contexts, problems = [], []
     told = problems.append
 
-    def open_page(explorer, *, width=1200, height=900, scheme="light", prepare=None):
+    def open_page(explorer, *, width=1200, height=900, scheme="light", motion="reduce", prepare=None):
         path = tmp_path / f"page{len(contexts)}.html"
         explorer.to_html(path)
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion=motion
+        )
         contexts.append(context)
         watch(context)
         page = context.new_page()
@@ -73,7 +75,7 @@ def live(browser, tmp_path):
     wires = []
 
     def open_live(explorer, *, width=1300, height=1200):
-        context = browser.new_context(viewport={"width": width, "height": height})
+        context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
         watch(context)
         page = context.new_page()
         wires.append(Wire(page, explorer))

@@ -481,6 +481,7 @@ def test_training_curves_bars_and_reliability_follow_the_cursor(show, runs):
     assert view.page.evaluate(bars) != before
     assert view.trait("selection")["epoch"] == 3
     assert f"{100 * float(runs[0].curves['test_accuracy'][2]):.1f} %" in view.part("runs").inner_text()
+    view.unfold("reliability")
     assert "ECE 0.043" in view.part("calibration").inner_text()
     view.part("setting-metric").select_option("loss")
     view.settle()

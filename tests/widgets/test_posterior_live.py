@@ -63,6 +63,7 @@ def test_kernel_and_its_scales_go_through_python(live):
     wire.until(lambda: explorer.length_scale is None)
     page.get_by_test_id("samples").click()
     wire.until(lambda: explorer.samples == 6)
+    wire.unfold("same")
     page.get_by_test_id("check").click()
     wire.until(lambda: page.get_by_test_id("checked").count() == 1)
     wire.settle()

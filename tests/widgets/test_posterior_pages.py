@@ -71,6 +71,7 @@ def test_sliders_work_without_a_kernel(show):
     _, errors = again_test._view.errors(again_test, again_test._view.path(again_test, "data"))
     assert f"smallest at step {int(errors.argmin()) + 1}" in view.part("caption").inner_text()
     evidence = again._view.path(again, "data").log_marginal_likelihood[4]
+    view.unfold("evidence")
     label = view.part("evidence").get_attribute("aria-label").replace("−", "-")
     assert float(label.split(": ")[1].split(", ")[4]) == pytest.approx(float(evidence), rel=2e-3)
     view.part("reset-noise").click()
@@ -96,6 +97,7 @@ def test_both_approaches_share_their_axes_and_the_theorem_holds(show):
     view = show(widgets.explore(golden(), approach="both", equivalent=True, selection={"step": 4}))
     spans = [view.part(f"posterior-{k}").get_attribute("data-geometry").split()[4:] for k in (0, 1)]
     assert spans[0] == spans[1]
+    view.unfold("same")
     for approach in ("data", "distribution"):
         assert float(view.part(f"same-{approach}").inner_text().replace("−", "-")) < 1e-12
 
@@ -103,6 +105,7 @@ def test_both_approaches_share_their_axes_and_the_theorem_holds(show):
 def test_bias_and_variance_are_those_of_resampled_noise(show):
     explorer = widgets.explore(golden(), test=(GRID, truth(GRID)), truth=truth, resampled=True)
     view = show(explorer)
+    view.unfold("errors")
     label = view.part("errors").get_attribute("aria-label").replace("−", "-")
     parts = dict(part.split(": ") for part in label.split(". ", 1)[1].split(". Smallest")[0].split("; "))
     bias, variance = (np.array([float(v) for v in parts[name].split(", ")[:6]]) for name in ("bias²", "variance"))
@@ -153,11 +156,13 @@ def test_a_classification_plays_and_shows_its_latent_function(show):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_narrow_pages_stack_and_everything_has_a_name(show, scheme):
+def test_narrow_pages_have_tabs_and_everything_has_a_name(show, scheme):
     view = show(widgets.explore(golden(), approach="both"), width=520, scheme=scheme)
-    one, other = (view.part(f"posterior-{k}").bounding_box() for k in (0, 1))
-    assert other["y"] > one["y"] + one["height"] - 1
-    assert view.part("inspector").bounding_box()["y"] > other["y"]
+    assert view.part("posterior-1").is_hidden()
+    view.part("tab-1").click()
+    view.settle()
+    assert view.part("posterior-0").is_hidden()
+    assert view.part("inspector").bounding_box()["y"] > view.part("posterior-1").bounding_box()["y"]
     unnamed = view.page.evaluate(
         """() => [...document.querySelectorAll('.dw button, .dw input, .dw select, .dw canvas:not([aria-hidden])')]
             .filter((node) => node.offsetParent && !(node.getAttribute('aria-label') || node.textContent.trim()

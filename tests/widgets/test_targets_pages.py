@@ -215,6 +215,7 @@ def test_play_steps_and_jumps(show, runs):
 
 def test_curves_have_the_cursor_and_move_it(show, runs):
     view = show(widgets.explore(runs))
+    view.unfold("curves")
     plot = view.part("curve-commitment")
     left, top, width, height, low, high, *_ = map(float, plot.get_attribute("data-geometry").split())
     assert (low, high) == (1, 13)
@@ -417,6 +418,7 @@ def test_errors_show(show, runs):
 
 def test_the_error_of_each_step_is_asked_for_and_appears(live, runs):
     wire = live(widgets.explore(runs, teacher=diffusion.ring(), students=collapsed()))
+    wire.unfold("curves")
     assert not wire.page.get_by_test_id("curve-error").is_visible()
     wire.page.get_by_test_id("measure-error").click()
     wire.until(lambda: wire.page.get_by_test_id("curve-error").is_visible())

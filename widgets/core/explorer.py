@@ -72,6 +72,10 @@ class Explorer(anywidget.AnyWidget):
     recipe = traitlets.Dict(help="What the code view needs: the call and the defaults of the settings.").tag(sync=True)
     source = traitlets.Unicode("record", help="How the code view writes the records.").tag(sync=True)
     actions = traitlets.List(traitlets.Unicode(), help="Names of what can be computed on demand.").tag(sync=True)
+    projector = traitlets.Bool(False, help="Type, lines and points as large as a lecture room needs them.").tag(
+        sync=True, setting=True
+    )
+    play = traitlets.Bool(True, help="Play the timeline once when the view is first seen.").tag(sync=True, setting=True)
     error = traitlets.Unicode("", help="Traceback of the last failed callback; empty after a success.").tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

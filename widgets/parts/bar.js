@@ -48,7 +48,7 @@ export function createBar(frame) {
     opener = button;
     button.setAttribute("aria-expanded", "true");
     panel.setAttribute("aria-label", heading);
-    const body = el("div", { class: "dw-panel-body" });
+    const body = el("div", { class: "dw-panel-body", tabindex: 0 });
     fill(body, ...content());
     const shut = el(
       "button",

@@ -23,6 +23,17 @@ export const PROTOCOL = 1;
  * @property {(value: string) => void} [save] what a choice does, where it must ask Python first
  */
 
+/** What every explorer can be set to. @type {Setting[]} */
+const COMMON = [
+  { trait: "projector", label: "Larger type, lines and points, for a projector", kind: "switch" },
+  {
+    trait: "play",
+    label: "Play once when first seen",
+    kind: "switch",
+    help: "Not where the system asks for reduced motion",
+  },
+];
+
 /** @typedef {{ columns: string[], rows: (string | number | null)[][] }} Table */
 
 /** What an explorer gives its frame.
@@ -57,6 +68,8 @@ export const PROTOCOL = 1;
  * @property {(traits: string[], handler: () => void) => void} watch traits until the view goes away
  * @property {(action: () => void) => void} guard run it; what it throws goes to the error strip
  * @property {(changes: Record<string, any>) => void} save change traits and tell Python
+ * @property {(action: () => void) => void} locally what `action` saves changes what this page shows; Python is not told
+ * @property {() => boolean} local such an action is under way
  * @property {(changes: Record<string, any>) => void} select change part of the selection
  * @property {(text: string) => void} say to a screen reader
  * @property {() => void} dispose
@@ -96,6 +109,7 @@ export function createFrame({ model, el: host }, filling) {
   let theme = null;
   let pending = 0;
   let drawn = 0;
+  let quietly = false;
 
   const screen = createScreen(root, timeline);
   cleanings.push(screen.dispose);
@@ -107,7 +121,7 @@ export function createFrame({ model, el: host }, filling) {
     stage,
     inspector,
     timeline,
-    filling,
+    filling: { ...filling, settings: [...filling.settings, ...COMMON] },
     room: screen.room,
     tooltip: createTooltip(root),
     // Made below: each of these stands on the frame itself.
@@ -143,8 +157,14 @@ export function createFrame({ model, el: host }, filling) {
     },
     save(changes) {
       for (const [trait, value] of Object.entries(changes)) model.set(trait, value);
-      model.save_changes();
+      if (!quietly) model.save_changes();
     },
+    locally(action) {
+      quietly = true;
+      frame.guard(action);
+      quietly = false;
+    },
+    local: () => quietly,
     select(changes) {
       const selection = model.get("selection");
       if (Object.entries(changes).some(([key, value]) => selection[key] !== value))
@@ -187,6 +207,13 @@ export function createFrame({ model, el: host }, filling) {
   });
   resized.observe(root);
   cleanings.push(() => resized.disconnect());
+  const project = () => {
+    root.toggleAttribute("data-projector", Boolean(model.get("projector")));
+    theme = null;
+    frame.invalidate();
+  };
+  frame.watch(["projector", "play"], project);
+  project();
   frame.listen(document, "fullscreenchange", () => frame.invalidate());
   frame.listen(globalThis, "resize", () => frame.invalidate());
 

@@ -75,14 +75,14 @@ export function drawNames(context, theme, { rows, columns, hideRowNames }, plan)
   context.fillStyle = theme.ink;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  const everyRow = Math.ceil(10 / pitch);
+  const everyRow = Math.ceil((12 * theme.scale) / pitch);
   if (!hideRowNames) {
     rows.names.forEach((name, i) => {
       if (i % everyRow === 0) context.fillText(elide(context, name, rowNames), left - 7, top + (i + 0.5) * pitch);
     });
   }
   context.font = theme.type(11);
-  const everyColumn = Math.ceil(12 / cell);
+  const everyColumn = Math.ceil((12 * theme.scale) / cell);
   columns.names.forEach((name, j) => {
     if (j % everyColumn) return;
     const x = left + (j + 0.5) * cell;
@@ -94,7 +94,7 @@ export function drawNames(context, theme, { rows, columns, hideRowNames }, plan)
       context.restore();
     } else {
       context.textAlign = "center";
-      context.fillText(name, x, top + height + 12);
+      context.fillText(name, x, top + height + 12 * theme.scale);
       context.textAlign = "right";
     }
   });
@@ -103,7 +103,7 @@ export function drawNames(context, theme, { rows, columns, hideRowNames }, plan)
   title(context, theme, columns, left + width / 2, outerHeight - 7, width + left * 0.6);
   if (!hideRowNames) {
     context.save();
-    context.translate(8, top + height / 2);
+    context.translate(8 * theme.scale, top + height / 2);
     context.rotate(-Math.PI / 2);
     title(context, theme, rows, 0, 0, height);
     context.restore();

@@ -25,7 +25,7 @@ function longest(theme, names) {
  * @param {number} room
  */
 export function rowGutter(theme, names, room) {
-  return Math.ceil(AXIS + Math.min(longest(theme, names), room) + 10);
+  return Math.ceil(AXIS * theme.scale + Math.min(longest(theme, names), room) + 10);
 }
 
 /**
@@ -36,15 +36,16 @@ export function rowGutter(theme, names, room) {
  */
 export function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, tall) {
   const left = hideRowNames ? BARE_GUTTER : rowGutter(theme, rows.names, rowRoom ?? Math.max(96, width * 0.26));
-  const rowNames = left - AXIS - 10;
+  const axis = AXIS * theme.scale;
+  const rowNames = left - axis - 10;
   const room = Math.max(40, width - left - 8);
   const cell = Math.min(180, room / columns.names.length);
   const widest = longest(theme, columns.names);
   const slanted = widest > cell - 6;
-  const columnNames = slanted ? Math.min(widest, 96) : 0;
+  const columnNames = slanted ? Math.min(widest, 96 * theme.scale) : 0;
   const top = 4;
-  const below = slanted ? columnNames * Math.SQRT1_2 + 16 : 20;
-  const pitch = Math.max(5, Math.min(72, (tall - top - below - AXIS) / rows.names.length));
+  const below = slanted ? columnNames * Math.SQRT1_2 + 16 : 20 * theme.scale;
+  const pitch = Math.max(5, Math.min(72, (tall - top - below - axis) / rows.names.length));
   const height = pitch * rows.names.length;
   return {
     left,
@@ -57,6 +58,6 @@ export function layout(theme, { rows, columns, hideRowNames, rowRoom }, width, t
     height,
     width: cell * columns.names.length,
     outerWidth: width,
-    outerHeight: Math.ceil(top + height + below + AXIS),
+    outerHeight: Math.ceil(top + height + below + axis),
   };
 }

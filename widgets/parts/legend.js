@@ -18,37 +18,42 @@ export function createLegend() {
      * @param {Scale} scale
      */
     update(theme, { label, map, low, high, mark, clipped }) {
-      const width = Math.max(140, Math.min(260, node.clientWidth || 200));
-      const context = sharp(canvas, width, 40);
+      const s = theme.scale;
+      const width = Math.max(140, Math.min(260 * s, node.clientWidth || 200));
+      const context = sharp(canvas, width, 42 * s);
       const rgb = table(map);
-      const left = 14;
-      const span = width - 28;
+      const left = 14 * s;
+      const span = width - 28 * s;
       for (let i = 0; i < span; i++) {
         const k = 3 * Math.round((255 * i) / (span - 1));
         context.fillStyle = `rgb(${rgb[k]},${rgb[k + 1]},${rgb[k + 2]})`;
-        context.fillRect(left + i, 16, 1.5, 9);
+        context.fillRect(left + i, 17 * s, 1.5, 9 * s);
       }
       context.font = theme.type(11);
       context.fillStyle = theme.ink;
       context.textAlign = "left";
-      context.fillText(elide(context, label, span), left, 10);
+      context.fillText(elide(context, label, span), left, 11 * s);
       context.textAlign = "center";
       context.font = theme.type(10);
       context.fillStyle = theme.quiet;
       const digits = high - low < 0.1 ? 3 : 2;
       [low, (low + high) / 2, high].forEach((value, k) => {
         const sign = clipped && k === 0 ? "≤ " : "";
-        context.fillText(sign + number(value, k === 1 && high - low >= 0.1 ? 2 : digits), left + (k / 2) * span, 37);
+        context.fillText(
+          sign + number(value, k === 1 && high - low >= 0.1 ? 2 : digits),
+          left + (k / 2) * span,
+          39 * s,
+        );
       });
       if (mark !== null && !Number.isNaN(mark)) {
         const x = left + Math.max(0, Math.min(1, (mark - low) / (high - low || 1))) * span;
         context.fillStyle = theme.ink;
         context.beginPath();
-        context.moveTo(x, 16);
-        context.lineTo(x - 4, 11);
-        context.lineTo(x + 4, 11);
+        context.moveTo(x, 17 * s);
+        context.lineTo(x - 4, 17 * s - 5);
+        context.lineTo(x + 4, 17 * s - 5);
         context.fill();
-        context.fillRect(x - 0.75, 16, 1.5, 9);
+        context.fillRect(x - 0.75, 17 * s, 1.5, 9 * s);
       }
       canvas.setAttribute("aria-label", `Colour scale of ${label}, from ${number(low, 2)} to ${number(high, 2)}`);
     },

@@ -24,17 +24,18 @@ import { powerName, powers, short, ticks } from "./numbers.js";
  */
 export function axes(context, theme, { x: along, y: up, note }, width, height) {
   context.font = theme.type(11);
-  const top = note ? 18 : 9;
-  const bottom = height - (along.title ? 36 : 20);
+  const s = theme.scale;
+  const top = note ? 18 * s : 9;
+  const bottom = height - (along.title ? 36 : 20) * s;
   const across = (/** @type {Axis} */ axis, /** @type {number} */ count) =>
     axis.log ? { at: powers(axis.low, axis.high, count), digits: 0 } : ticks(axis.low, axis.high, count, axis.whole);
-  const vertical = across(up, Math.max(2, Math.min(7, Math.floor((bottom - top) / (up.log ? 20 : 34)))));
+  const vertical = across(up, Math.max(2, Math.min(7, Math.floor((bottom - top) / ((up.log ? 20 : 34) * s)))));
   const name = (/** @type {Axis} */ axis, /** @type {number} */ value, /** @type {number} */ digits) =>
     axis.names?.[Math.round(value)] ??
     (axis.log ? powerName(value) : Math.abs(value) >= 1e5 ? short(value, 2) : number(value, digits));
   const labels = vertical.at.map((value) => name(up, value, vertical.digits));
   const widest = Math.max(14, ...labels.map((text) => context.measureText(text).width));
-  const left = Math.ceil(widest) + (up.title ? 24 : 9);
+  const left = Math.ceil(widest) + (up.title ? 24 : 9) * s;
   const right = width - 10;
   const warp = (/** @type {Axis} */ axis) =>
     axis.log
@@ -65,7 +66,7 @@ export function axes(context, theme, { x: along, y: up, note }, width, height) {
   });
   context.stroke();
   context.textAlign = "center";
-  const level = across(along, Math.max(2, Math.floor((right - left) / 62)));
+  const level = across(along, Math.max(2, Math.floor((right - left) / (62 * s))));
   if (along.names)
     level.at = along.names.map((_, i) => i).filter((i) => i >= along.low && i <= along.high && along.names?.[i]);
   let edge = -Infinity;
@@ -75,20 +76,20 @@ export function axes(context, theme, { x: along, y: up, note }, width, height) {
     const middle = Math.min(width - half - 1, scales.x(value));
     if (middle - half < edge + 6) continue;
     edge = middle + half;
-    context.fillText(text, middle, bottom + 11);
+    context.fillText(text, middle, bottom + 11 * s);
   }
   context.fillStyle = theme.quiet;
-  if (along.title) context.fillText(along.title, (left + right) / 2, height - 7);
+  if (along.title) context.fillText(along.title, (left + right) / 2, height - 7 * s);
   if (up.title) {
     context.save();
-    context.translate(8, (top + bottom) / 2);
+    context.translate(8 * s, (top + bottom) / 2);
     context.rotate(-Math.PI / 2);
     context.fillText(up.title, 0, 0);
     context.restore();
   }
   if (note) {
     context.textAlign = "left";
-    context.fillText(note, left, 8);
+    context.fillText(note, left, 8 * s);
   }
   context.textBaseline = "alphabetic";
   return scales;

@@ -64,7 +64,7 @@ export function paint(context, theme, chart, { x, y, box }) {
   for (const layer of chart.layers) {
     context.globalAlpha = layer.opacity ?? 1;
     context.strokeStyle = context.fillStyle = layer.colour;
-    context.lineWidth = layer.width ?? 2;
+    context.lineWidth = (layer.width ?? 2) * theme.scale;
     context.setLineDash(layer.dash ?? []);
     const count = layer.x.length;
     context.beginPath();
@@ -87,7 +87,7 @@ export function paint(context, theme, chart, { x, y, box }) {
       context.fill();
     } else if (layer.kind === "segments") {
       const low = /** @type {ArrayLike<number>} */ (layer.low);
-      const wide = layer.width ?? 2;
+      const wide = (layer.width ?? 2) * theme.scale;
       // Upright rectangles, not one path of strokes: hundreds of them are drawn while a slider moves.
       for (let i = 0; i < count; i++) {
         const [from, to] = [y(low[i]), y(layer.y[i])];
@@ -104,7 +104,7 @@ export function paint(context, theme, chart, { x, y, box }) {
         context.stroke();
       } else context.fill();
     } else {
-      const dot = stamp(layer.colour, theme.paper, layer.width ?? 7, layer.hollow ?? false);
+      const dot = stamp(layer.colour, theme.paper, (layer.width ?? 7) * theme.scale, layer.hollow ?? false);
       const half = dot.size / 2;
       for (let i = 0; i < count; i++) {
         if (Number.isFinite(layer.y[i]))
@@ -128,7 +128,7 @@ export function paint(context, theme, chart, { x, y, box }) {
     context.strokeStyle = chart.ring.colour;
     context.lineWidth = 2;
     context.beginPath();
-    context.arc(px, py, 6, 0, 2 * Math.PI);
+    context.arc(px, py, 6 * theme.scale, 0, 2 * Math.PI);
     context.stroke();
     context.font = theme.type(11, 600);
     context.textAlign = px > (box.left + box.right) / 2 ? "right" : "left";

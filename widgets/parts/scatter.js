@@ -125,7 +125,7 @@ export function createScatter(frame, testid, events) {
       context.rotate(-Math.PI / 2);
       context.fillText(next.axes[1], 0, 0);
       context.restore();
-      const radius = size > 210 ? 3.6 : 3;
+      const radius = (size > 210 ? 3.6 : 3) * theme.scale;
       for (let i = 0; i < labels.length; i++) {
         const dimmed = next.only !== null && labels[i] !== next.only;
         context.globalAlpha = dimmed ? 0.12 : 0.85;

@@ -3,6 +3,7 @@
 import { extent } from "./arrays.js";
 import { el, fill, number, sharp, write } from "./dom.js";
 import { icon } from "./icons.js";
+import { playOnce } from "./opening.js";
 
 /** One value per position, or values `at` places between them; of its own `range` where its unit is not that of others.
  * @typedef {object} Curve
@@ -27,7 +28,7 @@ import { icon } from "./icons.js";
  */
 
 const THUMB = 14; // px; the slider's thumb, whose middle the cursor line follows
-const HEIGHT = 54;
+const HEIGHT = 54; // px, where type is of its usual size
 
 /**
  * Fill the frame's timeline.
@@ -113,7 +114,10 @@ export function createTimeline(frame, course) {
   frame.keys.add("Home", `first ${course.unit}`, () => go(0));
   frame.keys.add("End", `last ${course.unit}`, () => go(Infinity));
 
+  let first = true;
   frame.onDraw((theme) => {
+    if (first) playOnce(frame, course);
+    first = false;
     const positions = course.positions();
     frame.timeline.hidden = positions.length < 2;
     if (frame.timeline.hidden) return;
@@ -142,19 +146,21 @@ export function createTimeline(frame, course) {
    * @param {number} width
    */
   function draw(theme, positions, now, curves, width) {
-    const context = sharp(canvas, width, HEIGHT);
+    const height = Math.round(HEIGHT * theme.scale);
+    const context = sharp(canvas, width, height);
+    const foot = 16 * theme.scale;
     const [low, high] = course.range ?? span(curves);
     const x = (/** @type {number} */ i) => THUMB / 2 + (i / (positions.length - 1)) * (width - THUMB);
     const y = (/** @type {Curve} */ curve, /** @type {number} */ value) => {
       const [from, to] = curve.range ?? [low, high];
-      return HEIGHT - 16 - ((value - from) / (to - from || 1)) * (HEIGHT - 24);
+      return height - foot - ((value - from) / (to - from || 1)) * (height - foot - 8);
     };
     context.font = theme.type(10);
     context.fillStyle = theme.quiet;
     context.textAlign = "center";
     // Names of the last position may be longer than numbers.
-    const apart = Math.max(26, context.measureText(String(positions[positions.length - 1])).width + 12);
-    const every = Math.ceil(positions.length / Math.max(2, Math.floor(width / 44)));
+    const apart = Math.max(26 * theme.scale, context.measureText(String(positions[positions.length - 1])).width + 12);
+    const every = Math.ceil(positions.length / Math.max(2, Math.floor(width / (44 * theme.scale))));
     context.strokeStyle = theme.line;
     context.lineWidth = 1;
     context.beginPath();
@@ -162,16 +168,16 @@ export function createTimeline(frame, course) {
       const last = i === positions.length - 1;
       if (last || (i % every === 0 && (positions.length - 1 - i) * (width / positions.length) > apart)) {
         const half = context.measureText(String(position)).width / 2;
-        context.fillText(String(position), Math.max(half, Math.min(width - half, x(i))), HEIGHT - 2);
+        context.fillText(String(position), Math.max(half, Math.min(width - half, x(i))), height - 2);
         context.moveTo(x(i), 6);
-        context.lineTo(x(i), HEIGHT - 14);
+        context.lineTo(x(i), height - foot + 2);
       }
     });
     context.stroke();
     context.lineJoin = "round";
     for (const curve of curves) {
       context.strokeStyle = curve.colour;
-      context.lineWidth = 1.75;
+      context.lineWidth = 1.75 * theme.scale;
       context.setLineDash(curve.dash ?? []);
       context.beginPath();
       let pen = false;
@@ -191,7 +197,7 @@ export function createTimeline(frame, course) {
     context.lineWidth = 1;
     context.beginPath();
     context.moveTo(Math.round(x(now)) + 0.5, 2);
-    context.lineTo(Math.round(x(now)) + 0.5, HEIGHT - 13);
+    context.lineTo(Math.round(x(now)) + 0.5, height - foot + 3);
     context.stroke();
     for (const curve of curves) {
       const value = valueAt(curve, now);
@@ -200,7 +206,7 @@ export function createTimeline(frame, course) {
       context.strokeStyle = theme.paper;
       context.lineWidth = 1.5;
       context.beginPath();
-      context.arc(x(now), y(curve, value), 4, 0, 2 * Math.PI);
+      context.arc(x(now), y(curve, value), 4 * theme.scale, 0, 2 * Math.PI);
       context.fill();
       context.stroke();
     }

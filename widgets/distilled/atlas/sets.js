@@ -12,7 +12,7 @@ import { el, fill, number } from "../../parts/dom.js";
  */
 export function createSets(frame, data) {
   const { model } = data;
-  const box = el("div", { class: "dw-table dw-sets-table", tabindex: -1 });
+  const box = el("div", { class: "dw-table dw-sets-table", tabindex: 0 });
   const node = el("section", { class: "dw-sets", "data-testid": "sets", "aria-label": "Sets" }, box);
   let built = /** @type {any[]} */ ([]);
 

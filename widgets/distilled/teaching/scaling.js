@@ -64,7 +64,7 @@ export function createScaling(frame, lens) {
     "section",
     { class: "dw-why", "data-testid": "scaling" },
     el("div", { class: "dw-heading-small" }, el("span", {}, "Calibration by temperature"), beside),
-    el("div", { class: "dw-table dw-cross" }, table),
+    el("div", { class: "dw-table dw-cross", tabindex: 0 }, table),
     el("div", { class: "dw-teach-figures" }, curve, bins),
     key,
   );

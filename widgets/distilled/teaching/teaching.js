@@ -60,7 +60,7 @@ export function createTeaching(frame, lens) {
   const body = el("tbody", {});
   const table = el(
     "div",
-    { class: "dw-table dw-cross" },
+    { class: "dw-table dw-cross", tabindex: 0 },
     el("table", { "data-testid": "cross" }, el("thead", {}, head), body),
   );
   const fine = el("p", { class: "dw-quiet dw-fine" });

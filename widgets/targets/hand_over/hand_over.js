@@ -162,7 +162,6 @@ export function createHandOver(frame, scene) {
       write(/** @type {Element} */ (one.firstElementChild), name);
       one.title = `Step ${i + 1} of ${found.steps}, t = ${short(found.times[i])} to ${short(found.times[i + 1])}: made by ${name}. A click changes who makes it.`;
       one.setAttribute("aria-pressed", String(base));
-      one.setAttribute("aria-label", `step ${i + 1}: ${name}`);
     });
   }
 

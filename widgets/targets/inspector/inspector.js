@@ -31,7 +31,7 @@ export function createInspector(frame, scene) {
   );
   const films = createFilms(frame, scene);
   const paths = createPaths(frame, scene);
-  const figures = el("div", { class: "dw-now-table dw-table", "data-testid": "seed-now" });
+  const figures = el("div", { class: "dw-now-table dw-table", tabindex: 0, "data-testid": "seed-now" });
   const course = createPlot(frame, "seed-distance", { pick: (x) => scene.go(Math.max(0, Math.round(x) - 1)) });
   const courseTitle = el("span", {});
   const courseBlock = el(
