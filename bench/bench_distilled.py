@@ -63,7 +63,7 @@ def rows(quick: bool = False) -> list[dict]:
         page = opened(browser, pages["atlas"])
         found.append(told(f"atlas of {size}: wheel to repaint", zoom(page, count, WATCH)))
         page.close()
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
         page.set_content(EMPTY)
         found.append(told("empty page: wheel to repaint", zoom(page, count, WATCH)))
         page.close()
@@ -101,7 +101,7 @@ def distilled(ipc: int, moments: int = 0):
 
 
 def opened(browser, path):
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
     page.goto(path.as_uri())
     page.wait_for_selector("[data-ready]")
     return page

@@ -79,7 +79,7 @@ def page_rows(browser, folder: Path, count: int) -> list[dict]:
     space: dict = {}
     exec(MADE, space)
     path = space["view"].to_html(folder / "posterior.html")
-    page = browser.new_page(viewport={"width": 1280, "height": 1100})
+    page = browser.new_page(viewport={"width": 1280, "height": 1100}, reduced_motion="reduce")
     page.goto(path.as_uri())
     page.wait_for_selector("[data-ready]")
     found = []

@@ -55,7 +55,7 @@ def rows(quick: bool = False) -> list[dict]:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         for k, (name, (explorer, target)) in enumerate(views.items()):
-            page = browser.new_page(viewport={"width": 1280, "height": 1600})
+            page = browser.new_page(viewport={"width": 1280, "height": 1600}, reduced_motion="reduce")
             page.goto(explorer.to_html(Path(folder) / f"{k}.html").as_uri())
             page.wait_for_selector("[data-ready]")
             times = slider(page, count)

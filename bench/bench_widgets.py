@@ -65,7 +65,7 @@ def rows(quick: bool = False) -> list[dict]:
             state = "kernel busy" if busy else "kernel idle"
             try:
                 for name, moves in (("features", ("slider", "hover", "play-keys")), ("training", ("slider",))):
-                    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+                    page = browser.new_page(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
                     page.goto(pages[name].as_uri())
                     page.wait_for_selector("[data-ready]")
                     if name == "training":

@@ -106,16 +106,41 @@ export function createData(model) {
 
   const moments = () => Math.max(1, content().epochs.length);
 
-  /** Lowest and highest similarity over all pairs and epochs: "stretch" keeps colours comparable along the timeline. */
+  /**
+   * Where most similarities over all pairs and epochs lie: colours stay comparable along the timeline. From the 2nd to
+   * the 98th percentile, rounded outwards to twentieths; picture.py has the other copy.
+   * @returns {[number, number]}
+   */
   function range() {
     return once("range", () => {
-      const all = content().pairs.flatMap((_, p) =>
-        Array.from({ length: moments() }, (__, when) => seen(p, when)).flatMap((view) =>
-          view ? extent(view.values) : [],
-        ),
-      );
-      return extent(all);
+      const all = content()
+        .pairs.flatMap((_, p) =>
+          Array.from({ length: moments() }, (__, when) => seen(p, when)).flatMap((view) =>
+            view ? [...view.values].filter((value) => !Number.isNaN(value)) : [],
+          ),
+        )
+        .sort((a, b) => a - b);
+      if (!all.length) return [0, 1];
+      const at = (/** @type {number} */ share) => {
+        const place = share * (all.length - 1);
+        const k = Math.floor(place);
+        return all[k] + (place - k) * ((all[k + 1] ?? all[k]) - all[k]);
+      };
+      const low = Math.floor(at(0.02) * 20 + 1e-6) / 20;
+      const high = Math.ceil(at(0.98) * 20 - 1e-6) / 20;
+      return [low, Math.max(high, low + 0.05)];
     });
+  }
+
+  /** Lowest and highest similarity over all pairs and epochs. */
+  function extremes() {
+    return once("extremes", () =>
+      extent(
+        content().pairs.flatMap((_, p) =>
+          Array.from({ length: moments() }, (__, when) => extent(seen(p, when)?.values ?? [])).flat(),
+        ),
+      ),
+    );
   }
 
   /** Largest absolute difference over all epochs, so that a symmetric scale holds for the whole timeline. */
@@ -244,7 +269,22 @@ export function createData(model) {
     return { columns: ["pair", "layer_a", "layer_b", "value"], rows };
   }
 
-  return { content, position, seen, difference, range, spread, means, locate, nameOf, cell, course, table, once };
+  return {
+    content,
+    position,
+    seen,
+    difference,
+    range,
+    extremes,
+    spread,
+    means,
+    locate,
+    nameOf,
+    cell,
+    course,
+    table,
+    once,
+  };
 }
 
 /** @typedef {ReturnType<typeof createData>} Data */

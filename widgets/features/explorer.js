@@ -36,9 +36,9 @@ function render({ model, el: host }) {
         { trait: "numbers", label: "Write the numbers into the cells", kind: "switch" },
         {
           trait: "stretch",
-          label: "Stretch the colours over the values there are",
+          label: "Colours follow the values",
           kind: "switch",
-          help: "Otherwise the scale is 0 to 1, the same for every map",
+          help: "From the 2nd to the 98th percentile of all epochs; otherwise from 0 to 1, the same for every map",
         },
         {
           trait: "colour_map",
@@ -204,7 +204,7 @@ function render({ model, el: host }) {
     const { pairs, difference, note } = content();
     const target = hovered ?? pinned();
     const stretched = model.get("stretch");
-    const [low, high] = stretched && !Number.isNaN(data.range()[0]) ? data.range() : [0, 1];
+    const [low, high] = stretched ? data.range() : [0, 1];
     const limit = data.spread();
     const diverging = theme.dark ? "diverging-dark" : "diverging";
     const sameRows = pairs.length > 1 && JSON.stringify(pairs[0].layers_a) === JSON.stringify(pairs[1].layers_a);
@@ -280,12 +280,13 @@ function render({ model, el: host }) {
     const first = data.seen(0);
     const mark = target && data.cell(0, target).value;
     legend.update(theme, {
-      label: model.get("measure"),
+      label: stretched ? `${model.get("measure")}, range of the values` : model.get("measure"),
       map: model.get("colour_map"),
       low,
       high,
       mark,
-      clipped: !stretched && data.range()[0] < -0.005,
+      clipped: data.extremes()[0] < low - 0.005,
+      above: data.extremes()[1] > high + 0.005,
     });
     const shift = data.difference();
     differenceLegend.node.hidden = !shift;

@@ -71,7 +71,7 @@ class FeatureSimilarityExplorer(Explorer):
     numbers = traitlets.Bool(False, help="Write the values into cells that are large enough.").tag(
         sync=True, setting=True
     )
-    stretch = traitlets.Bool(False, help="Colours span the values there are, not 0 to 1.").tag(sync=True, setting=True)
+    stretch = traitlets.Bool(True, help="Colours span the values there are, not 0 to 1.").tag(sync=True, setting=True)
     colour_map = traitlets.Enum(["viridis", "cividis"], "viridis", help="Colours of the heat map.").tag(
         sync=True, setting=True
     )

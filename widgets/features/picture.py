@@ -85,12 +85,19 @@ def _subtitle(explorer: "FeatureSimilarityExplorer") -> str:
 
 
 def _range(explorer: "FeatureSimilarityExplorer") -> tuple[float, float]:
-    """The colour scale: 0 to 1, or stretched over all epochs, so that it holds still along the timeline."""
+    """The colour scale: 0 to 1, or most values of all epochs, so that it holds still along the timeline.
+
+    From the 2nd to the 98th percentile, rounded outwards to twentieths; ``features/data.js`` has the other copy.
+    """
     if not explorer.stretch:
         return 0.0, 1.0
     shown = [entry.matrix for when in explorer.moments() for entry in explorer.seen(when) if entry.matrix is not None]
     numbers = np.concatenate([values[~np.isnan(values)] for values in shown]) if shown else np.empty(0)
-    return (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 1.0)
+    if not len(numbers):
+        return 0.0, 1.0
+    low, high = np.percentile(numbers, [2, 98])
+    low, high = np.floor(low * 20 + 1e-6) / 20, np.ceil(high * 20 - 1e-6) / 20
+    return float(low), float(max(high, low + 0.05))
 
 
 def _matrix(

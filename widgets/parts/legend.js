@@ -5,7 +5,7 @@ import { table } from "./colours.js";
 
 /**
  * @typedef {{ label: string, map: import("./colours.js").MapName, low: number, high: number, mark: number | null,
- *   clipped: boolean }} Scale
+ *   clipped: boolean, above?: boolean }} Scale clipped: some values lie below it; above: some lie above it
  */
 
 export function createLegend() {
@@ -17,7 +17,7 @@ export function createLegend() {
      * @param {import("./theme.js").Theme} theme
      * @param {Scale} scale
      */
-    update(theme, { label, map, low, high, mark, clipped }) {
+    update(theme, { label, map, low, high, mark, clipped, above = false }) {
       const s = theme.scale;
       const width = Math.max(140, Math.min(260 * s, node.clientWidth || 200));
       const context = sharp(canvas, width, 42 * s);
@@ -38,7 +38,7 @@ export function createLegend() {
       context.fillStyle = theme.quiet;
       const digits = high - low < 0.1 ? 3 : 2;
       [low, (low + high) / 2, high].forEach((value, k) => {
-        const sign = clipped && k === 0 ? "≤ " : "";
+        const sign = clipped && k === 0 ? "≤ " : above && k === 2 ? "≥ " : "";
         context.fillText(
           sign + number(value, k === 1 && high - low >= 0.1 ? 2 : digits),
           left + (k / 2) * span,

@@ -128,7 +128,11 @@ class PosteriorExplorer(Listening, Explorer):
         self._revision = 0
         content, arrays = self._view.first()
         super().__init__(
-            content=content, arrays=arrays, start={"step": self.steps, "point": None}, actions=actions, **options
+            content=content,
+            arrays=arrays,
+            start={"step": self._view.telling(), "point": None},
+            actions=actions,
+            **options,
         )
         self._listening = True
         if any(getattr(self, name) != self._defaults[name] for name in self._view.asked):

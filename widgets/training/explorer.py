@@ -75,7 +75,7 @@ class TrainingExplorer(Explorer):
         super().__init__(
             content=self._content,
             arrays=arrays.packed,
-            start={"epoch": self._content["epochs"][-1], "run": None},
+            start={"epoch": _telling(self._records), "run": None},
             **options,
         )
         names = [
@@ -91,7 +91,7 @@ class TrainingExplorer(Explorer):
         return self._content["metrics"][0]["value"]
 
     def _checked_selection(self, selection: dict[str, Any]) -> dict[str, Any]:
-        whole: dict[str, Any] = {"epoch": self._content["epochs"][-1], "run": None}
+        whole: dict[str, Any] = {"epoch": _telling(self._records), "run": None}
         if stray := selection.keys() - whole.keys():
             raise traitlets.TraitError(f"selection has no key {min(stray)!r}; it has 'epoch' and 'run'")
         whole |= {key: self.selection[key] for key in whole if key in self.selection} | selection
@@ -208,6 +208,14 @@ def _content(records: dict[str, TrainingRecord], roles: Sequence[str], arrays: A
     longest = max(record.epochs for record in records.values())
     classes = max((record.classes for record in records.values()), key=len)
     return {"runs": runs, "classes": list(classes), "epochs": list(range(1, longest + 1)), "metrics": _metrics(records)}
+
+
+def _telling(records: dict[str, TrainingRecord]) -> int:
+    """The epoch to open at: where the best of the runs is best on the test split; the last where none was tested."""
+    tested = [record.curves["test_accuracy"] for record in records.values() if "test_accuracy" in record.curves]
+    if not tested:
+        return max(record.epochs for record in records.values())
+    return int(max(tested, key=lambda curve: float(curve.max())).argmax()) + 1
 
 
 def _metrics(records: dict[str, TrainingRecord]) -> list[dict[str, Any]]:
