@@ -5,10 +5,10 @@ from posteriors import golden
 
 import widgets
 
-# A request's five seconds of silence pass in a moment.
+# A request's five seconds of silence are over sooner.
 SOON = """() => {
     const real = globalThis.setTimeout;
-    globalThis.setTimeout = (run, ms, ...rest) => real(run, ms >= 5000 ? 20 : ms, ...rest);
+    globalThis.setTimeout = (run, ms, ...rest) => real(run, ms >= 5000 ? 600 : ms, ...rest);
 }"""
 
 

@@ -58,7 +58,7 @@ def test_hover_previews_and_click_pins(show, similar):
 def test_cells_have_the_colour_of_their_value(show, similar):
     from matplotlib import colormaps
 
-    view = show(widgets.explore(similar, best_match=False))
+    view = show(widgets.explore(similar, best_match=False, stretch=False))
     for row, column in [(0, 0), (13, 4), (26, 8), (20, 1)]:
         value = float(similar.values[-1, row, column])
         expected = [round(255 * part) for part in colormaps["viridis"](max(0.0, value))[:3]]
@@ -197,7 +197,7 @@ def test_gram_matrices_name_the_pair_under_the_cursor(show, similar):
 
 def test_classes_and_measures_switch(show, similar):
     other = similar.replace(measure="procrustes", options={}, values=similar.stack * 0.5, per_class=None)
-    view = show(widgets.explore([similar, other], best_match=False))
+    view = show(widgets.explore([similar, other], best_match=False, stretch=False))
     before = view.pixel(26, 8)
     view.part("setting-class_name").select_option("7")
     view.settle()
