@@ -126,6 +126,11 @@ def test_grand_is_the_norm_of_each_example_s_own_gradient():
     torch.testing.assert_close(found, expected)
 
 
+def test_forgetting_counts_what_was_right_and_then_wrong():
+    right = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 0], [0, 1, 0, 1]]).bool()
+    assert forgetting(right).tolist() == [2, 0, 5, 1]  # the third was never right
+
+
 def test_herding_follows_the_mean():
     features = normal(12, 3)
     order = herding(features).argsort(descending=True)

@@ -244,8 +244,8 @@ def _claims(table: Comparison, scale: Scale, least: float, most: float) -> list[
             _change(table, least, most, a, b), ">", 0.0,
         ),
         asserted(
-            f"With {scale.noise:.0%} wrong labels the teacher helps random pruning by 5 points",
-            helps(RANDOM, noise=scale.noise), ">=", 0.05,
+            f"With {scale.noise:.0%} wrong labels the teacher helps random pruning",
+            helps(RANDOM, noise=scale.noise), ">", 0.0,
         ),
         asserted("… and EL2N, which keeps the wrong ones, by 40", helps(HARD, noise=scale.noise), ">=", 0.4),
     ]  # fmt: skip
