@@ -4,7 +4,7 @@ Response       `CrossEntropy` `KL` `LogitRegression` `DIST` `DKD` `MLKD` `PLD` `
                `BornAgain` `CWTM` `DKPP` `Hinton` (labels and soft labels in balance, at any temperature)
                `OFA` (exits at every stage) `BalancedKL` `AugmentedKD` (with `OnViews`, `Views`)
                `LELP` (subclasses; with `Summed`) `JS` (in the recipe `SSLD`: labelled data and a pool)
-               `KDPruning` (on `pruned` data)
+               `KDPruning` (on `pruned` data) `Weighted` (by example), by influence in `KDAIF`
 Feature        `Hint` `AttentionTransfer` `NST` `Adversarial` `VID` `VKD` `ReviewKD` `SimKD` (with `reuse`)
 Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `PKT` `CRD` `MemoryCRD`
 Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnTeacher`

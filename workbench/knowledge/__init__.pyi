@@ -16,6 +16,8 @@ from .methods.good_da import Views as Views
 from .methods.good_da import risk_variance as risk_variance
 from .methods.good_da import teacher_stddev as teacher_stddev
 from .methods.hinton import Hinton as Hinton
+from .methods.kd_aif import KDAIF as KDAIF
+from .methods.kd_aif import influence_weights as influence_weights
 from .methods.kd_pruning import KDPruning as KDPruning
 from .methods.kd_pruning import LinearCase as LinearCase
 from .methods.kd_pruning import pruned as pruned
@@ -76,6 +78,7 @@ from .shared import RKDDistance as RKDDistance
 from .shared import Signal as Signal
 from .shared import SimilarityPreserving as SimilarityPreserving
 from .shared import SimKD as SimKD
+from .shared import Weighted as Weighted
 from .shared import reuse as reuse
 from .teachers.oracle import BudgetError as BudgetError
 from .teachers.oracle import Oracle as Oracle

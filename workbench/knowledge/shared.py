@@ -20,6 +20,7 @@ from workbench.signals.signal import Signal
 from workbench.signals.similarity_preserving import SimilarityPreserving
 from workbench.signals.simkd import SimKD, reuse
 from workbench.signals.vid import VID
+from workbench.signals.weighted import Weighted
 from workbench.training.mixing import CutMix, Identity, Mixup, OneOf
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "Signal",
     "SimKD",
     "SimilarityPreserving",
+    "Weighted",
     "reuse",
 ]

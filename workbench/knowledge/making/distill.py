@@ -24,7 +24,9 @@ from workbench.signals.kl import KL
 from workbench.signals.memory_crd import ROWS, MemoryCRD
 from workbench.signals.numbers import at_least_zero
 from workbench.signals.signal import Signal, as_signal, parts
+from workbench.signals.weighted import Weighted
 from workbench.training import doors
+from workbench.training.guide import train_split
 
 SignalLike = Signal | Callable[[Outputs, Outputs, torch.Tensor], torch.Tensor]
 
@@ -96,8 +98,10 @@ def distill(
     with as_found(teacher):
         bound = bind(loss, teacher, student, data, teacher_data=teacher_data, seed=seed)
         guide = _guide(teacher, loss, teacher_data)
-        if guide is not None and _with_rows(loss):
-            guide = _numbered(guide, data, augmented=options.get("augment") is not None)
+        if _with_rows(loss):
+            guide = (
+                _rows_alone if guide is None else _numbered(guide, data, augmented=options.get("augment") is not None)
+            )
         record = training.fit(student, data, loss=bound, layers=loss.student_layers, guide=guide, seed=seed, **options)
     return _told(record, loss)
 
@@ -153,7 +157,7 @@ def distill_many(
     for teacher, student in zip(each_teacher, students, strict=True):
         _check(teacher, student, loss)
     if _with_rows(loss):
-        raise ValueError(f"{loss} keeps a memory of every example: distil one student at a time, with distill")
+        raise ValueError(f"{loss} knows every example by its row: distil one student at a time, with distill")
     with as_found(*each_teacher):
         bound = [
             bind(loss, teacher, student, one, seed=seed)
@@ -207,7 +211,8 @@ def bind(
             f"teacher scores {of_teacher.logits.shape[1]} classes and student {of_student.logits.shape[1]}: "
             "both must score the classes of data"
         )
-    if of_teacher is not None and _with_rows(signal):
+    if _with_rows(signal):
+        of_teacher = of_teacher or Outputs(of_student.logits.new_zeros(len(examples), 0))
         of_teacher = Outputs(of_teacher.logits, {**of_teacher.features, ROWS: torch.arange(len(examples))})
     generator = torch.Generator().manual_seed(seed)
     return signal.bind(of_student, of_teacher, examples.labels, generator=generator)  # type: ignore[arg-type]
@@ -258,15 +263,22 @@ def _with_rows(loss: Signal) -> bool:
     return any(getattr(part, "needs_rows", False) for part in parts(loss))
 
 
-def _check_memories(loss: Signal, data: Dataset) -> None:
+def _check_memories(loss: Signal, data: Dataset | Split) -> None:
+    count = len(train_split(data))
     for part in parts(loss):
-        if isinstance(part, MemoryCRD) and part.examples != len(data.train):
-            raise ValueError(f"examples is {part.examples}, but data has {len(data.train)} training examples")
+        if isinstance(part, MemoryCRD | Weighted) and part.examples != count:
+            name = "examples is" if isinstance(part, MemoryCRD) else "the number of weights is"
+            raise ValueError(f"{name} {part.examples}, but data has {count} training examples")
 
 
-def _numbered(guide: Any, data: Dataset, *, augmented: bool) -> Any:
+def _rows_alone(inputs: torch.Tensor, rows: torch.Tensor) -> Outputs:
+    """The guide of a signal that needs no teacher: the batch's rows."""
+    return Outputs(inputs.new_zeros(len(inputs), 0), {ROWS: rows})
+
+
+def _numbered(guide: Any, data: Dataset | Split, *, augmented: bool) -> Any:
     """The guide, which also says the batch's rows."""
-    asked = guide.on(data.train, augmented=augmented) if isinstance(guide, training.Guide) else guide
+    asked = guide.on(train_split(data), augmented=augmented) if isinstance(guide, training.Guide) else guide
 
     def numbered(inputs: torch.Tensor, rows: torch.Tensor) -> Outputs:
         seen = asked(inputs, rows)
