@@ -34,6 +34,15 @@ def test_it_has_as_many_parameters_as_published(name):
     assert parameters(name) == COUNTS[name]
 
 
+def test_the_networks_of_dataset_distillation_have_as_many_parameters_as_published():
+    def count(name, shape):
+        return sum(p.numel() for p in models.build(name, (shape, 10)).parameters())
+
+    assert count("lenet", (1, 28, 28)) == 61_706
+    assert count("lenet", (1, 32, 32)) == 61_706
+    assert count("alexnet", (3, 32, 32)) == 1_756_426
+
+
 @pytest.mark.parametrize("name", MILLIONS)
 def test_it_has_as_many_millions_as_published(name):
     assert parameters(name) / 1e6 == pytest.approx(MILLIONS[name], abs=0.006 if name != "wrn-28-10" else 0.06)

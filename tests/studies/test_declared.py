@@ -8,6 +8,7 @@ import pytest
 import workbench as wb
 from workbench import studies
 from workbench.studies.condensation import p040_datadam
+from workbench.studies.kit import cost
 from workbench.studies.kit.claims import asserted, exact
 from workbench.studies.kit.study import Outcome, Study, dataset
 
@@ -77,3 +78,30 @@ def test_every_declared_study_is_that_of_its_number():
             assert run.paper == paper
             assert run.title.endswith("?")
     assert found[40] is p040_datadam.run
+
+
+def test_the_cost_of_a_part_is_what_its_updates_add(monkeypatch):
+    @dataclass(frozen=True)
+    class Part:
+        steps: int = 40
+        samples: int = 4000
+
+    @dataclass(frozen=True)
+    class Whole:
+        first: Part
+        iterations: int = 7
+
+    clock, seen = [0.0], []
+
+    def simple(s):
+        seen.append((s.scale.first.steps, s.scale.first.samples, s.scale.iterations))
+        clock[0] += 5.0 + 0.5 * s.scale.first.steps + 2.0 * s.scale.iterations
+        return Outcome([], [])
+
+    run = declared(simple)
+    run.scales["full"] = Whole(Part())
+    monkeypatch.setattr(studies, "study", lambda paper: type("Module", (), {"run": run}))
+    monkeypatch.setattr(cost.time, "process_time", lambda: clock[0])
+    assert dict(cost.lengths(run.scales["full"])) == {("first", "steps"): 40, ("iterations",): 7}
+    assert cost.study_seconds(7, more=3) == {("first", "steps"): 0.5, ("iterations",): 2.0}
+    assert seen == [(2, 16, 2), (2, 16, 2), (5, 16, 2), (2, 16, 5)]

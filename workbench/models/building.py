@@ -14,6 +14,7 @@ from workbench.data import Dataset, Split, TextSplit
 from workbench.models.convnet import ConvNet
 from workbench.models.denoisers import DenoiserMLP
 from workbench.models.dit import DiT
+from workbench.models.lenet import AlexNet, LeNet
 from workbench.models.lm import LM
 from workbench.models.mlp import MLP
 from workbench.models.mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
@@ -36,6 +37,8 @@ _CLASSES: dict[str, type[nn.Module]] = {
     "shufflenetv1": ShuffleNetV1,
     "shufflenetv2": ShuffleNetV2,
     "mobilenetv2": MobileNetV2,
+    "lenet": LeNet,
+    "alexnet": AlexNet,
 }
 _DENOISERS: dict[str, type[nn.Module]] = {"denoiser-mlp": DenoiserMLP, "unet": UNet, "dit": DiT}
 _LANGUAGE: dict[str, type[nn.Module]] = {"lm": LM}
@@ -53,9 +56,9 @@ def names() -> tuple[str, ...]:
 
 FIELD = (
     "resnet8x4", "resnet32x4", "resnet18", "wrn-16-2", "wrn-40-1", "wrn-40-2", "wrn-28-10", "vgg8", "vgg13",
-    "shufflenetv1", "shufflenetv2", "mobilenetv2",
+    "shufflenetv1", "shufflenetv2", "mobilenetv2", "lenet", "alexnet",
 )  # fmt: skip
-"""The networks of the tables of distillation on CIFAR-100 (Tian et al. 2020), beside the resnets."""
+"""The networks of the tables of distillation on CIFAR-100 (Tian et al. 2020), beside the resnets; and of paper 021."""
 
 
 def denoiser_names() -> tuple[str, ...]:
@@ -237,6 +240,8 @@ def _defaults(family: str, shape: tuple[int, ...], width: Any) -> dict[str, Any]
     if family == "convnet":
         # Three stages take 32×32 to 4×4, four take 64×64 there; two at least.
         return {"width": 32 if small else 128, "depth": max(2, round(math.log2(side / 4)))}
+    if family in ("lenet", "alexnet"):
+        return {}
     if family in _WIDTHS:
         return {"width": _WIDTHS[family]}
     return {"width": 64 if small else 128, "depth": 4, "patch": _default_patch(shape[1], shape[2])}
@@ -268,13 +273,13 @@ def _check_settings(name: str, family: str, settings: dict[str, Any]) -> None:
         accepted -= {"depth", "widen"}
     unknown = sorted(set(settings) - accepted)
     if unknown:
-        raise ValueError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(accepted))}")
+        raise ValueError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(accepted)) or 'none'}")
     if family == "mlp" and isinstance(settings["width"], Sequence) and not isinstance(settings["width"], str):
         widths = settings["width"] = list(settings["width"])
         if len(widths) != settings["depth"]:
             raise ValueError(f"width={widths} has {len(widths)} entries, but depth={settings['depth']}")
     else:
-        widths = [settings["width"]]
+        widths = [settings["width"]] if "width" in settings else []
     numbers = [("width", w) for w in widths] + [(k, settings[k]) for k in ("depth", "patch", "blocks") if k in settings]
     if family != "unet":
         numbers += [("heads", settings["heads"])] if "heads" in settings else []

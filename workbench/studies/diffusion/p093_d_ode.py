@@ -86,7 +86,10 @@ CASES = (
     Case("DDIM, rectified flow", "ddim", RectifiedFlow(), kind="velocity"),
 )
 MULTISTEP = "Adams–Bashforth 2"
-COST = ""
+COST = (
+    "measured on one CPU core: 12 s a seed at 2,000 points; there are 20,000, so two minutes, and 10 seeds. "
+    "No network is trained. No GPU was measured."
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,8 +37,9 @@ HELD = 100
 
 SHORT = "The card measured it after 300 iterations on another text; here the skewed one may still be behind."
 COST = (
-    "not measured: 12,000 iterations of teachers of 25 million parameters, 60,000 of students of 0.8 million and "
-    "75,000 of students of 3 million"
+    "measured on one CPU core on 8 texts, extrapolated to the batch: a step of a teacher of 25 million "
+    "parameters 16 s on prose and 8 s on questions, of which there are 6,000 each; 3.1 s of a student of 0.8 "
+    "million, 60,000; 1.9 s of one of 3 million, 75,000: about 6 days, writing besides. No GPU was measured."
 )
 
 Found = dict[tuple[str, int], Judgement]
