@@ -6,7 +6,7 @@ import pytest
 
 import workbench as wb
 from workbench import records, studies
-from workbench.studies.knowledge import p082_mekd, p108_tree, p116_rad
+from workbench.studies.knowledge import p082_mekd, p102_amd, p108_tree, p116_rad
 
 QUICK = {"steps": 3}
 
@@ -24,12 +24,15 @@ TINY = {
         small(p082_mekd), teacher=briefly(small(p082_mekd).teacher), inverting={"queries": 20, "steps": 8},
         queries=30, steps=3,
     ),
+    102: replace(
+        small(p102_amd), teacher=briefly(small(p102_amd).teacher), joint=2, steps=2, grid=(0.1, 0.5, 0.9), labels=40
+    ),
     108: replace(small(p108_tree), teacher=briefly(small(p108_tree).teacher), depths=(2, 8)),
     116: replace(small(p116_rad), rounds=2, batch=5, steps=3),
 }  # fmt: skip
 """Scales at which a study takes a second or two."""
 
-TABLES = {82: {"teacher": replace(small(p082_mekd).student, training=QUICK)}, 108: {}, 116: {}}
+TABLES = {82: {"teacher": replace(small(p082_mekd).student, training=QUICK)}, 102: {}, 108: {}, 116: {}}
 """What else a study needs on a table: networks that read one."""
 
 

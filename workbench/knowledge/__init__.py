@@ -8,8 +8,8 @@ Response       `CrossEntropy` `KL` `LogitRegression` `DIST` `DKD` `MLKD` `PLD` `
 Feature        `Hint` `AttentionTransfer` `NST` `Adversarial` `VID` `VKD` `ReviewKD` `SimKD` (with `reuse`)
 Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `PKT` `CRD` `MemoryCRD`
 Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnTeacher`
-Teachers       `Committee` (several as one), `assistants` (a chain), `OldClasses` (the network of yesterday),
-               `Oracle` (can only be asked, up to a budget)
+Teachers       `Committee` (several as one), `assistants` (a chain), `auto_multistep` (finds one: `AMD`),
+               `OldClasses` (the network of yesterday), `Oracle` (can only be asked, up to a budget)
 Black box      `emulate`, `questions`, `MEKD` (answers compared as images)
 Another form   `DistilledTree`, `distil_tree` (one decision tree, a scikit-learn estimator)
 Active         `ask_actively` (a list of `Asking`s), by `RAD`, `Uniform`, `Margin` or `Entropy`

@@ -1,6 +1,8 @@
 from . import taxonomy as taxonomy
 from .making.distill import distill as distill
 from .making.distill import distill_many as distill_many
+from .methods.amd import AMD as AMD
+from .methods.amd import auto_multistep as auto_multistep
 from .methods.bdkd import BDKD as BDKD
 from .methods.bdkd import KDCL as KDCL
 from .methods.bdkd import BalancedKL as BalancedKL
