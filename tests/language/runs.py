@@ -4,7 +4,7 @@ import torch
 
 import workbench as wb
 from workbench.data.vocabulary import END, PAD
-from workbench.language.making.run import Run
+from workbench.language.making.run import LanguageRun
 
 
 class Fixed(torch.nn.Module):
@@ -29,4 +29,4 @@ def a_run(steps=10, batch=4, seed=0, n=8):
     responses = torch.randint(2, 8, (n, 5), generator=generator)
     responses[::3, 3], responses[::3, 4] = END, PAD
     train = wb.data.TextSplit.of(prompts, responses, vocabulary)
-    return Run(Fixed(1), Fixed(2).requires_grad_(False), train, None, seed, torch.device("cpu"), steps, batch)
+    return LanguageRun(Fixed(1), Fixed(2).requires_grad_(False), train, None, seed, torch.device("cpu"), steps, batch)

@@ -1,10 +1,11 @@
 """One short text that two data sets share only if they hold the same examples, labels and class names."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.data.dataset import Dataset, Split
 
@@ -32,6 +33,38 @@ def fingerprint(data: Dataset | Split) -> str:
     return digest.hexdigest()[:16]
 
 
+def tensors_fingerprint(parts: Iterable[Tensor | str]) -> str:
+    """Sixteen characters that depend on every value, shape and type of some tensors, and on texts among them.
+
+    Examples
+    --------
+    >>> first, again, other = (tensors_fingerprint([x]) for x in (torch.zeros(3), torch.zeros(3), torch.zeros(1, 3)))
+    >>> first == again, first == other
+    (True, False)
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(f"{len(part)} {part}".encode())
+        else:
+            _add(digest, part)
+    return digest.hexdigest()[:16]
+
+
+def module_fingerprint(module: nn.Module) -> str:
+    """`tensors_fingerprint` of a network: its kind, and the names and values of its weights and buffers."""
+    return tensors_fingerprint(module_parts(module))
+
+
+def module_parts(module: nn.Module) -> Iterator[Tensor | str]:
+    """What a network's fingerprint depends on."""
+    yield type(module).__name__
+    for named in (module.named_parameters(), module.named_buffers()):
+        for name, value in named:
+            yield name
+            yield value
+
+
 def _digest(split: Split) -> bytes:
     """Of one split; computed again only if one of its tensors was changed in place."""
     tensors = (split.inputs, split.labels, split.mean, split.std)
@@ -48,6 +81,6 @@ def _digest(split: Split) -> bytes:
 
 def _add(digest: "hashlib._Hash", tensor: Tensor) -> None:
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    flat = tensor.detach().reshape(-1).view(torch.uint8) if tensor.numel() else tensor.new_zeros(0, dtype=torch.uint8)
+    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else tensor.new_zeros(0, dtype=torch.uint8)
     for start in range(0, len(flat), CHUNK):
         digest.update(flat[start : start + CHUNK].cpu().numpy().tobytes())

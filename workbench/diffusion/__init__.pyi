@@ -14,6 +14,8 @@ from .making.levels import LogNormalLevels as LogNormalLevels
 from .making.making import DistillationError as DistillationError
 from .making.making import Distilling as Distilling
 from .making.making import adam as adam
+from .making.regression import Denoising as Denoising
+from .making.regression import Regression as Regression
 from .making.run import Run as Run
 from .making.signal import SignalDenoiser as SignalDenoiser
 from .making.starting import denoiser as denoiser
@@ -82,8 +84,6 @@ from .teachers.modes import coverage_measures as coverage_measures
 from .teachers.modes import mode_coverage as mode_coverage
 from .teachers.modes import mode_uncertainty as mode_uncertainty
 from .teachers.pipelines import from_diffusers as from_diffusers
-from .teachers.regress import Denoising as Denoising
-from .teachers.regress import Regression as Regression
 from .teachers.regress import denoise as denoise
 from .teachers.regress import regress as regress
 from .trajectories.targets import Tape as Tape

@@ -79,6 +79,21 @@ class Checkpoints:
             self._warned = True
 
 
+def kept_at(checkpoint: str | os.PathLike | None, every: int | None, iterations: int, *, resuming: bool) -> Checkpoints:
+    """What the arguments ``checkpoint`` and ``checkpoint_every`` of a run of so many iterations ask for.
+
+    By default a state is kept each hundredth of the run.
+
+    Raises
+    ------
+    ValueError, OSError
+        As for `Checkpoints`; or there is a number, but no file.
+    """
+    if checkpoint is None and every is not None:
+        raise ValueError(f"checkpoint_every is {every!r}, but no checkpoint is written: pass checkpoint= a path")
+    return Checkpoints(checkpoint, max(1, iterations // 100) if every is None else every, resuming=resuming)
+
+
 def reopened(resume: Made | str | os.PathLike, kind: type[Made]) -> Made:
     """The record to continue from: as it is, or opened from its file.
 

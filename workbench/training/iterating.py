@@ -72,13 +72,13 @@ def iterate(
     return False
 
 
-def changed_setting(before: Mapping[str, Any], now: Mapping[str, Any], *, but: str) -> str:
-    """The first setting, `but` one, that a run to be continued was made with otherwise, in words; empty: none.
+def changed_setting(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first setting of those now that a run to be continued was made with otherwise, in words; empty: none.
 
-    >>> changed_setting({"lr": 0.1, "steps": 5}, {"lr": 0.2, "steps": 9}, but="steps")
+    >>> changed_setting({"lr": 0.1, "batch": 5}, {"lr": 0.2})
     'resume was made with lr=0.1, now it is 0.2'
     """
-    for key in sorted(now.keys() - {but}):
+    for key in sorted(now):
         if before.get(key) != now[key]:
             return f"resume was made with {key}={before.get(key)!r}, now it is {now[key]!r}"
     return ""

@@ -1,6 +1,7 @@
 """Continuing a run: what a record must hold for it, and which runs it may continue."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,49 @@ from workbench.training.history import History
 from workbench.training.learner import Single, copied
 
 MUST_AGREE = ("batch_size", "examples", "seed", "optimizer")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a fingerprint among a run's settings is of.
+
+    Attributes
+    ----------
+    named
+        The setting that calls the same thing by a name.
+    other
+        What a run with another fingerprint was made from, in words.
+    differs
+        What about it differs.
+    """
+
+    named: str
+    other: str
+    differs: str
+
+
+def other_source(
+    before: Mapping[str, Any], now: Mapping[str, Any], sources: Mapping[str, Identity]
+) -> tuple[str, set[str]]:
+    """What a run to be continued was made from that is not what there is now, in words; and the settings thus compared.
+
+    A record of before there were fingerprints has none: there the name is all that can be compared.
+
+    >>> data = {"train_fingerprint": Identity("data", "other data", "its images or labels differ from these")}
+    >>> before, now = {"data": "cats", "train_fingerprint": "ab"}, {"data": "pets", "train_fingerprint": "ab"}
+    >>> other_source(before, now, data) == ("", {"data", "train_fingerprint"})
+    True
+    >>> other_source(before, now | {"train_fingerprint": "cd"}, data)[0]
+    'resume was made from other data: its images or labels differ from these (it was made from cats)'
+    """
+    known: set[str] = set()
+    for key, identity in sources.items():
+        held = before.get(key)
+        if held is not None and held != now[key]:
+            name = before.get(identity.named) or f"{identity.named} without a name"
+            return f"resume was made from {identity.other}: {identity.differs} (it was made from {name})", known
+        known |= {key, identity.named} if held else {key}
+    return "", known
 
 
 def identity(train: Split, test: Split | None) -> dict[str, str]:

@@ -201,11 +201,99 @@ def test_another_run_is_not_continued(begun):
         distill(ring(), Pulled(decay=0.8), network=begun, resume=made, **QUIET)
     with pytest.raises(DistillationError, match="seed=0, now it is 1"):
         distill(ring(), Pulled(), network=begun, seed=1, resume=made, **QUIET)
-    with pytest.raises(DistillationError, match="2 iterations already, more than steps=1"):
+    with pytest.raises(DistillationError, match="2 iterations already, more than iterations=1"):
         distill(ring(), Pulled(), network=begun, steps=1, resume=made, **QUIET)
     wider = regress(ring(), models.build("denoiser-mlp", ((2,), 0), width=9, depth=2), batch=8, steps=1, **QUIET)
     with pytest.raises(DistillationError, match="no student that fits this run's"):
         distill(ring(), Pulled(), network=wider, resume=made, **QUIET)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("again", [{}, {"checkpoint_every": 3}], ids=["each hundredth", "each third"])
+def test_a_killed_run_goes_on_from_its_file_to_the_same_bits(begun, tmp_path, again):
+    path = tmp_path / "run.safetensors"
+    whole = distill(ring(), Pulled(), network=begun, **QUIET)
+
+    def kill(iteration, loss):
+        if iteration == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        distill(ring(), Pulled(), network=begun, checkpoint=path, watch=kill, **again, **QUIET)
+    assert records.open(path).iterations == (3 if again else 5)
+    assert records.open(path).interrupted
+    with pytest.raises(ValueError, match="holds an unfinished run"):
+        distill(ring(), Pulled(), network=begun, checkpoint=path, **QUIET)
+    rest = distill(ring(), Pulled(), network=begun, checkpoint=path, resume=path, **QUIET)
+    same(whole, rest)
+    same(whole, records.open(path))
+    assert not records.open(path).interrupted
+    with pytest.raises(ValueError, match="no checkpoint is written: pass checkpoint= a path"):
+        distill(ring(), Pulled(), network=begun, checkpoint_every=2, **QUIET)
+
+
+def test_a_killed_fit_goes_on_too(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    network = models.build("denoiser-mlp", ((2,), 0), width=8, depth=2)
+    whole = regress(ring(), network, batch=8, iterations=4, **QUIET)
+
+    def kill(iteration, loss):
+        if iteration == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        regress(ring(), network, batch=8, iterations=4, checkpoint=path, watch=kill, **QUIET)
+    same(whole, regress(ring(), network, batch=8, steps=4, resume=path, **QUIET))
+
+
+def test_resume_on_other_data_or_from_another_teacher_is_refused_by_name(begun, tmp_path):
+    points = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    method = Denoising(batch=4)
+    path = distill(ring(), method, network=begun, data=points, steps=2, **QUIET).save(tmp_path / "made.safetensors")
+    assert distill(ring(), method, network=begun, data=points.clone(), steps=3, resume=path, **QUIET).iterations == 3
+    with pytest.raises(DistillationError, match="made from other data: its examples or labels differ"):
+        distill(ring(), method, network=begun, data=points + 1e-3, steps=3, resume=path, **QUIET)
+    with pytest.raises(DistillationError, match="made from other data"):
+        distill(ring(), method, network=begun, steps=3, resume=path, **QUIET)
+    with pytest.raises(DistillationError, match=r"made from another teacher: .*\(it was made from GaussianMixture of 8"):
+        distill(ring(std=0.1), method, network=begun, data=points, steps=3, resume=path, **QUIET)
+    with pytest.raises(DistillationError, match="made by denoising, now it is regression"):
+        distill(ring(), Regression(batch=4), network=begun, data=points, steps=3, resume=path, **QUIET)
+
+
+def test_a_record_of_before_there_were_fingerprints_is_continued(begun):
+    half = distill(ring(), Regression(batch=4), network=begun, steps=2, **QUIET)
+    old = half.replace(settings={k: v for k, v in half.settings.items() if not k.endswith("fingerprint")})
+    assert distill(ring(), Regression(batch=4), network=begun, steps=3, resume=old, **QUIET).iterations == 3
+    with pytest.raises(DistillationError, match="teacher='GaussianMixture of 8 parts', now it is 'GaussianMixture of 5"):
+        distill(ring(5), Regression(batch=4), network=begun, steps=3, resume=old, **QUIET)
+
+
+def test_weights_of_a_network_teacher_and_its_guidance_are_told_apart(begun):
+    from workbench.diffusion.making.identity import teacher_fingerprint
+
+    one, again = denoiser(begun), denoiser(begun)
+    assert teacher_fingerprint(one) == teacher_fingerprint(again)
+    with torch.no_grad():
+        next(again.parameters()).view(-1)[0] += 1e-6
+    classed = ring(classes=2)
+    known = [one, again, classed, Guided(classed, 2.0), Guided(classed, 3.0), Rescheduled(classed, VPLinear())]
+    assert len({teacher_fingerprint(model) for model in known}) == len(known)
+    assert teacher_fingerprint(object()) == ""
+
+
+def test_iterations_and_steps_are_one_and_the_same(begun):
+    same(
+        distill(ring(), Regression(batch=4), network=begun, iterations=2, **QUIET),
+        distill(ring(), Regression(batch=4), network=begun, steps=2, **QUIET),
+    )
+    with pytest.raises(ValueError, match="iterations is 2 and steps 3: they are the same"):
+        distill(ring(), Regression(batch=4), network=begun, iterations=2, steps=3, **QUIET)
+    with pytest.raises(ValueError, match=r"iterations is 1\.5; it must be a whole number"):
+        distill(ring(), Regression(batch=4), network=begun, iterations=1.5, **QUIET)
 
 
 def test_the_record_says_how_the_student_is_used(begun, tmp_path):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from workbench.condensation.making import clusters
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.training import doors
 
 Features = Callable[[Tensor], Tensor]
@@ -46,7 +46,7 @@ class RealBatch:
 class Batches(Protocol):
     """Draws the real examples that synthetic images are compared with."""
 
-    def draw(self, run: Run, per_class: int, features: Features, position: int | None = None) -> RealBatch:
+    def draw(self, run: CondensationRun, per_class: int, features: Features, position: int | None = None) -> RealBatch:
         """`per_class` examples of each class; of a class with fewer, all.
 
         Parameters
@@ -66,7 +66,7 @@ class Batches(Protocol):
 class RandomBatches:
     """Random examples, others at every iteration."""
 
-    def draw(self, run: Run, per_class: int, features: Features, position: int | None = None) -> RealBatch:  # noqa: ARG002 - a `Batches`
+    def draw(self, run: CondensationRun, per_class: int, features: Features, position: int | None = None) -> RealBatch:  # noqa: ARG002 - a `Batches`
         rows = run.draw(min(per_class, _largest(run)), run.generator("real"))
         return RealBatch(rows, _even(run, rows.shape[1]))
 
@@ -91,7 +91,7 @@ class RepresentativeBatches:
         for name in ("interval", "per_cluster"):
             doors.whole(name, getattr(self, name), 1)
 
-    def draw(self, run: Run, per_class: int, features: Features, position: int | None = None) -> RealBatch:
+    def draw(self, run: CondensationRun, per_class: int, features: Features, position: int | None = None) -> RealBatch:
         at = run.iteration if position is None else position
         if at % self.interval == 0 or "representative" not in run.memory:
             chosen = representative(run, per_class, features, per_cluster=self.per_cluster)
@@ -101,7 +101,7 @@ class RepresentativeBatches:
 
 
 def representative(
-    run: Run, per_class: int, features: Features, *, per_cluster: int = 1, purpose: str = "kmeans"
+    run: CondensationRun, per_class: int, features: Features, *, per_cluster: int = 1, purpose: str = "kmeans"
 ) -> RealBatch:
     """The examples of each class nearest to the centres of its clusters; of a class with at most `per_class`, all.
 
@@ -140,16 +140,16 @@ def representative(
     return RealBatch(rows, _even(run, m))
 
 
-def _embed(run: Run, features: Features, batch: int = 1024) -> Tensor:
+def _embed(run: CondensationRun, features: Features, batch: int = 1024) -> Tensor:
     with torch.no_grad():
         return torch.cat([features(images) for images in run.split.inputs.split(batch)])
 
 
-def _largest(run: Run) -> int:
+def _largest(run: CondensationRun) -> int:
     return max(len(rows) for rows in run.rows)
 
 
-def _even(run: Run, m: int) -> Tensor:
+def _even(run: CondensationRun, m: int) -> Tensor:
     """Weights of the first examples of each class, as many as it has; (classes, m)."""
     counts = torch.tensor([min(len(rows), m) for rows in run.rows])
     even = (torch.arange(m) < counts[:, None]) / counts[:, None].double()

@@ -10,16 +10,16 @@ import torch
 
 from workbench.condensation.making.checks import check_history, checked_method
 from workbench.condensation.making.journal import Journal
-from workbench.condensation.making.making import CondensationError, Making
+from workbench.condensation.making.making import CondensationError, CondensationMaking
 from workbench.condensation.making.method import Choosing, Matching
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.data import Dataset, Split, fingerprint
 from workbench.records import DistilledSet, Provenance
 from workbench.training import distributed, doors
-from workbench.training.checkpoints import Checkpoints, reopened
+from workbench.training.checkpoints import kept_at, reopened
 from workbench.training.grouping import keep_memory
-from workbench.training.iterating import iterate
 from workbench.training.learner import copied
+from workbench.training.making import carry_out, short_name, title_of
 from workbench.training.settings import plain_settings
 
 __all__ = ["CondensationError", "condense"]
@@ -97,17 +97,13 @@ def condense(
     """
     started = time.perf_counter()
     checked_method(method)
-    if checkpoint is None and checkpoint_every is not None:
-        raise ValueError(
-            f"checkpoint_every is {checkpoint_every!r}, but no checkpoint is written: pass checkpoint= a path"
-        )
     place = distributed.pick(device)
     split = _checked(data.train if isinstance(data, Dataset) else data, method.ipc).to(place)
-    run = Run(split, seed=seed, device=place, progress=progress)
-    title = name or getattr(method, "name", type(method).__name__)
+    run = CondensationRun(split, seed=seed, device=place, progress=progress)
+    title = name or title_of(method)
     fields: dict[str, Any] = {
         "name": title,
-        "method": getattr(method, "short", type(method).__name__),
+        "method": short_name(method),
         "classes": split.classes,
         "mean": split.mean.cpu(),
         "std": split.std.cpu(),
@@ -115,7 +111,11 @@ def condense(
         if split.whitening is None
         else {"mean": split.whitening.mean.cpu(), "inverse": split.whitening.inverse.cpu()},
         "settings": plain_settings(method)
-        | {"seed": seed, "data": getattr(data, "name", ""), "train_fingerprint": fingerprint(split)},
+        | {
+            "seed": seed,
+            "data": data.name if isinstance(data, Dataset) else "",
+            "train_fingerprint": fingerprint(split),
+        },
     }
     if isinstance(method, Choosing):
         chosen = copied(method.choose(run), "cpu")
@@ -126,33 +126,11 @@ def condense(
         doors.whole("snapshots", snapshots, 0)
     pictures = len(snapshots) if isinstance(snapshots, Sequence) else min(snapshots, last + 1)
     check_history(last, pictures, 2 * method.ipc * len(split.classes) * split.inputs[0].numel())
-    every = max(1, last // 100) if checkpoint_every is None else checkpoint_every
-    saved = Checkpoints(checkpoint, every, resuming=resume is not None)
+    saved = kept_at(checkpoint, checkpoint_every, last, resuming=resume is not None)
     earlier = None if resume is None else reopened(resume, DistilledSet)
     keep_memory()
-    making = Making(method, run, fields, Journal(snapshots, last), started)
-    if earlier is not None:
-        making.resume(earlier)
-        if making.done > last:
-            raise CondensationError(f"resume has {making.done} iterations already, more than iterations={last}")
-    else:
-        making.journal.picture(0, making.synthetic)
-
-    def broken_at(what: str) -> CondensationError:
-        advice = "The images before it are kept in error.record; a lower learning rate usually helps"
-        return CondensationError(f"{what}. {advice}", making.record(interrupted=True, broken=True))
-
-    def keep(done: int) -> None:
-        saved.reached(done, lambda: making.so_far(interrupted=done < last))
-
-    broken = iterate(making, last, title, broken=broken_at, progress=progress, watch=watch, keep=keep)
-    record = making.record(interrupted=making.done < last, broken=broken)
-    if not broken:
-        saved.save(record)
-    if making.done < last:
-        how = "it can not be continued" if broken else "resume= continues from there"
-        print(f"{title}: stopped after iteration {making.done:,} of {last:,}; {how}")
-    return record
+    making = CondensationMaking(method, run, fields, Journal(snapshots, last), started).start(earlier, last)
+    return carry_out(making, last, title, saved, progress=progress, watch=watch)
 
 
 def _checked(split: Split, ipc: int) -> Split:

@@ -7,14 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.condensation.making.batches import Features, representative
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic, Tiles
 
 STARTS = ("real", "noise", "mean", "kmeans")
 
 
 def start(
-    run: Run, ipc: int, kind: str = "real", *, tiles: int = 1, features: Features | None = None, **options: Any
+    run: CondensationRun,
+    ipc: int,
+    kind: str = "real",
+    *,
+    tiles: int = 1,
+    features: Features | None = None,
+    **options: Any,
 ) -> Synthetic:
     """A synthetic set of `ipc` images per class.
 
@@ -66,5 +72,5 @@ def tiled(images: Tensor, q: int) -> Tensor:
     return grid.flatten(2, 3).flatten(3, 4)[..., :height, :width]
 
 
-def _representatives(run: Run, count: int, features: Features | None) -> Tensor:
+def _representatives(run: CondensationRun, count: int, features: Features | None) -> Tensor:
     return representative(run, count, features or (lambda images: images.flatten(1)), purpose="initial kmeans").rows

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from workbench.condensation.making.checks import check
 from workbench.condensation.making.networks import NetworkPool
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.training.augment import Augmentation
 
@@ -45,7 +45,7 @@ class InnerTraining:
             raise ValueError(f"on is {self.on!r}; it can be 'synthetic' or 'real'")
 
 
-def current(run: Run, networks: NetworkPool, position: int) -> nn.Module:
+def current(run: CondensationRun, networks: NetworkPool, position: int) -> nn.Module:
     """The network after `position` matches: at 0 a new one, after that as `advance` left it in the run's memory."""
     network = networks.draw(run, at=run.iteration - position)
     if position:
@@ -54,7 +54,7 @@ def current(run: Run, networks: NetworkPool, position: int) -> nn.Module:
 
 
 def advance(
-    run: Run,
+    run: CondensationRun,
     network: nn.Module,
     synthetic: Synthetic,
     training: InnerTraining,
@@ -81,7 +81,7 @@ def advance(
     }
 
 
-def fix_statistics(run: Run, network: nn.Module, per_class: int = 16) -> None:
+def fix_statistics(run: CondensationRun, network: nn.Module, per_class: int = 16) -> None:
     """Let batch norm use statistics of real images of all classes from here on: those of one class, or of one image per
     class, would tell the class. Other networks stay as they are.
     """
@@ -93,7 +93,7 @@ def fix_statistics(run: Run, network: nn.Module, per_class: int = 16) -> None:
             norm.eval()
 
 
-def _batches(run: Run, synthetic: Synthetic, training: InnerTraining) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(run: CondensationRun, synthetic: Synthetic, training: InnerTraining) -> Iterator[tuple[Tensor, Tensor]]:
     generator = run.generator("inner order")
     if training.on == "real":
         for _ in range(training.steps):

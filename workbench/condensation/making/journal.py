@@ -1,6 +1,5 @@
 """The history of a condensation run: the loss at each iteration, and pictures of the images at some."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.records import DistilledSet
+from workbench.training.making import note
 
 
 class Journal:
@@ -33,9 +33,7 @@ class Journal:
 
     def note(self, loss: float, logged: Mapping[str, float]) -> None:
         """Add one iteration; a curve without a value at an iteration has NaN there."""
-        for name in logged.keys() | self.curves.keys():
-            curve = self.curves.setdefault(name, [math.nan] * len(self.loss))
-            curve.append(logged.get(name, math.nan))
+        note(self.curves, logged, len(self.loss))
         self.loss.append(loss)
 
     def picture(self, iteration: int, synthetic: Synthetic) -> None:

@@ -6,8 +6,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
+from workbench.training.making import Paced
+
+__all__ = ["Choosing", "Finishing", "Matching", "Paced"]
 
 
 @runtime_checkable
@@ -22,13 +25,13 @@ class Matching(Protocol):
     def iterations(self) -> int:
         """Steps that `condense` makes unless told otherwise."""
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         """The images before the first step."""
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         """What moves the leaves; all step after each loss."""
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         """The losses of one iteration, one after the other: each is a scalar, and the images are moved a step down its
         gradient before the next is asked for. What follows the last ``yield`` sees the moved images.
         """
@@ -38,16 +41,8 @@ class Matching(Protocol):
 class Finishing(Protocol):
     """A method with more to put into the record than the images: fields of `DistilledSet` by name."""
 
-    def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
+    def finish(self, run: CondensationRun, synthetic: Synthetic) -> Mapping[str, Any]:
         """Fields such as ``step_size``, ``start`` or ``spec``."""
-
-
-@runtime_checkable
-class Paced(Protocol):
-    """A method whose optimizers do not keep their learning rates."""
-
-    def pace(self, run: Run) -> float:
-        """What they are multiplied with at this iteration; a function of the iteration and of the run's memory."""
 
 
 @runtime_checkable
@@ -58,5 +53,5 @@ class Choosing(Protocol):
     def ipc(self) -> int:
         """Images per class."""
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         """Fields of `DistilledSet`: at least ``images`` and ``labels``."""

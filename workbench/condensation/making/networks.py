@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.data import Split
 from workbench.models import observe
 from workbench.records import TrainingRecord
@@ -19,7 +19,7 @@ from workbench.training import Ensemble
 class NetworkPool(Protocol):
     """Where a method gets its networks from."""
 
-    def draw(self, run: Run, purpose: str = "network", at: int | None = None) -> nn.Module:
+    def draw(self, run: CondensationRun, purpose: str = "network", at: int | None = None) -> nn.Module:
         """A network for this iteration (or position `at`), on the run's device, in training mode.
 
         Its parameters ask for no gradient. The same run, purpose and position give the same network.
@@ -33,7 +33,7 @@ class Fresh:
     name: str = "convnet"
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def draw(self, run: Run, purpose: str = "network", at: int | None = None) -> nn.Module:
+    def draw(self, run: CondensationRun, purpose: str = "network", at: int | None = None) -> nn.Module:
         return run.network(self.name, purpose, at, **self.options)
 
 
@@ -55,11 +55,11 @@ class Trained:
         names = sorted({record.spec["name"] if record.spec else "network" for record in self.records})
         return f"{type(self).__name__}({len(self.records)} × {', '.join(names)})"
 
-    def pick(self, run: Run, purpose: str = "network", at: int | None = None) -> TrainingRecord:
+    def pick(self, run: CondensationRun, purpose: str = "network", at: int | None = None) -> TrainingRecord:
         """The record that `draw` takes its network from."""
         return self.records[self._which(run.generator(purpose, at))]
 
-    def draw(self, run: Run, purpose: str = "network", at: int | None = None) -> nn.Module:
+    def draw(self, run: CondensationRun, purpose: str = "network", at: int | None = None) -> nn.Module:
         record = self.pick(run, purpose, at)
         return network_with(record, record.state, run)
 
@@ -85,7 +85,7 @@ class Interpolated(Trained):
                 title = record.name or "a record"
                 raise ValueError(f"{title} has no snapshot from before training: pass snapshots=[0] to fit")
 
-    def draw(self, run: Run, purpose: str = "network", at: int | None = None) -> nn.Module:
+    def draw(self, run: CondensationRun, purpose: str = "network", at: int | None = None) -> nn.Module:
         generator = run.generator(purpose, at)
         record = self.records[self._which(generator)]
         weight = float(torch.rand((), generator=generator, dtype=torch.float64))
@@ -150,7 +150,7 @@ def interpolate(initial: Mapping[str, Tensor], trained: Mapping[str, Tensor], we
     }
 
 
-def network_with(record: TrainingRecord, state: Mapping[str, Tensor], run: Run) -> nn.Module:
+def network_with(record: TrainingRecord, state: Mapping[str, Tensor], run: CondensationRun) -> nn.Module:
     """A network of the record's architecture with the weights `state`, as a run wants it."""
     network = copy.deepcopy(record.model)
     network.load_state_dict(state)

@@ -1,7 +1,7 @@
 """What a method sees of the run it is part of: real batches by class, fresh networks, random numbers, its memory."""
 
-import zlib
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from workbench import models
 from workbench.data import Split
-from workbench.training import randomness
+from workbench.training import running
 
 
-class Run:
-    """One run of `condense`, as its method sees it.
+@dataclass(eq=False)
+class CondensationRun(running.Run):
+    """One run of `condense`, as its method sees it; with all that every `workbench.training.running.Run` has.
 
     Attributes
     ----------
@@ -21,28 +22,19 @@ class Run:
         The real training examples, on the run's device.
     seed, device, progress
         As given to `condense`.
-    iteration
-        Of the step being made, from 0.
-    memory
-        What a method carries from one iteration to the next, such as the weights of a network it trains: tensors and
-        plain values in dicts and lists. Saved with a checkpoint; all else is drawn anew from seed, purpose, iteration.
-    made
-        What a method makes once at its start and could make again, such as expert trajectories: not saved.
-    logged
-        Further values of this iteration, by the name of their curve; see `log`.
+    rows
+        Which examples are of each class.
     """
 
-    def __init__(self, split: Split, *, seed: int, device: torch.device, progress: bool = False) -> None:
-        self.split = split
-        self.seed = seed
-        self.device = device
-        self.progress = progress
-        self.iteration = 0
-        self.memory: dict[str, Any] = {}
-        self.made: dict[str, Any] = {}
-        self.logged: dict[str, float] = {}
-        labels = split.labels
-        self.rows = [(labels == c).nonzero().flatten() for c in range(len(split.classes))]
+    split: Split
+    _: KW_ONLY
+    seed: int
+    device: torch.device
+    rows: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        labels = self.split.labels
+        self.rows = [(labels == c).nonzero().flatten() for c in range(len(self.split.classes))]
 
     @property
     def classes(self) -> int:
@@ -63,13 +55,6 @@ class Run:
         mean, std = (value.to(self.split.inputs) for value in (self.split.mean, self.split.std))
         return -mean / std, (1 - mean) / std
 
-    def generator(self, purpose: str, at: int | None = None) -> torch.Generator:
-        """Random numbers for one purpose at one position (by default this iteration); on the CPU, so that every device
-        draws the same.
-        """
-        position = self.iteration if at is None else at
-        return randomness.generator(self.seed, zlib.crc32(purpose.encode()), position)
-
     def draw(self, per_class: int, generator: torch.Generator) -> Tensor:
         """Rows of `per_class` real examples of each class, shape (classes, per_class), none twice where a class has
         enough.
@@ -89,9 +74,9 @@ class Run:
         built = models.build(name, self.split, seed=seed, **options)
         return built.to(self.device, self.split.inputs.dtype).requires_grad_(False)
 
-    def log(self, **values: float | Tensor) -> None:
-        """Add values of this iteration to curves of their own."""
-        self.logged |= {name: float(value) for name, value in values.items()}
+
+Run = CondensationRun
+"""Its public name: `workbench.condensation.Run`."""
 
 
 def _pick(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:

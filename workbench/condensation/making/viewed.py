@@ -9,8 +9,9 @@ from torch import Tensor
 
 from workbench.condensation.making.checks import checked_method
 from workbench.condensation.making.method import Finishing, Matching, Paced
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic, View
+from workbench.training.making import short_name, title_of
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Viewed:
 
     @property
     def short(self) -> str:
-        return f"{type(self).__name__}-{getattr(self.host, 'short', type(self.host).__name__)}"
+        return f"{type(self).__name__}-{short_name(self.host)}"
 
     @property
     def name(self) -> str:
-        return f"{type(self).__name__}({getattr(self.host, 'name', type(self.host).__name__)})"
+        return f"{type(self).__name__}({title_of(self.host)})"
 
     @property
     def ipc(self) -> int:
@@ -49,7 +50,7 @@ class Viewed:
     def iterations(self) -> int:
         return self.host.iterations
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         synthetic = self.host.start(run)
         synthetic.views = (*synthetic.views, self.view)
         return synthetic
@@ -57,11 +58,11 @@ class Viewed:
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return self.host.optimizers(synthetic)
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         return self.host.losses(run, synthetic)
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: CondensationRun) -> float:
         return self.host.pace(run) if isinstance(self.host, Paced) else 1.0
 
-    def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
+    def finish(self, run: CondensationRun, synthetic: Synthetic) -> Mapping[str, Any]:
         return self.host.finish(run, synthetic) if isinstance(self.host, Finishing) else {}

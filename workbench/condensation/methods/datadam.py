@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.networks import NetworkPool, penultimate, pool
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.methods.dsa import Siamese
 from workbench.models import Outputs, observe
@@ -91,13 +91,13 @@ class DataDAM:
             least=["momentum", "attention", "task_balance"],
         )
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         return start(run, self.ipc, self.initial)
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return [torch.optim.SGD([synthetic.pixels], self.lr, momentum=self.momentum)]
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         network = pool(self.network, self.options).draw(run)
         layers = attended(network) if self.layers is None else tuple(self.layers)
         embedding = penultimate(network)

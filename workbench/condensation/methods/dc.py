@@ -22,7 +22,7 @@ from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.inner import InnerTraining
 from workbench.condensation.making.networks import NetworkPool, embedding, pool
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.methods.dsa import Siamese
 
@@ -115,7 +115,7 @@ class GradientMatching:
     def name(self) -> str:
         return self.short
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         features = embedding(self.networks.draw(run)) if self.initial == "kmeans" else None
         clamp = run.pixel_range if self.clamp else None
         return start(run, self.ipc, self.initial, tiles=self.factor, features=features, clamp=clamp)
@@ -123,7 +123,7 @@ class GradientMatching:
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return [torch.optim.SGD([synthetic.pixels], self.lr, momentum=self.momentum)]
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         position = run.iteration % self.matches
         network = inner.current(run, self.networks, position)
         inner.fix_statistics(run, network)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.methods.mtt import fits
 from workbench.condensation.trajectories.flat import FlatNetwork
@@ -105,7 +105,7 @@ class DD:
         if isinstance(self.weights, str) and self.weights not in ("fixed", "random"):
             raise ValueError(f"weights is {self.weights!r}; it can be 'fixed', 'random' or trajectories of experts")
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         if self.poison is not None and not all(0 <= c < run.classes for c in self.poison):
             raise ValueError(f"poison is {self.poison}; class numbers are 0..{run.classes - 1}")
         if isinstance(self.weights, Trajectories):
@@ -122,7 +122,7 @@ class DD:
         leaves = list(synthetic.leaves.values())
         return [DecayingAdam(leaves, self.lr, betas=self.betas, decay=self.lr_decay, every=self.lr_every)]
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         network: FlatNetwork = run.made["network"]
         rows = torch.randperm(len(run.split), generator=run.generator("real"))[: self.real_batch].to(run.device)
         inputs, labels = run.split.inputs[rows], self.outer_labels(run.split.labels[rows])
@@ -136,7 +136,7 @@ class DD:
         leaves = list(synthetic.leaves.values())
         yield unroll(descent, self.starts(run), bptt(network, inputs, labels), leaves, recompute=self.recompute)
 
-    def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
+    def finish(self, run: CondensationRun, synthetic: Synthetic) -> Mapping[str, Any]:
         network: FlatNetwork = run.made["network"]
         return {
             "step_size": F.softplus(synthetic.leaves["step_logits"].detach()),
@@ -162,7 +162,7 @@ class DD:
             seen[n, self.rows(n, classes)] = True
         return seen
 
-    def starts(self, run: Run) -> Tensor:
+    def starts(self, run: CondensationRun) -> Tensor:
         """θ_0 of this iteration: shape (P,) where it is fixed, else (students, P)."""
         if self.weights == "fixed":
             fixed: Tensor = run.made["start"]

@@ -17,7 +17,7 @@ from workbench.condensation.making.batches import Batches, Features, RandomBatch
 from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.networks import NetworkPool, embedding, pool
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.methods.dsa import Siamese
 
@@ -63,14 +63,14 @@ class DistributionMatching:
     def __post_init__(self) -> None:
         check(self, whole={"ipc": 1, "iterations": 0, "real_batch": 1}, positive=["lr"], least=["momentum"])
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         features = embedding(pool(self.network, self.options).draw(run)) if self.initial == "kmeans" else None
         return start(run, self.ipc, self.initial, features=features)
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return [torch.optim.SGD([synthetic.pixels], self.lr, momentum=self.momentum)]
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         psi = embedding(pool(self.network, self.options).draw(run))
         batch = self.batches.draw(run, self.real_batch, psi)
         real, images = run.split.inputs[batch.rows], synthetic.by_class(run.generator("view"))

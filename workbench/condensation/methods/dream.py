@@ -17,7 +17,7 @@ from workbench.condensation.making.batches import RepresentativeBatches, represe
 from workbench.condensation.making.inner import InnerTraining
 from workbench.condensation.making.method import Finishing, Paced
 from workbench.condensation.making.networks import embedding
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.methods.dc import GradientMatching
 from workbench.condensation.methods.dm import DistributionMatching
@@ -113,7 +113,7 @@ class DREAM:
     def iterations(self) -> int:
         return self.host.iterations
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         host = self.matching
         if isinstance(host, MTT) and isinstance(host.experts, Experts) and self.expert_images is not None:
             features = embedding(run.network(host.experts.network, **host.experts.options))
@@ -126,13 +126,13 @@ class DREAM:
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return self.matching.optimizers(synthetic)
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         return self.matching.losses(run, synthetic)
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: CondensationRun) -> float:
         host = self.matching
         return host.pace(run) if isinstance(host, Paced) else 1.0
 
-    def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
+    def finish(self, run: CondensationRun, synthetic: Synthetic) -> Mapping[str, Any]:
         host = self.matching
         return host.finish(run, synthetic) if isinstance(host, Finishing) else {}

@@ -17,7 +17,7 @@ from torch import Tensor
 from workbench.condensation.making.checks import check
 from workbench.condensation.making.initial import start
 from workbench.condensation.making.networks import embedding
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.trajectories.experts import Experts
 from workbench.condensation.trajectories.flat import FlatNetwork
@@ -110,7 +110,7 @@ class MTT:
                 f"{self.experts.epochs} epochs: lower latest or span, or train the experts for longer"
             )
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         experts = self.experts
         if isinstance(experts, Experts):
             experts = experts.train(run.split, seed=run.seed, device=run.device, progress=run.progress)
@@ -130,7 +130,7 @@ class MTT:
             torch.optim.SGD(step, self.lr_step, momentum=self.momentum),
         ]
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         before, after, epoch = segment(run, latest=self.latest, span=self.span)
         student = Student(run, synthetic, run.made["network"], batch=self.batch, augment=self.augment)
         log_step = synthetic.leaves["log_step_size"]
@@ -139,11 +139,11 @@ class MTT:
         run.log(step_size=log_step.detach().exp(), epoch=epoch)
         yield unroll(descent, before, trajectory_match(before, after), leaves, recompute=self.recompute)
 
-    def finish(self, run: Run, synthetic: Synthetic) -> Mapping[str, Any]:
+    def finish(self, run: CondensationRun, synthetic: Synthetic) -> Mapping[str, Any]:
         return {"step_size": synthetic.leaves["log_step_size"].detach().exp(), "spec": run.made["network"].spec}
 
 
-def segment(run: Run, *, latest: int, span: int, earliest: int = 0) -> tuple[Tensor, Tensor, int]:
+def segment(run: CondensationRun, *, latest: int, span: int, earliest: int = 0) -> tuple[Tensor, Tensor, int]:
     """Weights at the start and at the end of a random segment of a random expert's trajectory, and its first epoch.
 
     Parameters
@@ -163,7 +163,7 @@ def segment(run: Run, *, latest: int, span: int, earliest: int = 0) -> tuple[Ten
     return experts.at(expert, epoch).to(like), experts.at(expert, epoch + span).to(like), epoch
 
 
-def fits(experts: Trajectories, run: Run) -> None:
+def fits(experts: Trajectories, run: CondensationRun) -> None:
     """Raise a `TrajectoryError` where the experts were not trained on images and classes as the run has them."""
     spec = experts.spec
     if spec is None:

@@ -28,7 +28,7 @@ from workbench.condensation.making.networks import (
     pretrain,
 )
 from workbench.condensation.making.plateau import Plateau
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.methods.dsa import Siamese
 from workbench.kernels.characteristic import discrepancy
@@ -141,17 +141,17 @@ class NCFM:
                 f"frequencies is {self.frequencies}; the sampling network makes one of 16, and its batch norm needs two"
             )
 
-    def start(self, run: Run) -> Synthetic:
+    def start(self, run: CondensationRun) -> Synthetic:
         run.made["networks"] = self._networks(run)
         return start(run, self.ipc, self.initial, tiles=self.factor, clamp=run.pixel_range)
 
     def optimizers(self, synthetic: Synthetic) -> list[torch.optim.Optimizer]:
         return [torch.optim.AdamW([synthetic.pixels], self.lr, weight_decay=self.weight_decay)]
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: CondensationRun) -> float:
         return Plateau(run.memory, self.patience).factor
 
-    def losses(self, run: Run, synthetic: Synthetic) -> Iterator[Tensor]:
+    def losses(self, run: CondensationRun, synthetic: Synthetic) -> Iterator[Tensor]:
         networks: NetworkPool = run.made["networks"]
         total = {"discrepancy": 0.0, "calibration": 0.0}
 
@@ -168,7 +168,7 @@ class NCFM:
             yield from told("calibration", self._calibrations(run, synthetic, network_with(record, record.state, run)))
         Plateau(run.memory, self.patience).note(sum(total.values()))
 
-    def _discrepancies(self, run: Run, synthetic: Synthetic, psi: Features) -> Iterator[Tensor]:
+    def _discrepancies(self, run: CondensationRun, synthetic: Synthetic, psi: Features) -> Iterator[Tensor]:
         """Of each class in turn, from its images as they are by then; the sampling network takes a step after each."""
         real = run.real(self.real_batch)
         view, augment, frequencies = (run.generator(purpose) for purpose in ("view", "augment", "frequencies"))
@@ -189,7 +189,7 @@ class NCFM:
                 run.memory["sampler"] = sampler.state()
             yield loss
 
-    def _calibrations(self, run: Run, synthetic: Synthetic, network: nn.Module) -> Iterator[Tensor]:
+    def _calibrations(self, run: CondensationRun, synthetic: Synthetic, network: nn.Module) -> Iterator[Tensor]:
         """Cross-entropy of each class's images in turn under a trained network."""
         view, augment = run.generator("calibration view"), run.generator("calibration augment")
         for c in range(run.classes):
@@ -197,7 +197,7 @@ class NCFM:
             images, labels = synthetic.of_class(c, view)
             yield self.calibration * F.cross_entropy(network(change(images)), labels)
 
-    def _networks(self, run: Run) -> NetworkPool:
+    def _networks(self, run: CondensationRun) -> NetworkPool:
         if not isinstance(self.network, str) or not self.pretrained:
             return pool(self.network, self.options)
         seed = int(torch.randint(2**31, (), generator=run.generator("pretrain", 0)))
@@ -279,7 +279,7 @@ class Sampler:
         return {"weights": self.network.state_dict(), "momentum": momentum}
 
     @classmethod
-    def of(cls, run: Run, method: NCFM, features: Tensor) -> "Sampler":
+    def of(cls, run: CondensationRun, method: NCFM, features: Tensor) -> "Sampler":
         """The run's sampler, whose state lives in the run's memory."""
         if "sampler" not in run.made:
             with torch.random.fork_rng(devices=[]):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from workbench.condensation.making.checks import check
 from workbench.condensation.making.crops import cut, pad, square_windows, tile
 from workbench.condensation.making.making import CondensationError
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.data import Split
 from workbench.records import CropChoices
 from workbench.training import Guide
@@ -71,7 +71,7 @@ class RDED:
         if not isinstance(self.teacher, nn.Module):
             raise TypeError(f"teacher is a {type(self.teacher).__name__}; it must be a trained network (an nn.Module)")
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         shape = (run.shape[1], run.shape[2])
         rows = _pool(run, min(self.pool, int(run.split.counts.max())), self.ipc * self.factor**2)
         windows = square_windows(len(rows) * self.crops, shape, self.scale, run.generator("crops"))
@@ -119,7 +119,7 @@ class RandomCrops:
     factor: int = 2
     scale: tuple[float, float] = (0.08, 1.0)
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         shape = (run.shape[1], run.shape[2])
         each = self.ipc * self.factor**2
         rows = _pool(run, each, each)
@@ -184,7 +184,7 @@ def mosaic_plan(rank: Tensor, labels: Tensor, ipc: int, factor: int) -> Tensor:
     return torch.cat(plan)
 
 
-def _pool(run: Run, each: int, needed: int) -> Tensor:
+def _pool(run: CondensationRun, each: int, needed: int) -> Tensor:
     """Rows of `each` random images of every class (or all of it), in the classes' order."""
     for name, rows in zip(run.split.classes, run.rows, strict=True):
         if min(each, len(rows)) < needed:

@@ -14,7 +14,7 @@ from torch import Tensor
 from workbench.condensation.making.batches import Features
 from workbench.condensation.making.clusters import kmeans
 from workbench.condensation.making.networks import NetworkPool, embedding, pool, pretrain
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.records import TrainingRecord
 from workbench.training.evaluating import logits_of
 
@@ -26,7 +26,7 @@ class Random:
     short: ClassVar[str] = "random"
     ipc: int = 10
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         return _chosen(run, run.draw(self.ipc, run.generator("random", 0)))
 
 
@@ -52,7 +52,7 @@ class Herding:
     network: str | NetworkPool | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         return _by_class(run, herd, self.ipc, _psi(run, self.network, self.options))
 
 
@@ -76,7 +76,7 @@ class KCentre:
     network: str | NetworkPool | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         return _by_class(run, spread, self.ipc, _psi(run, self.network, self.options))
 
 
@@ -108,7 +108,7 @@ class Forgetting:
     network: str = "convnet"
     options: dict[str, Any] = field(default_factory=dict)
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         records = _trained(run, self.network, self.networks, self.epochs, self.options, snapshots="all")
         events = torch.stack([forgotten(_right(run, record)) for record in records]).sum(0)
         return _ranked(run, events, self.ipc, hardest=self.hardest)
@@ -140,7 +140,7 @@ class EL2N:
     network: str = "convnet"
     options: dict[str, Any] = field(default_factory=dict)
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         records = _trained(run, self.network, self.networks, self.epochs, self.options)
         inputs = run.split.inputs
         logits = torch.stack([logits_of(record.model.to(inputs), inputs) for record in records])
@@ -154,7 +154,7 @@ class ClassMeans:
     short: ClassVar[str] = "means"
     ipc: int = 1
 
-    def choose(self, run: Run) -> Mapping[str, Any]:
+    def choose(self, run: CondensationRun) -> Mapping[str, Any]:
         generator = run.generator("kmeans", 0)
         each = [run.split.inputs[rows].flatten(1) for rows in run.rows]
         means = [x.mean(0, keepdim=True) if self.ipc == 1 else kmeans(x[None], self.ipc, generator)[0] for x in each]
@@ -205,14 +205,16 @@ def error_norm(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.softmax(-1) - F.one_hot(labels, logits.shape[-1])).norm(dim=-1)
 
 
-def _psi(run: Run, network: str | NetworkPool | None, options: Mapping[str, Any]) -> Features:
+def _psi(run: CondensationRun, network: str | NetworkPool | None, options: Mapping[str, Any]) -> Features:
     if network is None:
         return lambda images: images.flatten(1)
     return embedding(pool(network, options).draw(run, "features", 0).eval())
 
 
 @torch.no_grad()
-def _by_class(run: Run, choose: Callable[[Tensor, int], Tensor], ipc: int, psi: Features) -> Mapping[str, Any]:
+def _by_class(
+    run: CondensationRun, choose: Callable[[Tensor, int], Tensor], ipc: int, psi: Features
+) -> Mapping[str, Any]:
     taken = []
     for rows in run.rows:
         x = torch.cat([psi(run.split.inputs[part]) for part in rows.split(512)])
@@ -221,13 +223,13 @@ def _by_class(run: Run, choose: Callable[[Tensor, int], Tensor], ipc: int, psi: 
 
 
 def _trained(
-    run: Run, network: str, count: int, epochs: int, options: Mapping[str, Any], **settings: Any
+    run: CondensationRun, network: str, count: int, epochs: int, options: Mapping[str, Any], **settings: Any
 ) -> list[TrainingRecord]:
     seed = int(torch.randint(2**31, (), generator=run.generator("pretrain", 0)))
     return pretrain(run.split, network, count, epochs, seed=seed, options=options, device=run.device, **settings)
 
 
-def _right(run: Run, record: TrainingRecord) -> Tensor:
+def _right(run: CondensationRun, record: TrainingRecord) -> Tensor:
     """Whether each training example is classified correctly at the end of each epoch, bool, (epochs, n)."""
     found = []
     for epoch in record.snapshot_epochs[1:]:
@@ -236,13 +238,13 @@ def _right(run: Run, record: TrainingRecord) -> Tensor:
     return torch.stack(found)
 
 
-def _ranked(run: Run, score: Tensor, ipc: int, *, hardest: bool) -> Mapping[str, Any]:
+def _ranked(run: CondensationRun, score: Tensor, ipc: int, *, hardest: bool) -> Mapping[str, Any]:
     """Of each class the images of greatest (or least) score; of equal ones those that come first."""
     taken = [rows[score[rows].argsort(descending=hardest, stable=True)[:ipc]] for rows in run.rows]
     return _chosen(run, torch.stack(taken))
 
 
-def _chosen(run: Run, rows: Tensor) -> Mapping[str, Any]:
+def _chosen(run: CondensationRun, rows: Tensor) -> Mapping[str, Any]:
     """Fields of the record for real images at `rows`, (classes, ipc)."""
     flat = rows.flatten()
     return {

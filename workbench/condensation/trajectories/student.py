@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from workbench.condensation.making.run import Run
+from workbench.condensation.making.run import CondensationRun
 from workbench.condensation.making.synthetic import Synthetic
 from workbench.condensation.trajectories.flat import FlatNetwork
 from workbench.condensation.trajectories.unroll import cross_entropy
@@ -28,7 +28,7 @@ class Student:
 
     def __init__(
         self,
-        run: Run,
+        run: CondensationRun,
         synthetic: Synthetic,
         network: FlatNetwork,
         *,

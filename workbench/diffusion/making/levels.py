@@ -6,14 +6,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.sampling.schedules import Schedule
 
 
 class Levels(Protocol):
     """A law of noise levels; a frozen dataclass."""
 
-    def __call__(self, run: Run, n: int, purpose: str) -> Tensor:
+    def __call__(self, run: DiffusionRun, n: int, purpose: str) -> Tensor:
         """Times, shape (n,), on the run's device, drawn for one purpose of one iteration."""
 
 
@@ -28,7 +28,7 @@ class EvenLevels:
         if not 0 < self.first < self.last < 1:
             raise ValueError(f"levels from {self.first} to {self.last}: 0 < first < last < 1 is needed")
 
-    def __call__(self, run: Run, n: int, purpose: str) -> Tensor:
+    def __call__(self, run: DiffusionRun, n: int, purpose: str) -> Tensor:
         return self.first + (self.last - self.first) * run.uniform(n, purpose)
 
 
@@ -44,7 +44,7 @@ class EDMLevels:
     most: float = 80.0
     until: float = 0.8
 
-    def __call__(self, run: Run, n: int, purpose: str) -> Tensor:
+    def __call__(self, run: DiffusionRun, n: int, purpose: str) -> Tensor:
         low, high = self.least ** (1 / 7), self.most ** (1 / 7)
         r = self.until * run.uniform(n, purpose)
         return at_ratio(7 * (low + r * (high - low)).log(), run.teacher.schedule)
@@ -57,7 +57,7 @@ class LogNormalLevels:
     mean: float = -1.2
     std: float = 1.2
 
-    def __call__(self, run: Run, n: int, purpose: str) -> Tensor:
+    def __call__(self, run: DiffusionRun, n: int, purpose: str) -> Tensor:
         drawn = torch.randn(n, generator=run.generator(purpose)).to(run.device)
         return at_ratio(self.mean + self.std * drawn, run.teacher.schedule)
 

@@ -1,53 +1,54 @@
 """What a method sees of the run it is part of: the teacher, examples, noise, random numbers, networks, its memory."""
 
 import copy
-import zlib
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from workbench.data import Dataset, Split
-from workbench.diffusion.making.starting import Network, denoiser, fresh, standing
+from workbench.diffusion.making.starting import Network, classes_of, fresh, standing
 from workbench.diffusion.sampling.denoiser import Denoiser, Guided, NetworkDenoiser
 from workbench.diffusion.sampling.sampling import sample
 from workbench.diffusion.teachers.kde import signed
 from workbench.diffusion.teachers.mixture import GaussianMixture
 from workbench.records import DiffusionModel
-from workbench.training import randomness
+from workbench.training import running
 
 POOL = 4096
 """Samples drawn once from a teacher that comes without data."""
 
 
-@dataclass
-class Run:
-    """One run of `distill`, as its method sees it.
+class Fit(Protocol):
+    """Makes a network that says what a run's teacher says: the one that the run starts from, fitted."""
+
+    def __call__(self, run: "DiffusionRun", kind: str, steps: int | None) -> NetworkDenoiser:
+        """Of the kind, after so many iterations; None: as many as usual."""
+
+
+@dataclass(eq=False)
+class DiffusionRun(running.Run):
+    """One run of `distill`, as its method sees it; with all that every `workbench.training.running.Run` has.
 
     Attributes
     ----------
     teacher
         The model to learn from, on the run's device.
-    seed, device, steps, progress
-        As given to `distill`; `steps` is the number of iterations in all.
+    seed, device, progress
+        As given to `distill`.
+    steps
+        The number of iterations in all.
     network
         What the student shall start from, as given to `distill`.
     resuming
         All weights are about to be replaced by those of a checkpoint.
     data
         Real examples (n, *shape) and the class of each, (n,), −1 for none; None: the teacher tells what the data are.
-    iteration
-        Of the step being made, from 0.
     networks
         What the method trains, by name, as its `networks` made them.
-    memory
-        What a method carries from one iteration to the next: tensors and plain values in dicts and lists. Saved with a
-        checkpoint; all else is drawn anew from seed, purpose and iteration.
-    made
-        What is made once and could be made again: not saved.
-    logged
-        Further values of this iteration, by the name of their curve; see `log`.
+    fit
+        How `start` fits a network to the teacher, which is itself a run of `distill`.
     """
 
     teacher: Denoiser
@@ -57,12 +58,8 @@ class Run:
     network: Network = None
     resuming: bool = False
     data: tuple[Tensor, Tensor] | None = None
-    progress: bool = False
-    iteration: int = 0
-    networks: dict[str, nn.Module] = field(default_factory=dict)
-    memory: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Any] = field(default_factory=dict)
-    logged: dict[str, float] = field(default_factory=dict)
+    networks: dict[str, nn.Module] = field(default_factory=dict, kw_only=True)
+    fit: Fit | None = field(default=None, kw_only=True)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,7 +69,7 @@ class Run:
     @property
     def classes(self) -> int:
         """Number of classes that can be asked for; 0: none."""
-        return int(getattr(self.teacher, "classes", 0))
+        return classes_of(self.teacher)
 
     @property
     def student(self) -> NetworkDenoiser:
@@ -100,14 +97,9 @@ class Run:
             return self.blank(kind)
         key = f"start as {kind}"
         if key not in self.made:
-            from workbench.diffusion.teachers.regress import regress  # noqa: PLC0415 - it is itself a run of `distill`
-
-            assert not isinstance(self.network, DiffusionModel)
-            fitted = regress(
-                self.teacher, self.network, kind=kind, steps=steps, data=self.data, seed=self.seed, device=self.device,
-                progress=self.progress, name="start of the student",
-            )  # fmt: skip
-            self.made[key] = denoiser(fitted)
+            if self.fit is None:
+                raise ValueError("this run can fit no network to its teacher: pass network= one that has its weights")
+            self.made[key] = self.fit(self, kind, steps)
         return self._own(self.made[key])
 
     def _own(self, network: NetworkDenoiser) -> NetworkDenoiser:
@@ -116,13 +108,6 @@ class Run:
     def guided(self, scale: float) -> Denoiser:
         """The teacher under classifier-free guidance, ours: 1 is none."""
         return self.teacher if scale == 1 else Guided(self.teacher, scale)
-
-    def generator(self, purpose: str, at: int | None = None) -> torch.Generator:
-        """Random numbers for one purpose at one position (by default this iteration); on the CPU, so that every device
-        draws the same.
-        """
-        position = self.iteration if at is None else at
-        return randomness.generator(self.seed, zlib.crc32(purpose.encode()), position)
 
     def noise(self, n: int, purpose: str = "noise") -> Tensor:
         """Standard normal noise, (n, *shape)."""
@@ -180,10 +165,6 @@ class Run:
         made: tuple[Tensor, Tensor, Tensor | None] = self.made[key]
         return made
 
-    def log(self, **values: float | Tensor) -> None:
-        """Add values of this iteration to curves of their own."""
-        self.logged |= {name: float(value) for name, value in values.items()}
-
     @torch.no_grad()
     def _sampled(self, noise: Tensor, condition: Tensor | None, guidance: float, steps: int) -> Tensor:
         teacher, parts = self.guided(guidance), range(0, len(noise), 1024)
@@ -198,17 +179,30 @@ class Run:
         )  # fmt: skip
 
 
+Run = DiffusionRun
+"""Its public name: `workbench.diffusion.Run`."""
+
+
+@runtime_checkable
+class Wrapping(Protocol):
+    """A teacher around another, as under guidance or on another schedule."""
+
+    @property
+    def model(self) -> Any:
+        """The other."""
+
+
 def exact_part(model: Any) -> GaussianMixture | None:
     """The mixture at the bottom of a teacher, under guidance or a change of schedule; None where there is none."""
     while not isinstance(model, GaussianMixture):
-        if isinstance(model, nn.Module) or not hasattr(model, "model"):
+        if isinstance(model, nn.Module) or not isinstance(model, Wrapping):
             return None
         model = model.model
     return model
 
 
 def examples(data: "Dataset | Split | tuple[Tensor, Tensor] | Tensor | None") -> tuple[Tensor, Tensor] | None:
-    """Data as `Run` keeps them: images from −1 to 1, or tensors as they are.
+    """Data as a run keeps them: images from −1 to 1, or tensors as they are.
 
     Raises
     ------

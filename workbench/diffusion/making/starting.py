@@ -1,7 +1,7 @@
 """What a student starts from: a network with weights that stand, or a fresh one, as a denoiser like its teacher."""
 
 import copy
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -10,6 +10,17 @@ from workbench.diffusion.making.signal import SignalDenoiser
 from workbench.diffusion.sampling import schedules
 from workbench.diffusion.sampling.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
 from workbench.records import DiffusionModel
+from workbench.training.making import Specified
+
+
+@runtime_checkable
+class Classed(Protocol):
+    """A model that can be asked for classes."""
+
+    @property
+    def classes(self) -> int:
+        """How many; 0: none."""
+
 
 Network = str | nn.Module | DiffusionModel | None
 
@@ -28,6 +39,11 @@ def denoiser(record: DiffusionModel) -> NetworkDenoiser:
     kind = SignalDenoiser if record.kind.startswith("signal") else NetworkDenoiser
     made = kind(record.build(), schedule, record.shape, record.kind, len(record.classes))
     return made.eval().requires_grad_(False)
+
+
+def classes_of(model: Denoiser) -> int:
+    """Number of classes that a model can be asked for; 0: none."""
+    return int(model.classes) if isinstance(model, Classed) else 0
 
 
 def standing(network: Network, teacher: Denoiser) -> NetworkDenoiser | None:
@@ -54,14 +70,14 @@ def fresh(like: Denoiser, network: str | nn.Module | None = None, *, kind: str =
 
     By default points get ``"denoiser-mlp"`` and images ``"unet"``.
     """
-    classes = int(getattr(like, "classes", 0))
+    classes = classes_of(like)
     if network is None:
         network = "unet" if len(like.shape) == 3 else "denoiser-mlp"
     built = models.build(network, (like.shape, classes), seed=seed) if isinstance(network, str) else network
     if isinstance(network, nn.Module):
         built = copy.deepcopy(network)
-        if (spec := getattr(network, "spec", None)) is not None:
-            built.spec = spec
+        if isinstance(network, Specified) and network.spec is not None:
+            built.spec = network.spec  # type: ignore[assignment]  # a plain attribute, not foreseen by nn.Module's stubs
     return NetworkDenoiser(built, like.schedule, like.shape, kind, classes)
 
 
@@ -71,7 +87,7 @@ def _fitting(start: NetworkDenoiser, teacher: Denoiser) -> NetworkDenoiser:
             f"network is of examples {tuple(start.shape)} on {start.schedule}; the teacher is of "
             f"{tuple(teacher.shape)} on {teacher.schedule}: start from one like it, or wrap the teacher in Rescheduled"
         )
-    classes = int(getattr(teacher, "classes", 0))
+    classes = classes_of(teacher)
     if start.classes != classes:
         raise ValueError(f"network knows {start.classes} classes, the teacher {classes}")
     return start

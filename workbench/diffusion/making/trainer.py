@@ -1,24 +1,29 @@
 """`distill`: a diffusion model into a few-step student by any method, with progress, stopping and resuming."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from workbench.data import Dataset, Split
-from workbench.diffusion.making.making import DistillationError, Distilling, Making
-from workbench.diffusion.making.run import Run, examples
+from workbench.data.identity import tensors_fingerprint
+from workbench.diffusion.making.identity import teacher_fingerprint
+from workbench.diffusion.making.making import DiffusionMaking, Distilling
+from workbench.diffusion.making.regression import Regression
+from workbench.diffusion.making.run import DiffusionRun, examples
 from workbench.diffusion.making.starting import Network, denoiser
 from workbench.diffusion.sampling.denoiser import Denoiser, Guided, NetworkDenoiser, Rescheduled
 from workbench.diffusion.sampling.sampling import RULES, Rule
 from workbench.diffusion.teachers.kde import picture_scale
 from workbench.records import DiffusionModel
-from workbench.training import distributed
+from workbench.training import distributed, doors
+from workbench.training.checkpoints import kept_at, reopened
 from workbench.training.grouping import keep_memory
-from workbench.training.iterating import iterate
+from workbench.training.making import Specified, carry_out, short_name, title_of
 from workbench.training.settings import plain_settings
 
 
@@ -28,10 +33,13 @@ def distill(
     *,
     network: Network = None,
     data: Dataset | Split | tuple[Tensor, Tensor] | Tensor | None = None,
+    iterations: int | None = None,
     steps: int | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
-    resume: DiffusionModel | None = None,
+    resume: DiffusionModel | str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | None = None,
     progress: bool = True,
     watch: Callable[[int, float], None] | None = None,
     name: str = "",
@@ -52,15 +60,21 @@ def distill(
     data
         Real examples, for methods that use some: images of a `Dataset` are taken from −1 to 1. Default: samples of an
         exact teacher, or of a pool that the teacher makes.
+    iterations
+        Of training; by default the method's own number.
     steps
-        Training iterations; by default the method's own number.
+        The same; an older name.
     seed
         Of everything drawn at random: the same seed on the same device gives the same student.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     resume
-        An earlier result of the same method and seed to continue from, up to `steps` in all. Interrupted and resumed
-        with the same `steps`, a run has the same bits as one in one go.
+        An earlier result of the same method, data, teacher and seed to continue from, or the path of its file, up to
+        `iterations` in all. Interrupted and resumed with the same `iterations`, a run has the same bits as one in one
+        go.
+    checkpoint, checkpoint_every
+        A file in which the run is kept while it is made, so that a process that dies loses little: what a stopped run
+        would return, every so many iterations (by default a hundredth of the run). Go on with ``resume=`` that path.
     progress
         Show a progress bar.
     watch
@@ -80,25 +94,25 @@ def distill(
     ------
     DistillationError
         A loss or gradient became NaN or infinite (``error.record`` holds the last finite weights), or `resume` is
-        of another run.
+        of another run, on other data or from another teacher.
     ValueError
         Names the argument, what it was and what would do.
 
     Examples
     --------
     >>> import workbench as wb
-    >>> student = wb.diffusion.distill(wb.diffusion.ring(), wb.diffusion.Regression(), steps=3, progress=False)
+    >>> student = wb.diffusion.distill(wb.diffusion.ring(), wb.diffusion.Regression(), iterations=3, progress=False)
     >>> student.method, student.iterations
     ('regression', 3)
     """
     started = time.perf_counter()
     place = distributed.pick(device)
-    last = method.steps if steps is None else steps
-    if last < 0:
-        raise ValueError(f"steps is {last}; it must be at least 0")
+    last = _length(method, iterations, steps)
+    saved = kept_at(checkpoint, checkpoint_every, last, resuming=resume is not None)
+    earlier = None if resume is None else reopened(resume, DiffusionModel)
     record, model = (teacher, denoiser(teacher)) if isinstance(teacher, DiffusionModel) else (None, teacher)
     model = moved(model, place)
-    run = Run(
+    run = DiffusionRun(
         model,
         seed=seed,
         device=place,
@@ -107,34 +121,45 @@ def distill(
         resuming=resume is not None,
         data=examples(data),
         progress=progress,
+        fit=fitted,
     )
     if run.data is not None and tuple(run.data[0].shape[1:]) != run.shape:
         raise ValueError(f"data has examples of shape {tuple(run.data[0].shape[1:])}; the teacher's are {run.shape}")
-    title = name or getattr(method, "name", type(method).__name__)
+    title = name or title_of(method)
     fields: dict[str, Any] = {
         "name": title,
-        "method": getattr(method, "short", type(method).__name__),
+        "method": short_name(method),
         "settings": plain_settings(method)
-        | {"steps": last, "seed": seed, "teacher": described(model), "data": getattr(data, "name", "")},
+        | {
+            "steps": last,
+            "seed": seed,
+            "teacher": described(model),
+            "teacher_fingerprint": teacher_fingerprint(model),
+            "data": data.name if isinstance(data, Dataset) else "",
+            "train_fingerprint": "" if run.data is None else tensors_fingerprint(run.data),
+        },
         **_looks(record, run, data, classes),
     }
     keep_memory()
-    making = Making(method, run, fields, started)
-    if resume is not None:
-        making.resume(resume)
-        if making.done > last:
-            raise DistillationError(f"resume has {making.done} iterations already, more than steps={last}")
+    making = DiffusionMaking(method, run, fields, started).start(earlier, last)
+    return carry_out(making, last, title, saved, every=20, progress=progress, watch=watch)
 
-    def broken_at(what: str) -> DistillationError:
-        advice = "The last finite weights are kept in error.record; a lower learning rate usually helps"
-        return DistillationError(f"{what}. {advice}", making.record(interrupted=True, broken=True))
 
-    broken = iterate(making, last, title, broken=broken_at, every=20, progress=progress, watch=watch)
-    made = making.record(interrupted=making.done < last, broken=broken)
-    if making.done < last:
-        how = "it can not be continued" if broken else "resume= continues from there"
-        print(f"{title}: stopped after iteration {making.done:,} of {last:,}; {how}")
-    return made
+def fitted(run: DiffusionRun, kind: str, steps: int | None) -> NetworkDenoiser:
+    """The network that a run starts from, fitted to its teacher: a run of its own."""
+    made = distill(
+        run.teacher, Regression(kind=kind), network=run.network, iterations=steps, data=run.data, seed=run.seed,
+        device=run.device, progress=run.progress, name="start of the student",
+    )  # fmt: skip
+    return denoiser(made)
+
+
+def _length(method: Distilling, iterations: int | None, steps: int | None) -> int:
+    """The number of iterations that is asked for."""
+    if iterations is not None and steps is not None:
+        raise ValueError(f"iterations is {iterations} and steps {steps}: they are the same, pass one of them")
+    name, asked = ("steps", steps) if iterations is None else ("iterations", iterations)
+    return doors.whole(name, method.steps if asked is None else asked, 0)
 
 
 def usage(record: DiffusionModel, steps: int = 50) -> dict[str, Any]:
@@ -158,13 +183,30 @@ def usage(record: DiffusionModel, steps: int = 50) -> dict[str, Any]:
     return {"sampler": rule, "steps": steps if record.times is None else record.times}
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """A model that can be on a device."""
+
+    def to(self, device: torch.device) -> Any:
+        """It there."""
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A model that is a mixture of parts."""
+
+    @property
+    def means(self) -> Tensor:
+        """Of the parts, shape (parts, ...)."""
+
+
 def moved(model: Any, device: torch.device) -> Any:
     """A denoiser on a device, with what it wraps."""
     if isinstance(model, Guided):
         return Guided(moved(model.model, device), model.scale)
     if isinstance(model, Rescheduled):
         return Rescheduled(moved(model.model, device), model.schedule)
-    return model.to(device) if hasattr(model, "to") else model
+    return model.to(device) if isinstance(model, Movable) else model
 
 
 def described(model: Any) -> str:
@@ -172,17 +214,21 @@ def described(model: Any) -> str:
     if isinstance(model, Guided):
         return f"{described(model.model)} guided by {model.scale:g}"
     if isinstance(model, NetworkDenoiser):
-        spec = getattr(model.network, "spec", None) or {}
+        spec = (model.network.spec if isinstance(model.network, Specified) else None) or {}
         return f"{spec.get('name', type(model.network).__name__)} of {model.kind}"
     if isinstance(model, Rescheduled):
         return f"{described(model.model)} on {type(model.schedule).__name__}"
-    parts = len(model.means) if hasattr(model, "means") else 0
+    parts = len(model.means) if isinstance(model, Parted) else 0
     return f"{type(model).__name__} of {parts} parts" if parts else type(model).__name__
 
 
-def _looks(record: DiffusionModel | None, run: Run, data: Any, classes: Sequence[str]) -> dict[str, Any]:
+def _looks(record: DiffusionModel | None, run: DiffusionRun, data: Any, classes: Sequence[str]) -> dict[str, Any]:
     """Class names and picture scale of the student's record."""
-    names = tuple(classes) or (record.classes if record else ()) or tuple(getattr(data, "classes", ()) or ())
+    names = (
+        tuple(classes)
+        or (record.classes if record else ())
+        or (tuple(data.classes) if isinstance(data, Dataset | Split) else ())
+    )
     if run.classes and len(names) != run.classes:
         if classes:
             raise ValueError(f"classes are {len(names)} names; the teacher knows {run.classes}")

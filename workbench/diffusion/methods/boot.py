@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from workbench.diffusion.making.making import adam
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.making.signal import EARLIEST, SignalDenoiser
 from workbench.diffusion.making.weighting import time_weight
 from workbench.diffusion.sampling.denoiser import NetworkDenoiser
@@ -88,25 +88,25 @@ class BOOT:
         if self.rule not in ("ddim", "euler"):
             raise ValueError(f"rule is {self.rule!r}; it can be 'ddim' or 'euler'")
 
-    def networks(self, run: Run) -> dict[str, Any]:
+    def networks(self, run: DiffusionRun) -> dict[str, Any]:
         start = run.start("x0")
         return {"student": SignalDenoiser.of(start)}
 
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, self.lr)
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: DiffusionRun) -> float:
         return cosine(run.iteration / max(run.steps, 1))
 
     @property
     def sampling(self) -> dict[str, Any]:
         return {"sampler": "ddim"}
 
-    def finish(self, run: Run) -> dict[str, Any]:
+    def finish(self, run: DiffusionRun) -> dict[str, Any]:
         """One step, from the latest time."""
         return {"times": run.teacher.schedule.grid(1)}
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         student, teacher = cast("SignalDenoiser", run.student), run.guided(self.guidance)
         schedule, noise, condition = teacher.schedule, run.noise(self.batch), run.conditions(self.batch)
         last = self.latest * schedule.latest
@@ -150,24 +150,24 @@ class Direct:
     lr: float = 1e-3
     decay: float = 0.0
 
-    def networks(self, run: Run) -> dict[str, Any]:
+    def networks(self, run: DiffusionRun) -> dict[str, Any]:
         return {"student": run.start()}
 
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, self.lr)
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: DiffusionRun) -> float:
         return cosine(run.iteration / max(run.steps, 1))
 
     @property
     def sampling(self) -> dict[str, Any]:
         return {"sampler": "ddim"}
 
-    def finish(self, run: Run) -> dict[str, Any]:
+    def finish(self, run: DiffusionRun) -> dict[str, Any]:
         """One step, from the latest time."""
         return {"times": run.teacher.schedule.grid(1)}
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         noise, ends, classes = run.pairs(self.pool, self.guidance, self.teacher_steps)
         rows = run.integers(self.batch, len(noise), "pair")
         t = run.teacher.schedule.grid(1).to(run.device)[0]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from workbench.diffusion.making.making import adam
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.making.target_rules import TargetRule, visited
 from workbench.diffusion.sampling.denoiser import Denoiser, NetworkDenoiser
 from workbench.diffusion.sampling.predictions import jump
@@ -148,7 +148,7 @@ class Consistency:
             )
         visited(self.grid, self.use)
 
-    def networks(self, run: Run) -> dict[str, Any]:
+    def networks(self, run: DiffusionRun) -> dict[str, Any]:
         student = run.start()
         if self.target_decay:
             run.memory["behind"] = {name: value.detach().clone() for name, value in student.state_dict().items()}
@@ -157,18 +157,18 @@ class Consistency:
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, self.lr)
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: DiffusionRun) -> float:
         return cosine(run.iteration / max(run.steps, 1))
 
     @property
     def sampling(self) -> dict[str, Any]:
         return used_with(self.gamma)
 
-    def finish(self, run: Run) -> dict[str, Any]:
+    def finish(self, run: DiffusionRun) -> dict[str, Any]:
         """The times it is used with."""
         return {"times": few_times(run.teacher.schedule, self.grid, self.use)}
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         one = draw(run, self.rule, self.grid, self.batch, self.unconditional)
         behind = self.behind(run)
         each = jump_loss(
@@ -181,7 +181,7 @@ class Consistency:
                 for name, value in run.student.state_dict().items():
                     run.memory["behind"][name].lerp_(value, 1 - self.target_decay)
 
-    def behind(self, run: Run) -> NetworkDenoiser:
+    def behind(self, run: DiffusionRun) -> NetworkDenoiser:
         """The network that makes the target."""
         if not self.target_decay:
             return run.student
@@ -197,7 +197,7 @@ def times_of(schedule: Schedule, grid: int) -> Tensor:
     return schedule.grid(grid).flip(0)
 
 
-def draw(run: Run, rule: TargetRule, grid: int, batch: int, unconditional: float = 0.0) -> Jump:
+def draw(run: DiffusionRun, rule: TargetRule, grid: int, batch: int, unconditional: float = 0.0) -> Jump:
     """Jumps for this iteration: data, noise, a step of the grid and a target for each example."""
     x0, condition = run.real(batch)
     times = times_of(run.teacher.schedule, grid).to(run.device)

@@ -20,7 +20,7 @@ from torch import Tensor
 from workbench.diffusion.making.chain import check_times, follow, leave
 from workbench.diffusion.making.levels import EvenLevels, Levels
 from workbench.diffusion.making.making import adam
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.sampling.denoiser import Denoiser, NetworkDenoiser
 from workbench.diffusion.sampling.predictions import Prediction, write
 from workbench.diffusion.sampling.schedules import along
@@ -100,13 +100,13 @@ class DMD:
             "sampler": "ddim" if self.rollout == "ode" else "consistency",
         }
 
-    def networks(self, run: Run) -> dict[str, NetworkDenoiser]:
+    def networks(self, run: DiffusionRun) -> dict[str, NetworkDenoiser]:
         return {"student": run.start(self.kind), "fake": run.start(self.kind)}
 
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, {"student": self.lr, "fake": self.fake_lr}, betas=(0.0, 0.99))
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         def make(purpose: str) -> tuple[Tensor, Tensor | None]:
             return self.make(run, purpose)
 
@@ -114,7 +114,7 @@ class DMD:
         samples, condition = make("student")
         yield "student", matching_loss(run, samples, condition, self.levels, run.guided(self.guidance), self.scale)
 
-    def make(self, run: Run, purpose: str) -> tuple[Tensor, Tensor | None]:
+    def make(self, run: DiffusionRun, purpose: str) -> tuple[Tensor, Tensor | None]:
         """Samples of the student as it is, with their gradients."""
         times, noise = self.sampling["times"], run.noise(self.batch, f"noise of {purpose}")
         condition = run.conditions(self.batch, f"classes of {purpose}")
@@ -130,7 +130,7 @@ class DMD:
 
 
 def fake_updates(
-    run: Run, make: Maker, count: int, levels: Levels, sigma_data: float | None = None
+    run: DiffusionRun, make: Maker, count: int, levels: Levels, sigma_data: float | None = None
 ) -> Iterator[tuple[str, Tensor]]:
     """Losses of `count` steps of the network ``"fake"``, each on samples that are made for it; see `fake_loss`."""
     for number in range(count):
@@ -143,7 +143,12 @@ def fake_updates(
 
 
 def matching_loss(
-    run: Run, samples: Tensor, condition: Tensor | None, levels: Levels, teacher: Denoiser, scale: str = "state"
+    run: DiffusionRun,
+    samples: Tensor,
+    condition: Tensor | None,
+    levels: Levels,
+    teacher: Denoiser,
+    scale: str = "state",
 ) -> Tensor:
     """The student's loss on samples with gradients: their surrogate at levels and noise drawn for it, a scalar."""
     t = levels(run, len(samples), "level of student")

@@ -20,7 +20,7 @@ from torch import Tensor
 from workbench.diffusion.making.chain import check_times, follow
 from workbench.diffusion.making.levels import EvenLevels, Levels
 from workbench.diffusion.making.making import adam
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.methods.dmd import fake_updates, matching_loss
 from workbench.diffusion.sampling.denoiser import Denoiser, NetworkDenoiser
 from workbench.diffusion.sampling.predictions import Prediction, jump, write
@@ -87,13 +87,13 @@ class DPDMD:
     def sampling(self) -> dict[str, Any]:
         return {"times": torch.tensor(self.times, dtype=torch.float64), "sampler": "ddim"}
 
-    def networks(self, run: Run) -> dict[str, NetworkDenoiser]:
+    def networks(self, run: DiffusionRun) -> dict[str, NetworkDenoiser]:
         return {"student": run.start(self.kind), "fake": run.start(self.kind)}
 
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, {"student": self.lr, "fake": self.fake_lr}, betas=(0.0, 0.99))
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         def make(purpose: str) -> tuple[Tensor, Tensor | None]:
             samples, _, _, condition = self.make(run, purpose)
             return samples, condition
@@ -110,7 +110,7 @@ class DPDMD:
             loss = loss + self.matching * matching_loss(run, samples, condition, self.levels, teacher, self.scale)
         yield "student", loss
 
-    def make(self, run: Run, purpose: str) -> tuple[Tensor, Prediction, Tensor, Tensor | None]:
+    def make(self, run: DiffusionRun, purpose: str) -> tuple[Tensor, Prediction, Tensor, Tensor | None]:
         """Samples cut off from the first step, what that said, and the noise and classes they are from."""
         noise = run.noise(self.batch, f"noise of {purpose}")
         condition = run.conditions(self.batch, f"classes of {purpose}")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from workbench import models
 from workbench.diffusion.making.making import adam
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.making.target_rules import TargetRule, visited
 from workbench.diffusion.methods.consistency import draw, few_times, jump_loss, land, used_with
 from workbench.diffusion.sampling.denoiser import Denoiser
@@ -84,7 +84,7 @@ class TSCD:
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter is {self.jitter}; it is a share of a segment, 0..1")
 
-    def networks(self, run: Run) -> dict[str, Any]:
+    def networks(self, run: DiffusionRun) -> dict[str, Any]:
         student = run.start()
         if self.rank:
             lora.attach(student, rank=self.rank, alpha=self.rank, seed=run.seed)
@@ -100,24 +100,24 @@ class TSCD:
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, {"student": self.lr, "critic": self.lr})
 
-    def stage(self, run: Run) -> tuple[int, float]:
+    def stage(self, run: DiffusionRun) -> tuple[int, float]:
         """Number of the stage that this iteration is in, and how far it is, in 0..1."""
         share = run.iteration * len(self.segments) / max(run.steps, 1)
         number = min(int(share), len(self.segments) - 1)
         return number, share - number
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: DiffusionRun) -> float:
         return cosine(self.stage(run)[1])
 
     @property
     def sampling(self) -> dict[str, Any]:
         return used_with(self.gamma)
 
-    def finish(self, run: Run) -> dict[str, Any]:
+    def finish(self, run: DiffusionRun) -> dict[str, Any]:
         """The times it is used with."""
         return {"times": few_times(run.teacher.schedule, self.grid, self.use or self.segments[-1])}
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         number, progress = self.stage(run)
         k = self.segments[number]
         one = draw(run, TargetRule.segments(k), self.grid, self.batch)
@@ -139,7 +139,7 @@ class TSCD:
             loss = loss - self.adversarial / k * run.networks["critic"](made, one.s, one.condition).mean()
         yield "student", loss
 
-    def _guide(self, run: Run, number: int) -> Denoiser:
+    def _guide(self, run: DiffusionRun, number: int) -> Denoiser:
         """Who makes the step from t to t′ in this stage."""
         if self.teacher == "original" or number == 0:
             return run.guided(self.guidance)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workbench.diffusion.making.chain import follow
 from workbench.diffusion.making.making import adam
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.methods.dmd import dmd_gradient, fake_loss, surrogate
 from workbench.diffusion.sampling.denoiser import NetworkDenoiser
 from workbench.models import lora
@@ -52,7 +52,7 @@ class Feedback:
     rank: int = 4
     decay: float = 0.0
 
-    def networks(self, run: Run) -> dict[str, Any]:
+    def networks(self, run: DiffusionRun) -> dict[str, Any]:
         if not isinstance(run.network, DiffusionModel) or run.network.times is None:
             raise ValueError("network must be the record of a few-step student, whose samples are to be improved")
         run.made["before"] = run.blank().requires_grad_(False)
@@ -68,11 +68,11 @@ class Feedback:
     def sampling(self) -> dict[str, Any]:
         return {"sampler": "ddim"}
 
-    def finish(self, run: Run) -> dict[str, Any]:
+    def finish(self, run: DiffusionRun) -> dict[str, Any]:
         """The times of the student it began as."""
         return {"times": cast("DiffusionModel", run.network).times}
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         times = cast("Tensor", cast("DiffusionModel", run.network).times).to(run.device)
         noise, condition = run.noise(self.batch), run.conditions(self.batch)
         x, _ = follow(run.student, noise, times, condition)
@@ -120,7 +120,7 @@ class OneStep:
     guidance: float = 1.0
     decay: float = 0.0
 
-    def networks(self, run: Run) -> dict[str, Any]:
+    def networks(self, run: DiffusionRun) -> dict[str, Any]:
         # The fake begins as a model of the data, whatever the student has become.
         fake = replace(run, network=None, made={}).start(steps=self.fake_start)
         return {"student": run.start(), "fake": fake}
@@ -128,18 +128,18 @@ class OneStep:
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, {"student": self.lr, "fake": 5 * self.lr})
 
-    def pace(self, run: Run) -> float:
+    def pace(self, run: DiffusionRun) -> float:
         return cosine(run.iteration / max(run.steps, 1))
 
     @property
     def sampling(self) -> dict[str, Any]:
         return {"sampler": "ddim"}
 
-    def finish(self, run: Run) -> dict[str, Any]:
+    def finish(self, run: DiffusionRun) -> dict[str, Any]:
         """One step, from the latest time."""
         return {"times": run.teacher.schedule.grid(1)}
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         schedule, fake = run.teacher.schedule, cast("NetworkDenoiser", run.networks["fake"])
         once = schedule.grid(1).to(run.device)
         for part in range(self.fake_steps):
@@ -160,5 +160,5 @@ class OneStep:
         )
         yield "student", surrogate(x, g) + self.anchor * F.mse_loss(x, ends[rows])
 
-    def _times(self, run: Run, purpose: str) -> Tensor:
+    def _times(self, run: DiffusionRun, purpose: str) -> Tensor:
         return self.least + (self.most - self.least) * run.uniform(self.batch, purpose)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from workbench.diffusion.making.levels import EvenLevels, Levels, at_ratio
 from workbench.diffusion.making.making import adam
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.methods.dmd import fake_updates
 from workbench.diffusion.sampling.denoiser import Denoiser, NetworkDenoiser
 from workbench.diffusion.sampling.schedules import Schedule, along
@@ -92,7 +92,7 @@ class SiD:
     def sampling(self) -> dict[str, Any]:
         return {"sampler": "ddim"}
 
-    def finish(self, run: Run) -> dict[str, Any]:
+    def finish(self, run: DiffusionRun) -> dict[str, Any]:
         return {"times": self.times(run.teacher.schedule)}
 
     def times(self, schedule: Schedule) -> Tensor:
@@ -100,13 +100,13 @@ class SiD:
         first = at_ratio(torch.tensor(math.log(self.ratio), dtype=torch.float64), schedule)
         return torch.stack([first, torch.zeros_like(first)])
 
-    def networks(self, run: Run) -> dict[str, NetworkDenoiser]:
+    def networks(self, run: DiffusionRun) -> dict[str, NetworkDenoiser]:
         return {"student": run.start(self.kind), "fake": run.start(self.kind)}
 
     def optimizers(self, networks: dict[str, Any]) -> dict[str, torch.optim.Optimizer]:
         return adam(networks, {"student": self.lr, "fake": self.fake_lr}, betas=(0.0, 0.999))
 
-    def losses(self, run: Run) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, run: DiffusionRun) -> Iterator[tuple[str, Tensor]]:
         def make(purpose: str) -> tuple[Tensor, Tensor | None]:
             return self.make(run, purpose)
 
@@ -123,7 +123,7 @@ class SiD:
         """What the generator descends, a scalar."""
         return terms.loss(self.alpha)
 
-    def make(self, run: Run, purpose: str) -> tuple[Tensor, Tensor | None]:
+    def make(self, run: DiffusionRun, purpose: str) -> tuple[Tensor, Tensor | None]:
         """G_θ(z): what the student believes at its one time, and the classes asked for."""
         noise, schedule = run.noise(self.batch, f"noise of {purpose}"), run.teacher.schedule
         condition = run.conditions(self.batch, f"classes of {purpose}")

@@ -1,18 +1,21 @@
 """`distill`: train one causal language model on what another says of sequences; `finetune`: on the sequences alone."""
 
+import os
 import time
 from typing import Any
 
 from torch import nn
 
-from workbench.data import Dataset, TextSplit
-from workbench.language.making.making import LanguageError, Making, Method, Pace
-from workbench.language.making.run import Run
+from workbench.data import Dataset, TextSplit, fingerprint
+from workbench.data.identity import module_fingerprint
+from workbench.language.making.making import LanguageMaking, LanguageMethod, Pace
+from workbench.language.making.run import LanguageRun
 from workbench.language.methods.distillm import DistiLLM
 from workbench.language.methods.sft import SFT
 from workbench.records import TrainingRecord
 from workbench.training import distributed
-from workbench.training.iterating import iterate
+from workbench.training.checkpoints import kept_at, reopened
+from workbench.training.making import carry_out
 from workbench.training.settings import plain_settings
 
 
@@ -20,7 +23,7 @@ def distill(
     teacher: nn.Module | TrainingRecord | None,
     student: nn.Module,
     data: Dataset,
-    method: Method | None = None,
+    method: LanguageMethod | None = None,
     *,
     epochs: int = 20,
     steps: int | None = None,
@@ -36,7 +39,9 @@ def distill(
     device: str = "auto",
     name: str = "",
     progress: bool = True,
-    resume: TrainingRecord | None = None,
+    resume: TrainingRecord | str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | None = None,
 ) -> TrainingRecord:
     """Train `student` under `method` from `teacher`.
 
@@ -66,7 +71,11 @@ def distill(
     device
         As for `workbench.training.fit`.
     resume
-        The record of an interrupted run with the same arguments: it is continued to the same bits.
+        The record of an interrupted run with the same arguments, or the path of its file: it is continued to the same
+        bits.
+    checkpoint, checkpoint_every
+        A file in which the run is kept while it is made, every so many iterations (by default a hundredth of the run).
+        Go on with ``resume=`` that path.
 
     Returns
     -------
@@ -78,7 +87,8 @@ def distill(
     Raises
     ------
     LanguageError
-        The loss became NaN or infinite; its `record` holds the state before.
+        The loss became NaN or infinite; its `record` holds the state before. Or `resume` is of another run, on other
+        data or from another teacher.
     ValueError
         Names the argument, what it was and what would do.
 
@@ -92,7 +102,7 @@ def distill(
     (2, True)
     """
     started = time.perf_counter()
-    chosen: Method = DistiLLM() if method is None else method
+    chosen: LanguageMethod = DistiLLM() if method is None else method
     network = teacher.model if isinstance(teacher, TrainingRecord) else teacher
     train, test = _text(data)
     _check(network, student, chosen, batch, lr, len(train))
@@ -102,7 +112,7 @@ def distill(
     if extra is not None and not isinstance(extra, TextSplit):
         raise ValueError(f"corpus={corpus!r} is no text: read one with workbench.data.text")
     pace = Pace(lr, weight_decay, clip, schedule, warmup)
-    run = Run(
+    run = LanguageRun(
         student.to(place), network, train.to("cpu"), None if extra is None else extra.to("cpu"), seed, place, 0, batch
     )
     run.steps = run.epoch_steps * epochs if steps is None else steps
@@ -114,16 +124,14 @@ def distill(
             "method": chosen.short, **plain_settings(chosen), **plain_settings(pace), "steps": run.steps,
             "batch": batch,
             "corpus_weight": corpus_weight if extra is not None else 0.0, "data": data.name, "seed": seed,
+            "data_fingerprint": fingerprint(data),
+            "teacher_fingerprint": "" if network is None else module_fingerprint(network),
         },
     }  # fmt: skip
-    making = Making(chosen, run, test, pace, corpus_weight, fields, started)
-    making.start(resume)
-
-    def broken(message: str) -> LanguageError:
-        return LanguageError(f"{message}: lower lr", making.record(broken=True))
-
-    torn = iterate(making, run.steps, fields["name"], broken=broken, progress=progress)
-    return making.record(interrupted=making.done < run.steps, broken=torn)
+    saved = kept_at(checkpoint, checkpoint_every, run.steps, resuming=resume is not None)
+    earlier = None if resume is None else reopened(resume, TrainingRecord)
+    making = LanguageMaking(chosen, run, test, pace, corpus_weight, fields, started).start(earlier, run.steps)
+    return carry_out(making, run.steps, fields["name"], saved, progress=progress)
 
 
 def finetune(student: nn.Module, data: Dataset, **options: Any) -> TrainingRecord:
@@ -139,7 +147,9 @@ def _text(data: Dataset) -> tuple[TextSplit, TextSplit]:
     return data.train, data.test
 
 
-def _check(teacher: nn.Module | None, student: nn.Module, method: Method, batch: int, lr: float, examples: int) -> None:
+def _check(
+    teacher: nn.Module | None, student: nn.Module, method: LanguageMethod, batch: int, lr: float, examples: int
+) -> None:
     if teacher is student:
         raise ValueError("student is the teacher itself and has nothing to learn from it: build a fresh one")
     if teacher is None and method.needs_teacher:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -9,37 +10,57 @@ from torch import Tensor
 
 from workbench.data import TextSplit
 from workbench.language.making import sequences
-from workbench.language.making.run import Run
-from workbench.records import Provenance, TrainingRecord
-from workbench.training import optimizers, randomness, schedules
-from workbench.training.iterating import NotFiniteError, changed_setting
+from workbench.language.making.run import LanguageRun
+from workbench.records import TrainingRecord
+from workbench.training import making, optimizers, randomness, schedules
+from workbench.training.iterating import NotFiniteError
 from workbench.training.learner import copied
+from workbench.training.making import Specified
+from workbench.training.resuming import Identity
 
 VALIDATED = 256
 """Examples scored at once."""
 
 
 @runtime_checkable
-class Method(Protocol):
-    """A frozen dataclass of the paper's hyperparameters.
-
-    Further attributes it may have: ``begin(run)``, before anything; ``validated(run, loss)``, after each epoch and once
-    before the first; ``curves(run)``, values to keep after each epoch.
-    """
+class LanguageMethod(Protocol):
+    """A frozen dataclass of the paper's hyperparameters; it may also be `Prepared`, `Validated` or `Followed`."""
 
     short: ClassVar[str]
     needs_teacher: ClassVar[bool]
 
-    def loss(self, run: Run) -> Tensor:
+    def loss(self, run: LanguageRun) -> Tensor:
         """Of this iteration, in which the student makes one step."""
 
 
-class LanguageError(ValueError):
+@runtime_checkable
+class Prepared(Protocol):
+    """A method with something to do, or to refuse, before the first iteration."""
+
+    def begin(self, run: LanguageRun) -> None:
+        """Before anything."""
+
+
+@runtime_checkable
+class Validated(Protocol):
+    """A method that goes by the student's loss on the held-out examples."""
+
+    def validated(self, run: LanguageRun, loss: float) -> None:
+        """After each epoch, and once before the first."""
+
+
+@runtime_checkable
+class Followed(Protocol):
+    """A method with curves of its own."""
+
+    def curves(self, run: LanguageRun) -> Mapping[str, float]:
+        """Values to keep after each epoch."""
+
+
+class LanguageError(making.RunError):
     """A run that cannot go on. `record` holds the last sound state, or None when there is none."""
 
-    def __init__(self, message: str, record: TrainingRecord | None = None) -> None:
-        super().__init__(message)
-        self.record = record
+    record: TrainingRecord | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,77 +74,67 @@ class Pace:
     warmup: int
 
 
-class Making:
-    """A method under way.
+class LanguageMaking(making.Making[LanguageRun, TrainingRecord]):
+    """A method at work on its student, which is validated after each epoch.
 
-    Attributes
+    Parameters
     ----------
-    done
-        Iterations completed.
+    method, run, fields, started
+        As for `workbench.training.making.Making`.
+    test
+        What is validated on.
+    steady
+        How the student's weights move.
+    corpus_weight
+        Of the text that is modelled beside.
     """
+
+    error = LanguageError
+    can_go_on = "only a record as distill returned it can be continued"
+    alike = "method, models, data and seed"
+    advice = "The last finite weights are kept in error.record; a lower lr usually helps"
+    sources: ClassVar[Mapping[str, Identity]] = {
+        "data_fingerprint": Identity("data", "other data", "its examples differ from these"),
+        "teacher_fingerprint": Identity("teacher", "another teacher", "its weights differ from this one's"),
+    }
 
     def __init__(
         self,
-        method: Method,
-        run: Run,
+        method: LanguageMethod,
+        run: LanguageRun,
         test: TextSplit,
-        pace: Pace,
+        steady: Pace,
         corpus_weight: float,
         fields: dict[str, Any],
         started: float,
     ) -> None:
-        self.method, self.run, self.test, self.pace, self.fields, self.started = (
-            method,
-            run,
-            test,
-            pace,
-            fields,
-            started,
-        )
-        self.corpus_weight = corpus_weight
+        self.method, self.test, self.steady, self.corpus_weight = method, test, steady, corpus_weight
         self.parameters = [p for p in run.student.parameters() if p.requires_grad]
-        self.optimizer = optimizers.make(
-            "adamw", self.parameters, lr=pace.lr, weight_decay=pace.weight_decay, momentum=0.0
+        optimizer = optimizers.make(
+            "adamw", self.parameters, lr=steady.lr, weight_decay=steady.weight_decay, momentum=0.0
         )
-        self.rates, self.schedule = optimizers.Rates(self.optimizer), schedules.resolve(pace.schedule)
+        super().__init__(run, {"student": optimizer}, fields, started)
+        self.optimizer = optimizer
+        self.rates, self.schedule = optimizers.Rates(optimizer), schedules.resolve(steady.schedule)
         self.curves: dict[str, list[float]] = {}
         self.sums: dict[str, float] = {}
-        self.done = 0
-        self._before = 0.0
-        begin = getattr(method, "begin", None)
-        if begin is not None:
-            begin(run)
+        if isinstance(method, Prepared):
+            method.begin(run)
 
-    def start(self, record: TrainingRecord | None) -> None:
-        """Validate before the first iteration, or set everything to where `record` ended."""
-        if record is None:
-            self._tell(self._validate()[0])
-            return
-        if not record.checkpoint:
-            raise LanguageError("resume has no checkpoint: only a record as distill returned it can be continued")
-        if changed := changed_setting(record.settings, self.fields["settings"], but=""):
-            raise LanguageError(f"{changed}: continue with the same method, models, data and seed")
+    def begin(self) -> None:
+        self._tell(self._validate()[0])
+
+    def load(self, record: TrainingRecord) -> None:
         kept = record.checkpoint
         self.run.student.load_state_dict({name: value.to(self.run.device) for name, value in kept["student"].items()})
-        numbered = {int(key): copied(value) for key, value in kept["optimizer"].items()}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": numbered})
+        making.unpack(self.optimizer, kept["optimizer"])
         self.rates = optimizers.Rates(self.optimizer)  # loading has put other groups in the place of its own
-        self.run.memory = copied(kept["memory"])
         self.sums = dict(kept["sums"])
         self.curves = {name: curve.tolist() for name, curve in record.curves.items()}
-        self.done = int(kept["iteration"])
-        self._before = record.provenance.wall_time
 
-    def advance(self) -> float:
-        """One iteration; returns its loss.
-
-        Raises
-        ------
-        NotFiniteError
-            The loss or its gradient was not finite; the student has not made the step.
-        """
+    def iteration(self) -> float:
+        """Its loss; where that or its gradient is not finite the student has not made the step."""
         run = self.run
-        run.iteration, run.logged = self.done, {}
         run.student.train()
         with randomness.fenced(run.device):
             randomness.seed_layers(run.seed, self.done, run.device)
@@ -132,40 +143,36 @@ class Making:
                 loss = loss + self.corpus_weight * sequences.corpus_loss(run.student, self._corpus(run.corpus))
         self.optimizer.zero_grad()
         loss.backward()
-        size = torch.nn.utils.clip_grad_norm_(self.parameters, self.pace.clip)
+        size = torch.nn.utils.clip_grad_norm_(self.parameters, self.steady.clip)
         value = float(loss.detach())
         if not math.isfinite(value) or not math.isfinite(float(size)):
             raise NotFiniteError("student's gradient" if math.isfinite(value) else "loss of the student")
-        self.rates.set(schedules.factor(self.schedule, self.done, run.steps, self.pace.warmup))
+        self.rates.set(schedules.factor(self.schedule, self.done, run.steps, self.steady.warmup))
         self.optimizer.step()
-        self.done += 1
-        for name, more in {"train_loss": value, **run.logged}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + more
-        if self.done % run.epoch_steps == 0 or self.done == run.steps:
-            self._epoch()
         return value
 
-    def record(self, *, interrupted: bool = False, broken: bool = False) -> TrainingRecord:
-        """The state as a record; of a run that broke within an iteration, without what continuing it would need."""
-        run, student = self.run, self.run.student
-        made = Provenance.capture(seed=run.seed, device=run.device, started=self.started)
-        state = copied(dict(student.state_dict()), "cpu")
-        checkpoint = {
-            "iteration": self.done,
-            "student": state,
-            "optimizer": {
-                str(key): copied(value, "cpu") for key, value in self.optimizer.state_dict()["state"].items()
-            },
-            "memory": copied(run.memory, "cpu"),
-            "sums": dict(self.sums),
+    def note(self, loss: float) -> None:
+        for name, more in {"train_loss": loss, **self.run.logged}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + more
+        if self.done % self.run.epoch_steps == 0 or self.done == self.run.steps:
+            self._epoch()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "student": dict(self.run.student.state_dict()),
+            "optimizer": making.packed(self.optimizer),
+            "sums": self.sums,
         }
+
+    def so_far(self, *, interrupted: bool, broken: bool = False) -> TrainingRecord:
+        student = self.run.student
         return TrainingRecord(
             curves={name: torch.tensor(curve, dtype=torch.float64) for name, curve in self.curves.items()},
-            state=state,
-            spec=getattr(student, "spec", None),
-            checkpoint={} if broken else checkpoint,
+            state=copied(dict(student.state_dict()), "cpu"),
+            spec=student.spec if isinstance(student, Specified) else None,
+            checkpoint={} if broken else self.checkpoint(),
             interrupted=interrupted,
-            provenance=dataclasses.replace(made, wall_time=self._before + made.wall_time),
+            provenance=self.provenance(),
             **self.fields,
         ).with_model(student)
 
@@ -175,18 +182,14 @@ class Making:
         self._tell(loss)
         values = {"train_loss": self.sums.pop("train_loss") / steps, "test_loss": loss, "test_accuracy": right}
         values |= self.sums
-        curves = getattr(self.method, "curves", None)
-        values |= {} if curves is None else curves(self.run)
-        epochs = len(self.curves.get("train_loss", ()))
-        for name in values.keys() | self.curves.keys():
-            # What nothing was added to in an epoch, tokens written say, is 0 of it.
-            self.curves.setdefault(name, [0.0] * epochs).append(values.get(name, 0.0))
+        values |= self.method.curves(self.run) if isinstance(self.method, Followed) else {}
+        # What nothing was added to in an epoch, tokens written say, is 0 of it.
+        making.note(self.curves, values, len(self.curves.get("train_loss", ())), missing=0.0)
         self.sums = {}
 
     def _tell(self, loss: float) -> None:
-        validated = getattr(self.method, "validated", None)
-        if validated is not None:
-            validated(self.run, loss)
+        if isinstance(self.method, Validated):
+            self.method.validated(self.run, loss)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """What a method sees of the run it is part of: the models, examples, random numbers, its memory."""
 
-import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,12 +9,12 @@ from torch import Tensor, nn
 from workbench.data import TextSplit
 from workbench.language.making import divergences, sequences
 from workbench.language.making.sequences import Sequences
-from workbench.training import randomness
+from workbench.training import running
 
 
-@dataclass
-class Run:
-    """One run of `distill`, as its method sees it.
+@dataclass(eq=False)
+class LanguageRun(running.Run):
+    """One run of `distill`, as its method sees it; with all that every `workbench.training.running.Run` has.
 
     Attributes
     ----------
@@ -25,15 +24,6 @@ class Run:
         Examples, and text to be modelled as it is beside them, or None; both on the CPU.
     seed, device, steps, batch
         As given to `distill`.
-    iteration
-        Of the step being made, from 0.
-    memory
-        What a method carries from one iteration to the next: tensors and plain values in dicts. Saved with a
-        checkpoint; all else is drawn anew from seed, purpose and iteration.
-    made
-        What is made once and could be made again: not saved.
-    logged
-        Values of this iteration, by the name of their curve; see `log`.
     """
 
     student: nn.Module
@@ -44,21 +34,11 @@ class Run:
     device: torch.device
     steps: int
     batch: int
-    iteration: int = 0
-    memory: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Any] = field(default_factory=dict)
-    logged: dict[str, float] = field(default_factory=dict)
 
     @property
     def epoch_steps(self) -> int:
         """Iterations in which every example is seen once, but for those that fill no batch."""
         return max(1, len(self.train) // self.batch)
-
-    def generator(self, purpose: str, at: int | None = None) -> torch.Generator:
-        """Random numbers for one purpose at one position, by default this iteration; on the CPU."""
-        return randomness.generator(
-            self.seed, zlib.crc32(purpose.encode()), self.iteration if at is None else at
-        )  # fmt: skip
 
     def uniform(self, purpose: str) -> float:
         """A number in 0..1."""
@@ -97,7 +77,3 @@ class Run:
                 told = sequences.response_logits(self.teacher, batch)
             loss = loss + ratio * divergences.mean(divergence, logits, told, batch.padding, **options)
         return loss
-
-    def log(self, **values: float | Tensor) -> None:
-        """Add values of this iteration to curves of their own; of an epoch the sum is kept."""
-        self.logged |= {name: float(value) for name, value in values.items()}

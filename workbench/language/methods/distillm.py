@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from workbench.language.making import divergences
-from workbench.language.making.run import Run
+from workbench.language.making.run import LanguageRun
 from workbench.language.making.sequences import Sequences
 
 RISE = 0.1
@@ -110,13 +110,13 @@ class DistiLLM:
                 f"start is {self.start} and capacity {self.capacity}; they must lie in 0..1 and be at least 1"
             )
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: LanguageRun) -> None:
         """Refuse a buffer that could never give a batch."""
         if self.capacity < run.batch:
             raise ValueError(f"capacity is {self.capacity}; a batch of {run.batch} is drawn from the buffer")
         run.memory |= {"phi": self.start, "previous": None, "buffer": {}}
 
-    def validated(self, run: Run, loss: float) -> None:
+    def validated(self, run: LanguageRun, loss: float) -> None:
         """After each epoch, and once before the first."""
         memory = run.memory
         if memory["previous"] is None:
@@ -126,10 +126,10 @@ class DistiLLM:
                 Adaptive(memory["phi"], memory["previous"]), loss, self.epsilon
             )
 
-    def loss(self, run: Run) -> Tensor:
+    def loss(self, run: LanguageRun) -> Tensor:
         return run.distillation(self.batch(run), self.divergence, self.ratio, alpha=self.alpha)
 
-    def batch(self, run: Run) -> Sequences:
+    def batch(self, run: LanguageRun) -> Sequences:
         """What this step is on: fresh responses, some of the buffer, or the data's."""
         phi, r = run.memory["phi"], run.uniform("whose words")
         if r < fresh_share(phi, run.iteration + 1, run.steps, self.replay) or (
@@ -144,7 +144,7 @@ class DistiLLM:
         run.log(**{f"{name}_steps": float(name == source) for name in ("fresh", "replayed", "data")})
         return batch
 
-    def curves(self, run: Run) -> dict[str, float]:
+    def curves(self, run: LanguageRun) -> dict[str, float]:
         """Where the scheduler stands, for the record."""
         return {"phi": run.memory["phi"]}
 
@@ -155,7 +155,7 @@ class DistiLLM:
             whole = ids.cpu() if held is None else torch.cat([held, ids.cpu()])
             memory["buffer"][name] = whole[-self.capacity :]
 
-    def _draw(self, run: Run) -> Sequences:
+    def _draw(self, run: LanguageRun) -> Sequences:
         """A batch of the buffer, each response with the same probability and none twice."""
         buffer = run.memory["buffer"]
         rows = torch.randperm(len(buffer["prompts"]), generator=run.generator("replay"))[: run.batch]

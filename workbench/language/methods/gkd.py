@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from workbench.language.making import divergences
-from workbench.language.making.run import Run
+from workbench.language.making.run import LanguageRun
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class GKD:
         if not 0 <= self.share <= 1 or not 0 < self.beta < 1:
             raise ValueError(f"share is {self.share} and beta {self.beta}; they must lie in 0..1, beta strictly")
 
-    def loss(self, run: Run) -> Tensor:
+    def loss(self, run: LanguageRun) -> Tensor:
         options: dict[str, Any] = {"alpha": self.alpha} if self.divergence in divergences.SKEWED else {}
         if self.divergence == "jensen-shannon":
             options = {"beta": self.beta}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from workbench.language.making import divergences
-from workbench.language.making.run import Run
+from workbench.language.making.run import LanguageRun
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,6 @@ class KD:
     def __post_init__(self) -> None:
         divergences.check(self.divergence, self.ratio, self.alpha)
 
-    def loss(self, run: Run) -> Tensor:
+    def loss(self, run: LanguageRun) -> Tensor:
         options: dict[str, Any] = {"alpha": self.alpha} if self.divergence in divergences.SKEWED else {}
         return run.distillation(run.examples(), self.divergence, self.ratio, **options)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.language.making import sequences
-from workbench.language.making.run import Run
+from workbench.language.making.run import LanguageRun
 from workbench.language.making.sequences import Sequences
 
 
@@ -31,14 +31,14 @@ class SeqKD:
     short: ClassVar[str] = "SeqKD"
     needs_teacher: ClassVar[bool] = True
 
-    def loss(self, run: Run) -> Tensor:
+    def loss(self, run: LanguageRun) -> Tensor:
         if "written" not in run.made:
             run.made["written"] = self._write(run)
         prompts = run.examples().prompts
         batch = Sequences(prompts, run.made["written"][run.rows()].to(run.device))
         return sequences.cross_entropy(sequences.response_logits(run.student, batch), batch)
 
-    def _write(self, run: Run) -> Tensor:
+    def _write(self, run: LanguageRun) -> Tensor:
         """The teacher's response to every prompt of the data, (n, R)."""
         assert run.teacher is not None
         generator = run.generator("teacher's writing", 0)

@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from workbench.language.making import sequences
-from workbench.language.making.run import Run
+from workbench.language.making.run import LanguageRun
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,6 @@ class SFT:
     short: ClassVar[str] = "SFT"
     needs_teacher: ClassVar[bool] = False
 
-    def loss(self, run: Run) -> Tensor:
+    def loss(self, run: LanguageRun) -> Tensor:
         batch = run.examples()
         return sequences.cross_entropy(sequences.response_logits(run.student, batch), batch)
