@@ -81,6 +81,10 @@ def _digest(split: Split) -> bytes:
 
 def _add(digest: "hashlib._Hash", tensor: Tensor) -> None:
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else tensor.new_zeros(0, dtype=torch.uint8)
+    flat = (
+        tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+        if tensor.numel()
+        else tensor.new_zeros(0, dtype=torch.uint8)
+    )
     for start in range(0, len(flat), CHUNK):
         digest.update(flat[start : start + CHUNK].cpu().numpy().tobytes())

@@ -258,7 +258,9 @@ def test_resume_on_other_data_or_from_another_teacher_is_refused_by_name(begun, 
         distill(ring(), method, network=begun, data=points + 1e-3, steps=3, resume=path, **QUIET)
     with pytest.raises(DistillationError, match="made from other data"):
         distill(ring(), method, network=begun, steps=3, resume=path, **QUIET)
-    with pytest.raises(DistillationError, match=r"made from another teacher: .*\(it was made from GaussianMixture of 8"):
+    with pytest.raises(
+        DistillationError, match=r"made from another teacher: .*\(it was made from GaussianMixture of 8"
+    ):
         distill(ring(std=0.1), method, network=begun, data=points, steps=3, resume=path, **QUIET)
     with pytest.raises(DistillationError, match="made by denoising, now it is regression"):
         distill(ring(), Regression(batch=4), network=begun, data=points, steps=3, resume=path, **QUIET)
@@ -268,7 +270,9 @@ def test_a_record_of_before_there_were_fingerprints_is_continued(begun):
     half = distill(ring(), Regression(batch=4), network=begun, steps=2, **QUIET)
     old = half.replace(settings={k: v for k, v in half.settings.items() if not k.endswith("fingerprint")})
     assert distill(ring(), Regression(batch=4), network=begun, steps=3, resume=old, **QUIET).iterations == 3
-    with pytest.raises(DistillationError, match="teacher='GaussianMixture of 8 parts', now it is 'GaussianMixture of 5"):
+    with pytest.raises(
+        DistillationError, match="teacher='GaussianMixture of 8 parts', now it is 'GaussianMixture of 5"
+    ):
         distill(ring(5), Regression(batch=4), network=begun, steps=3, resume=old, **QUIET)
 
 

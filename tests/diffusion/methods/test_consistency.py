@@ -29,7 +29,7 @@ from workbench.diffusion import (
     ring,
     sample,
 )
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.diffusion.making.target_rules import visited
 from workbench.diffusion.methods.consistency import Jump, draw, few_times, jump_loss, land, times_of
 from workbench.diffusion.sampling.predictions import jump
@@ -300,7 +300,7 @@ def test_guidance_of_latent_consistency_is_one_less_than_ours():
 
 
 def test_drawn_jumps_are_of_the_grid_and_their_states_diffused():
-    run = Run(ring(), 0, torch.device("cpu"), 10)
+    run = DiffusionRun(ring(), 0, torch.device("cpu"), 10)
     one = draw(run, TargetRule.tdd(), 40, 512)
     times = times_of(RectifiedFlow(), 40).float()
     n = torch.searchsorted(times, one.t)
@@ -337,7 +337,7 @@ def test_methods_of_one_rule_train_alike():
 
 def test_stages_follow_one_another_and_each_begins_at_the_full_rate():
     method = TSCD(segments=(8, 4, 2, 1), steps=40)
-    run = Run(ring(), 0, torch.device("cpu"), 40)
+    run = DiffusionRun(ring(), 0, torch.device("cpu"), 40)
     seen, rates = [], []
     for iteration in range(40):
         run.iteration = iteration

@@ -23,7 +23,7 @@ from workbench.diffusion import (
     sample,
     usage,
 )
-from workbench.diffusion.making.run import Run
+from workbench.diffusion.making.run import DiffusionRun
 from workbench.models.denoisers import DenoiserMLP
 
 METHODS = [DMD(batch=16), DMD(batch=16, rollout="exit"), DPDMD(batch=16), SiD(batch=16)]
@@ -42,7 +42,7 @@ def tiny(classes=0, seed=0):
 
 
 def running(method, teacher, network, seed=0):
-    run = Run(teacher, seed=seed, device=torch.device("cpu"), steps=1, network=network)
+    run = DiffusionRun(teacher, seed=seed, device=torch.device("cpu"), steps=1, network=network)
     run.networks = method.networks(run)
     return run
 
@@ -152,7 +152,7 @@ def test_settings_that_make_no_sense_are_refused(make, message):
 
 def test_levels_are_what_the_paper_draws():
     plan = VE(80.0)
-    run = Run(ring(schedule=plan), seed=0, device=torch.device("cpu"), steps=1)
+    run = DiffusionRun(ring(schedule=plan), seed=0, device=torch.device("cpu"), steps=1)
     even = EvenLevels(0.1, 0.6)(run, 20_000, "a")
     assert (float(even.min()), float(even.max())) == (pytest.approx(0.1, abs=1e-3), pytest.approx(0.6, abs=1e-3))
     level = plan.sigma(EDMLevels()(run, 20_000, "b").double())
