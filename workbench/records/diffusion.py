@@ -1,5 +1,6 @@
 """The record of a trained diffusion model: a teacher's network, or a student's with the few steps it is used with."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -99,28 +100,54 @@ class DiffusionModel(Record):
         """``"teacher"`` without times of its own, else ``"student"``: as `TargetTrajectories` has it."""
         return "teacher" if self.times is None else "student"
 
-    def build(self) -> nn.Module:
+    def build(self, network: nn.Module | None = None) -> nn.Module:
         """A fresh network with these weights, in eval mode.
+
+        Parameters
+        ----------
+        network
+            One of the same architecture, with any weights; it is copied. Needed only where the record was opened from a
+            file and its network is none that `workbench.models.build` knows.
 
         Raises
         ------
         TypeError
-            The network is none that `workbench.models.build` knows and the record was opened from a file.
+            It is needed, and there is none.
+        ValueError
+            The weights do not fit into it.
         """
-        if self.network is not None:
-            network = models.from_spec(self.network)
-        elif (live := self.__dict__.get("_network")) is not None:
-            import copy  # noqa: PLC0415 - only a live network of the user's own needs it
-
-            network = copy.deepcopy(live)
+        live: nn.Module | None = self.__dict__.get("_network") if network is None else network
+        if network is None and self.network is not None:
+            made = models.from_spec(self.network)
+        elif live is not None:
+            made = copy.deepcopy(live)
         else:
             raise TypeError(
-                "this record holds the weights of a network that workbench.models.build does not know: build it "
-                "yourself and use network.load_state_dict(record.state)"
+                f"the record {self.name or self.method!r} holds the weights of a network that workbench.models.build "
+                "does not know: pass network= one of the same architecture, your own module, or of a diffusers "
+                "pipeline what from_diffusers(pipeline) gives"
             )
+        self._check_fits(made)
         dtype = next((value.dtype for value in self.state.values() if value.is_floating_point()), torch.float32)
-        network.to(dtype).load_state_dict(self.state)
-        return network.eval()
+        made.to(dtype).load_state_dict(self.state)
+        return made.eval()
+
+    def _check_fits(self, network: nn.Module) -> None:
+        """Refuse a network into which the weights do not fit, by the name of one."""
+        there = network.state_dict()
+        for name, value in self.state.items():
+            if name in there and there[name].shape != value.shape:
+                raise ValueError(
+                    f"network has {name} of shape {tuple(there[name].shape)}, the record's is {tuple(value.shape)}: "
+                    "pass one of the same architecture and sizes"
+                )
+        missing, beyond = sorted(self.state.keys() - there.keys()), sorted(there.keys() - self.state.keys())
+        if missing or beyond:
+            what = f"no {missing[0]!r}, which the record has" if missing else f"{beyond[0]!r}, which the record lacks"
+            raise ValueError(
+                f"network, a {type(network).__name__}, has {what}: pass one of the same architecture, and of a "
+                "diffusers pipeline what from_diffusers(pipeline) gives"
+            )
 
     def with_network(self, network: nn.Module) -> "DiffusionModel":
         """This record with a network of the user's own attached, so that `build` works in this process."""

@@ -427,20 +427,41 @@ def test_points_of_ones_own_are_learned():
     assert RectifiedFlow().spec == made.schedule
 
 
-def test_a_network_of_the_users_own_is_built_again_in_this_process_only(tmp_path):
-    class Own(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(3, 2)
+class Own(torch.nn.Module):
+    """A network that `build` does not know."""
 
-        def forward(self, x, t):
-            return self.layer(torch.cat([x, t[:, None]], 1))
+    def __init__(self, width=2):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, width)
 
+    def forward(self, x, t):
+        return self.layer(torch.cat([x, t[:, None]], 1))
+
+
+def test_a_network_of_the_users_own_opens_again_when_it_is_passed(tmp_path):
     made = regress(ring(), Own(), batch=8, steps=1, **QUIET)
-    assert denoiser(made)(torch.zeros(1, 2), torch.tensor(0.5)).x0.shape == (1, 2)
+    x, t = torch.ones(3, 2), torch.tensor(0.5)
     opened = records.open(made.save(tmp_path / "own.safetensors"))
-    with pytest.raises(TypeError, match="does not know: build it yourself"):
+    with pytest.raises(TypeError, match=r"'Regression' holds .* does not know: pass network= one of the same architec"):
         denoiser(opened)
+    given = Own()
+    before = given.layer.weight.clone()
+    for network in (given, NetworkDenoiser(given, RectifiedFlow(), (2,))):
+        assert torch.equal(denoiser(opened, network=network)(x, t).x0, denoiser(made)(x, t).x0)
+    assert torch.equal(given.layer.weight, before)
+    with pytest.raises(ValueError, match=r"network has layer.weight of shape \(4, 3\), the record's is \(2, 3\)"):
+        denoiser(opened, network=Own(4))
+    with pytest.raises(ValueError, match=r"a Linear, has no 'layer\.bias', which the record has"):
+        denoiser(opened, network=torch.nn.Linear(3, 2))
+    more = Own()
+    more.more = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"an? Own, has 'more\.bias', which the record lacks"):
+        denoiser(opened, network=more)
+    with pytest.raises(TypeError, match="network is a str; it must be a module"):
+        denoiser(opened, network="own")
+    # A student goes on from such a record once its network is passed.
+    again = distill(ring(), TDD(**SMALL), network=denoiser(opened, network=Own()), **QUIET)
+    assert torch.equal(denoiser(again, network=Own())(x, t).x0, denoiser(again)(x, t).x0)
 
 
 def test_times_of_a_record_fall(begun):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from workbench import records
 from workbench.diffusion import (
     VE,
     NetworkDenoiser,
@@ -268,3 +269,30 @@ def test_what_cannot_be_read_is_refused(unet):
 def test_their_grid_falls_to_zero():
     grid = times(diffusers.DDIMScheduler(), 4)
     torch.testing.assert_close(grid, torch.tensor([0.751, 0.501, 0.251, 0.001, 0.0], dtype=DOUBLE), atol=1e-9, rtol=0)
+
+
+def test_a_student_of_a_pipeline_opens_again_when_the_pipeline_is_passed(tmp_path):
+    diffusers = pytest.importorskip("diffusers")
+
+    def pipeline(width):
+        unet = diffusers.UNet2DModel(
+            sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(width, width),
+            down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+            norm_num_groups=4,
+        )  # fmt: skip
+        return diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler(num_train_timesteps=20))
+
+    teacher = from_diffusers(pipeline(8))
+    student = distill(teacher, TDD(batch=2, steps=1), progress=False)
+    opened = records.open(student.save(tmp_path / "student.safetensors"))
+    with pytest.raises(TypeError, match=r"pass network= .* of a diffusers pipeline what from_diffusers\(pipeline\)"):
+        denoiser(opened)
+    x, t = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor(0.5)
+    fresh = pipeline(8)  # the same architecture, other weights
+    told = denoiser(opened, network=from_diffusers(fresh))(x, t).x0
+    assert torch.equal(told, denoiser(student)(x, t).x0)
+    assert not torch.equal(told, from_diffusers(fresh)(x, t).x0)
+    with pytest.raises(ValueError, match=r"a UNet2DModel, has no 'body\.conv_in\.bias'.* what from_diffusers"):
+        denoiser(opened, network=fresh.unet)
+    with pytest.raises(ValueError, match=r"network has body\..* of shape \(12.*, the record's is \(8"):
+        denoiser(opened, network=from_diffusers(pipeline(12)))

@@ -25,8 +25,22 @@ class Classed(Protocol):
 Network = str | nn.Module | DiffusionModel | None
 
 
-def denoiser(record: DiffusionModel) -> NetworkDenoiser:
+def denoiser(record: DiffusionModel, network: nn.Module | None = None) -> NetworkDenoiser:
     """The model in a record, in eval mode and without gradients: a `Denoiser` to sample from.
+
+    Parameters
+    ----------
+    network
+        Of a record that was opened from a file and holds a network of the user's own: one of the same architecture,
+        with any weights. For a student of a `diffusers` pipeline, what `from_diffusers` gives for the pipeline. It is
+        copied. Not needed for a network that `workbench.models.build` made.
+
+    Raises
+    ------
+    TypeError
+        It is needed, and there is none; or it is no module.
+    ValueError
+        The record's weights do not fit into it: the message names one.
 
     Examples
     --------
@@ -37,7 +51,10 @@ def denoiser(record: DiffusionModel) -> NetworkDenoiser:
     """
     schedule = schedules.schedule(record.schedule)
     kind = SignalDenoiser if record.kind.startswith("signal") else NetworkDenoiser
-    made = kind(record.build(), schedule, record.shape, record.kind, len(record.classes))
+    if network is not None and not isinstance(network, nn.Module):
+        raise TypeError(f"network is a {type(network).__name__}; it must be a module, or what from_diffusers gives")
+    own = network.network if isinstance(network, NetworkDenoiser) else network
+    made = kind(record.build(own), schedule, record.shape, record.kind, len(record.classes))
     return made.eval().requires_grad_(False)
 
 
