@@ -108,7 +108,7 @@ def test_squared_errors_are_closed_form():
 @pytest.mark.parametrize(
     "options",
     [
-        {"solver": "cg", "tolerance": 1e-10},
+        {"solver": "cg", "tolerance": 1e-10, "iterations": C * (D + 1) + 2},
         {"solver": "lissa", "iterations": 20_000, "tolerance": 1e-12, "scale": 3.0},
         {"curvature": "gauss-newton"},
         {"solver": "cg", "curvature": "gauss-newton", "tolerance": 1e-10},

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.data import UNLABELLED, DataError, Split, joined, unlabelled
+from workbench.data import UNLABELLED, DataError, Split, beside, joined, unlabelled
 from workbench.knowledge import KL, CrossEntropy, distill
 from workbench.models import Outputs
 
@@ -90,3 +90,21 @@ def test_what_cannot_stand_side_by_side_is_refused(data):
         Split(data.train.inputs[:2], torch.tensor([UNLABELLED, -1]), data.classes, data.mean, data.std)
     with pytest.raises(DataError, match="differ in classes"):
         joined(data.train, Split(data.train.inputs[:1], torch.tensor([0]), ("a",), data.mean, data.std))
+
+
+def test_a_labelled_example_stands_beside_each_of_the_pool(data):
+    few, pool = data.train.take(slice(0, 7)), data.train.take(slice(7, 40))
+    pairs = beside(few, unlabelled(pool), seed=3)
+    assert pairs.shape == (2, *data.shape)
+    assert torch.equal(pairs.inputs[:, 1], pool.inputs)
+    counts = torch.bincount(torch.stack([(few.index == one).nonzero()[0, 0] for one in pairs.index]), minlength=7)
+    assert int(counts.min()) >= 4
+    assert int(counts.max()) <= 5
+    for row in range(33):
+        own = int((few.index == pairs.index[row]).nonzero())
+        assert torch.equal(pairs.inputs[row, 0], few.inputs[own])
+        assert pairs.labels[row] == few.labels[own]
+    assert torch.equal(beside(few, pool, seed=3).labels, pairs.labels)  # labels of the pool count for nothing
+    assert not torch.equal(beside(few, pool, seed=4).labels, pairs.labels)
+    with pytest.raises(DataError, match="labelled has examples without a label"):
+        beside(unlabelled(few), pool)

@@ -13,6 +13,7 @@ from workbench.studies.knowledge import (
     p023_lelp,
     p034_ofa_kd,
     p054_vkd,
+    p062_kd_aif,
     p064_good_da,
     p080_kd_pruning,
     p092_pld,
@@ -71,6 +72,16 @@ TINY = {
     37: survey(),
     54: replace(
         small(p054_vkd), teacher=briefly(small(p054_vkd).teacher), length=Length(3, 1e-2), examples=40, gan_steps=2
+    ),
+    62: replace(
+        small(p062_kd_aif),
+        teacher=briefly(small(p062_kd_aif).teacher),
+        length=Length(3, 1e-2),
+        examples=60,
+        trusted=30,
+        wrong=(0.0, 0.4),
+        components=4,
+        left_out=2,
     ),
     64: replace(
         small(p064_good_da),

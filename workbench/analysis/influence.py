@@ -72,7 +72,7 @@ class Inverse:
                 raise ValueError(
                     f"solver is 'exact' for {len(v):,} parameters, more than {MOST_PARAMETERS:,}: use cg, or head_only"
                 )
-            H = torch.stack([damped(row) for row in torch.eye(len(v), dtype=v.dtype, device=v.device)])
+            H = torch.func.vmap(damped, chunk_size=64)(torch.eye(len(v), dtype=v.dtype, device=v.device))
             return torch.linalg.solve(H, v)
         return self._cg(damped, v) if self.solver == "cg" else self._lissa(damped, v)
 

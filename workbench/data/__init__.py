@@ -16,7 +16,7 @@ from workbench.data.scenes import digit_scenes
 from workbench.data.sound import SoundSplit, sounds
 from workbench.data.tabular import table
 from workbench.data.text import TextSplit, from_pairs, text
-from workbench.data.unlabelled import joined, unlabelled
+from workbench.data.unlabelled import beside, joined, unlabelled
 from workbench.data.vocabulary import Vocabulary
 from workbench.data.whitening import Whitening, whitened
 
@@ -32,6 +32,7 @@ __all__ = [
     "Whitening",
     "as_dataset",
     "as_split",
+    "beside",
     "cache_dir",
     "digit_pairs",
     "digit_scenes",

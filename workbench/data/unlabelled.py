@@ -98,5 +98,39 @@ def joined(first: Split, *others: Split) -> Split:
     )
 
 
+def beside(labelled: Split, pool: Split, *, seed: int = 0) -> Split:
+    """Every example of a pool with a labelled one beside it: a batch then holds as many of the one as of the other.
+
+    Parameters
+    ----------
+    labelled
+        Each of its examples stands beside equally many of the pool, up to one.
+    pool
+        Of the same kind, as `unlabelled` makes it; whatever labels it has are not kept.
+    seed
+        Of who stands beside whom.
+
+    Returns
+    -------
+    Split
+        Inputs (n, 2, …): the labelled example, then that of the pool; labels and `index` of the former.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> digits = wb.data.load("digits").train
+    >>> beside(digits.per_class(4), unlabelled(digits.take(slice(0, 600))))
+    Split(600 × 2×1×8×8, 10 classes, cpu)
+    """
+    joined(labelled, pool)  # refuses what differs
+    if not len(labelled) or not bool(labelled.labelled.all()):
+        raise DataError("labelled has examples without a label, or none at all")
+    generator = torch.Generator().manual_seed(seed)
+    rounds = -(-len(pool) // len(labelled))
+    order = torch.cat([torch.randperm(len(labelled), generator=generator) for _ in range(rounds)])[: len(pool)]
+    mine = labelled.take(order)
+    return dataclasses.replace(mine, inputs=torch.stack([mine.inputs, pool.inputs.to(mine.inputs)], 1))
+
+
 def _train(data: Dataset | Split) -> Split:
     return data.train if isinstance(data, Dataset) else data

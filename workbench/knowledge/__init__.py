@@ -5,6 +5,7 @@ Response       `CrossEntropy` `KL` `LogitRegression` `DIST` `DKD` `MLKD` `PLD` `
                `OFA` (exits at every stage) `BalancedKL` `AugmentedKD` (with `OnViews`, `Views`)
                `LELP` (subclasses; with `Summed`) `JS` (in the recipe `SSLD`: labelled data and a pool)
                `KDPruning` (on `pruned` data) `Weighted` (by example), by influence in `KDAIF`
+               `DistillNearest` `DistillWeighted` (a zoo of `Source`s with other classes)
 Feature        `Hint` `AttentionTransfer` `NST` `Adversarial` `VID` `VKD` `ReviewKD` `SimKD` (with `reuse`)
 Relation       `FSP` `RKDDistance` `RKDAngle` `SimilarityPreserving` `PKT` `CRD` `MemoryCRD`
 Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnTeacher`

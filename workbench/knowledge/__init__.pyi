@@ -11,6 +11,9 @@ from .methods.born_again import DKPP as DKPP
 from .methods.born_again import BornAgain as BornAgain
 from .methods.born_again import generations as generations
 from .methods.committee import Committee as Committee
+from .methods.distill_nearest import DistillNearest as DistillNearest
+from .methods.distill_nearest import DistillWeighted as DistillWeighted
+from .methods.distill_nearest import parc as parc
 from .methods.good_da import AugmentedKD as AugmentedKD
 from .methods.good_da import CutMixPick as CutMixPick
 from .methods.good_da import OnViews as OnViews
@@ -84,3 +87,5 @@ from .shared import Weighted as Weighted
 from .shared import reuse as reuse
 from .teachers.oracle import BudgetError as BudgetError
 from .teachers.oracle import Oracle as Oracle
+from .teachers.zoo import Source as Source
+from .teachers.zoo import fitted_zoo as fitted_zoo

@@ -88,6 +88,12 @@ def test_each_round_begins_anew_with_the_weights_of_the_last(problem):
     before.load_state_dict(found.records[0].state)
     harm = method.influences(teacher, before, train, trusted, torch.ones(120))
     torch.testing.assert_close(harm, found.influences[0])
+    before.load_state_dict(found.records[1].state)
+    second = method.influences(teacher, before, train, trusted, found.weights[1])
+    torch.testing.assert_close(second, found.influences[1])
+    plain_curvature = method.influences(teacher, before, train, trusted)
+    assert (plain_curvature - second).abs().max() > 1e-3 * second.abs().max()
+    before.load_state_dict(found.records[0].state)
     by_hand = influences(
         before,
         lambda s, t: soft_loss(s, t, 7.0),

@@ -19,7 +19,7 @@ class StudentMetrics:
     def __init__(self, test: Split, measures: Mapping[str, Measure] | None = None) -> None:
         self.test = test.to("cpu")
         self.measures = dict(measures or {})
-        self._teachers: dict[int, Tensor] = {}
+        self._teachers: dict[int, tuple[nn.Module, Tensor]] = {}  # with the teacher, lest another get its id
 
     def __call__(self, student: nn.Module, teacher: nn.Module | None) -> dict[str, float]:
         s = logits_of(student.cpu(), self.test.inputs)
@@ -34,8 +34,8 @@ class StudentMetrics:
         if teacher is not None:
             teacher.cpu()  # a student's training has taken it back to a GPU; measures have all on the CPU
             if id(teacher) not in self._teachers:
-                self._teachers[id(teacher)] = logits_of(teacher, self.test.inputs)
-            t = self._teachers[id(teacher)]
+                self._teachers[id(teacher)] = teacher, logits_of(teacher, self.test.inputs)
+            t = self._teachers[id(teacher)][1]
             scores |= {
                 "agreement": (s.argmax(1) == t.argmax(1)).float().mean().item(),
                 "kl to teacher": divergence.forward_kl(s, t).mean().item(),
