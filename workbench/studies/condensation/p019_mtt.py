@@ -19,6 +19,7 @@ BASELINES = {"random real": "real", "class means": "mean", "cluster centres": "k
 
 
 @study(
+    data_full="cifar10",
     seeds=(6, 5),
     small=Scale(
         experts=Experts(count=8, epochs=12, lr=0.05, batch_size=64, network="mlp", options={"width": 64, "depth": 1}),

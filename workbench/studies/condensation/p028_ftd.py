@@ -49,6 +49,7 @@ class Scale:
 
 
 @study(
+    data_full="cifar10",
     seeds=(3, 5),
     small=Scale(
         trajectory_matching.Scale(

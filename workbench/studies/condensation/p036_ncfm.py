@@ -63,6 +63,7 @@ class Scale:
 
 
 @study(
+    data_full="cifar10",
     seeds=(3, 5),
     small=Scale(
         iterations=150,

@@ -46,6 +46,7 @@ class Scale:
 
 
 @study(
+    data_full="cifar10",
     seeds=(3, 5),
     small=Scale(150, 32, {"width": 16, "depth": 2}, judges=2, examples=2000, ablations_at=(1,)),
     full=Scale(

@@ -59,6 +59,7 @@ MLP: dict[str, Any] = {"width": 64, "depth": 1}
 
 
 @study(
+    data_full="cifar10",
     seeds=(12, 5),
     small=Scale(
         host=GradientMatching(

@@ -54,6 +54,7 @@ class Scale:
 
 
 @study(
+    data_full="cifar10",
     seeds=(6, 5),
     small=Scale(
         experts=Experts(count=10, epochs=10, lr=0.05, batch_size=64, network="mlp", options={"width": 64, "depth": 1}),

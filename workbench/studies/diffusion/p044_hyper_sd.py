@@ -65,7 +65,7 @@ class Scale(few_step.Scale):
     seeds=(3, 5),
     small=Scale(
         points=replace(POINTS, batch=128), images=IMAGES,
-        course=Course(800, 100, 150, rank=8, scored=1), pictured=Course(100, 20, 20, rank=8, scored=1),
+        course=Course(450, 100, 150, rank=8, scored=1), pictured=Course(100, 20, 20, rank=8, scored=1),
     ),
     full=Scale(
         points=MORE_POINTS, images=MORE_IMAGES,

@@ -42,6 +42,9 @@ COST = (
     "million, 60,000; 1.9 s of one of 3 million, 75,000: about 6 days, writing besides. No GPU was measured."
 )
 
+PAIR = ("SRKL", "RKL")
+"""Compared on more seeds than the rest: on three of 100 and above the interval passes the card's margin, on six not."""
+
 Found = dict[tuple[str, int], Judgement]
 
 
@@ -64,6 +67,8 @@ class Scale:
         DistiLLM's.
     mixed
         Compare its share of the student's words with one of a half, as well.
+    few
+        Seeds of all but the pair of reverse divergences, at most; None: all.
     """
 
     teacher: dict[str, int]
@@ -80,6 +85,7 @@ class Scale:
     start: float = 0.5
     mixed: bool = True
     capacity: int = 160
+    few: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,12 +120,12 @@ def texts(data: Any, root: Any, budget: str) -> Texts:
 
 
 @study(
-    seeds=(3, 5),
+    seeds=(6, 5),
     data=DEFAULT,
     source=texts,
     small=Scale(
         {"width": 48, "depth": 2}, {"width": 24, "depth": 1}, {"width": 32, "depth": 1},
-        teacher_steps=300, scratch_steps=250, tuning_steps=200, steps=120, examples=200, mixed=False,
+        teacher_steps=300, scratch_steps=250, tuning_steps=200, steps=120, examples=200, mixed=False, few=3,
     ),
     full=Scale(
         {"width": 512, "depth": 8, "heads": 8}, {"width": 128, "depth": 4}, {"width": 256, "depth": 4},
@@ -143,10 +149,13 @@ def run(s: Setting[Texts, Scale]) -> Outcome:
     scratch: Found = {}
     ratio: list[float] = []
     reader = teacher(s, prose)
+    few = s.seeds if size.few is None else s.seeds[: size.few]
     for seed in s.seeds:
         first = models.build("lm", prose, seed=seed, **size.reader)
-        ratio.append(spread(reader.model, first, prose, seed))
-        for name, divergence in LOSSES.items():
+        if seed in few:
+            ratio.append(spread(reader.model, first, prose, seed))
+        for name in LOSSES if seed in few else PAIR:
+            divergence = LOSSES[name]
             student = copy.deepcopy(first)
             language.distill(
                 reader, student, prose, KD(divergence), steps=size.scratch_steps, batch=16, lr=size.scratch_lr,
@@ -158,7 +167,7 @@ def run(s: Setting[Texts, Scale]) -> Outcome:
     written: dict[tuple[str, int], float] = {}
     records: dict[str, TrainingRecord] = {}
     answerer = teacher(s, questions)
-    for seed in s.seeds:
+    for seed in few:
         own = examples_of(questions, size.examples, seed)
         first = models.build("lm", own, seed=seed, **size.student)
         common |= {"batch": size.batch, "seed": seed}
@@ -175,7 +184,7 @@ def run(s: Setting[Texts, Scale]) -> Outcome:
         s.tell(f"seed {seed}: whose words")
     return Outcome(
         [*rows("from scratch", scratch), *rows("after fine-tuning", tuned, written)],
-        claims=claims(scratch, tuned, written, ratio, s.seeds),
+        claims=claims(scratch, tuned, written, ratio, s.seeds, few),
         records=records,
         teacher=answerer,
         settings={name: value for name, value in dataclasses.asdict(size).items() if name != "teacher"},
@@ -193,18 +202,23 @@ def ways(size: Scale) -> dict[str, Any]:
 
 
 def claims(
-    scratch: Found, tuned: Found, written: dict[tuple[str, int], float], ratio: list[float], seeds: Sequence[int]
+    scratch: Found,
+    tuned: Found,
+    written: dict[tuple[str, int], float],
+    ratio: list[float],
+    seeds: Sequence[int],
+    few: Sequence[int],
 ) -> list[Any]:
     """The card's claims."""
 
     def less(found: Found, one: str, other: str, metric: str) -> Estimate:
-        return estimate([getattr(found[one, k], metric) - getattr(found[other, k], metric) for k in seeds])
+        known = seeds if (one, other) == PAIR else few
+        return estimate([getattr(found[one, k], metric) - getattr(found[other, k], metric) for k in known])
 
-    tokens = [written[ADAPTIVE, k] / written[OWN, k] for k in seeds]
+    tokens = [written[ADAPTIVE, k] / written[OWN, k] for k in few]
     return [
-        asserted("From scratch the skewed reverse KL is better than the plain one in cross-entropy",
-                 less(scratch, "SRKL", "RKL", "loss"), "<", 0.0),
-        reported("… by 0.1 nat", less(scratch, "SRKL", "RKL", "loss"), "<=", -0.1),
+        asserted("From scratch the skewed reverse KL is better than the plain one in cross-entropy, by 0.1 nat",
+                 less(scratch, "SRKL", "RKL", "loss"), "<=", -0.1),
         reported("… and lower in reverse KL to the teacher", less(scratch, "SRKL", "RKL", "reverse_kl"), "<", 0.0),
         reported("… and overlaps the teacher more", less(scratch, "SRKL", "RKL", "overlap"), ">", 0.0),
         reported("The skewed forward KL is within 0.1 nat of the plain one in cross-entropy",
