@@ -103,3 +103,17 @@ def test_misuse_is_refused_with_argument_and_remedy(arguments, options, message)
 def test_a_spec_that_lacks_something_is_refused():
     with pytest.raises(ValueError, match="spec lacks classes, options"):
         from_spec({"name": "mlp", "shape": [3]})
+
+
+def test_every_kind_of_network_is_listed_for_one_job_and_built_at_its_own_sizes():
+    from workbench import models
+    from workbench.models import kinds
+
+    given = {"images": ((3, 32, 32), 10), "anything": ((5,), 3), "text": ((8,), 20), "sound": ((4000,), 4)}
+    listed = {*models.names(), *models.denoiser_names(), *models.language_names(), *models.speech_names()}
+    for kind in kinds.KINDS.values():
+        of_it = [name for name in listed if (found := kinds.kind_of(name)) is not None and found[0] is kind]
+        assert of_it, kind.make
+        network = models.build(min(of_it, key=len), given[kind.reads])
+        assert isinstance(network, kind.make)
+        assert network.spec["options"] == kind.sizes(given[kind.reads][0], None) | network.spec["options"]
