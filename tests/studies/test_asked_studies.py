@@ -6,7 +6,7 @@ import pytest
 
 import workbench as wb
 from workbench import records, studies
-from workbench.studies.knowledge import p082_mekd, p102_amd, p108_tree, p116_rad
+from workbench.studies.knowledge import p026_kd3, p082_mekd, p102_amd, p108_tree, p116_rad
 
 QUICK = {"steps": 3}
 
@@ -20,6 +20,7 @@ def briefly(network):
 
 
 TINY = {
+    26: replace(small(p026_kd3), teacher=briefly(small(p026_kd3).teacher), pool=60, steps=3, batch_size=16),
     82: replace(
         small(p082_mekd), teacher=briefly(small(p082_mekd).teacher), inverting={"queries": 20, "steps": 8},
         queries=30, steps=3,
@@ -32,7 +33,8 @@ TINY = {
 }  # fmt: skip
 """Scales at which a study takes a second or two."""
 
-TABLES = {82: {"teacher": replace(small(p082_mekd).student, training=QUICK)}, 102: {}, 108: {}, 116: {}}
+PERCEPTRON = replace(small(p082_mekd).student, training=QUICK)
+TABLES = {26: {"teacher": PERCEPTRON, "student": PERCEPTRON}, 82: {"teacher": PERCEPTRON}, 102: {}, 108: {}, 116: {}}
 """What else a study needs on a table: networks that read one."""
 
 

@@ -18,6 +18,7 @@ from workbench.data.tabular import table
 from workbench.data.text import TextSplit, from_pairs, text
 from workbench.data.unlabelled import beside, joined, unlabelled
 from workbench.data.vocabulary import Vocabulary
+from workbench.data.web_pool import WebPool, web_pool
 from workbench.data.whitening import Whitening, whitened
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Split",
     "TextSplit",
     "Vocabulary",
+    "WebPool",
     "Whitening",
     "as_dataset",
     "as_split",
@@ -51,5 +53,6 @@ __all__ = [
     "table",
     "text",
     "unlabelled",
+    "web_pool",
     "whitened",
 ]

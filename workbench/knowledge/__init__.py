@@ -12,6 +12,7 @@ Online, self   `train_together` (`Mutual`, `BDKD`, `KDCL`), `generations`, `OwnT
 Teachers       `Committee` (several as one), `assistants` (a chain), `auto_multistep` (finds one: `AMD`),
                `OldClasses` (the network of yesterday), `Oracle` (can only be asked, up to a budget)
 Black box      `emulate`, `questions`, `MEKD` (answers compared as images)
+Shifted pool   `distil_from_web`, `KD3` (only pictures crawled from the web)
 Another form   `DistilledTree`, `distil_tree` (one decision tree, a scikit-learn estimator)
 Active         `ask_actively` (a list of `Asking`s), by `RAD`, `Uniform`, `Margin` or `Entropy`
 

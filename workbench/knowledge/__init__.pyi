@@ -21,6 +21,8 @@ from .methods.good_da import Views as Views
 from .methods.good_da import risk_variance as risk_variance
 from .methods.good_da import teacher_stddev as teacher_stddev
 from .methods.hinton import Hinton as Hinton
+from .methods.kd3 import KD3 as KD3
+from .methods.kd3 import distil_from_web as distil_from_web
 from .methods.kd_aif import KDAIF as KDAIF
 from .methods.kd_aif import influence_weights as influence_weights
 from .methods.kd_pruning import KDPruning as KDPruning
