@@ -1,4 +1,5 @@
 from . import analysis as analysis
+from . import compression as compression
 from . import condensation as condensation
 from . import data as data
 from . import diffusion as diffusion

@@ -1,0 +1,16 @@
+from .judging.size import Size as Size
+from .judging.size import code_lengths as code_lengths
+from .judging.size import coded_bits as coded_bits
+from .judging.size import size as size
+from .making.compress import NesterovSGD as NesterovSGD
+from .making.compress import compress as compress
+from .making.compress import compress_many as compress_many
+from .making.compress import gradient_norms as gradient_norms
+from .making.quantising import on_levels as on_levels
+from .making.quantising import quantiles as quantiles
+from .making.quantising import scale as scale
+from .making.quantising import uniform as uniform
+from .methods.dq import DQ as DQ
+from .methods.dq import allocate as allocate
+from .methods.pm import PM as PM
+from .methods.qd import QD as QD

@@ -1,0 +1,1 @@
+"""What runs a method of compression: the quantisers, where in a network they stand, and the verb."""
