@@ -36,13 +36,13 @@ def test_nothing_serious(show, name, scheme):
     assert found(view) == []
 
 
-@pytest.mark.parametrize("key", ["s", "d", "c", "p", "?"])
+@pytest.mark.parametrize("key", ["s", "d", "c", "p", "?", "e"])
 @pytest.mark.parametrize("name", ["features", "posterior", "distilled", "targets", "training"])
 def test_nothing_serious_in_a_panel(show, name, key):
     view = with_axe(show(explorer(name), width=1280, height=720))
     view.page.get_by_test_id("explorer").focus()
     view.page.keyboard.press(key)
-    assert view.part("panel").is_visible()
+    assert view.part("explain" if key == "e" else "panel").is_visible()
     assert found(view) == []
 
 

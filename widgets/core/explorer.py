@@ -16,6 +16,7 @@ import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from widgets.core.explaining import Step
 from widgets.core.jobs import Job, Jobs
 from widgets.core.libraries import script
 from widgets.core.modules import ROOT, compose, styles
@@ -76,6 +77,7 @@ class Explorer(anywidget.AnyWidget):
         sync=True, setting=True
     )
     play = traitlets.Bool(True, help="Play the timeline once when the view is first seen.").tag(sync=True, setting=True)
+    guide: traitlets.List = traitlets.List(help="The steps of `explain`, as last told.").tag(sync=True)
     error = traitlets.Unicode("", help="Traceback of the last failed callback; empty after a success.").tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -125,6 +127,10 @@ class Explorer(anywidget.AnyWidget):
         """A static picture of the current view."""
         raise NotImplementedError
 
+    def explain(self) -> list[Step]:
+        """The steps by which the view explains itself, with the numbers of the record as it is now."""
+        raise NotImplementedError
+
     def received(self, name: str, result: Any) -> Any:  # noqa: ARG002 - `name` is for subclasses with several actions
         """Take in what the action `name` computed; returns a plain value for the view that asked."""
         return result
@@ -147,6 +153,7 @@ class Explorer(anywidget.AnyWidget):
 
     def to_html(self, path: str | os.PathLike | None = None) -> Path | str:
         """Write the view as one file that lives without Jupyter and loads nothing; without a path, return its text."""
+        self._retell()
         text = page(
             entry=self.entry,
             state={name: getattr(self, name) for name in self._state_names()},
@@ -220,7 +227,11 @@ class Explorer(anywidget.AnyWidget):
         return self._checked_selection(dict(proposal.value))
 
     def _state_names(self) -> list[str]:
-        return [*self.settings, "protocol", "title", "content", "arrays", "recipe", "source", "error", "selection"]
+        others = ("protocol", "title", "content", "arrays", "recipe", "source", "error", "selection", "guide")
+        return [*self.settings, *others]
+
+    def _retell(self) -> None:
+        self.guide = [step.plain() for step in self.explain()]
 
     def _png(self, dpi: int) -> bytes:
         figure = cut_texts(self.figure())
@@ -235,6 +246,7 @@ class Explorer(anywidget.AnyWidget):
         if bundle is None:
             return None
         formats, metadata = bundle
+        self._retell()  # a saved notebook explains itself without a kernel
         formats["text/plain"] = self.summary()
         formats["image/png"] = base64.b64encode(self._png(110)).decode("ascii")
         return formats, metadata
@@ -272,6 +284,8 @@ class Explorer(anywidget.AnyWidget):
     def _perform(self, name: str, job: Job) -> Any:
         if name == "to_html":
             return self.to_html()
+        if name == "explain":
+            return self._retell()
         if name not in self._actions:
             raise KeyError(f"{type(self).__name__} has nothing to compute called {name!r}")
         return self.received(name, self._actions[name](job))

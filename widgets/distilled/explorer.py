@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from widgets.core.checks import require_known, require_records
+from widgets.core.explaining import Step
 from widgets.core.explorer import Explorer, name_in_notebook
 from widgets.core.jobs import Job
 from widgets.distilled import actions as computing
-from widgets.distilled import picture, view
+from widgets.distilled import explain, picture, view
 from widgets.distilled.content import content_of
 from widgets.distilled.findings import SCORES, Findings, scores_of
 from widgets.distilled.lens import LENS_STATE, LensTraits
@@ -245,6 +246,9 @@ class DistilledImagesExplorer(LensTraits, Explorer):
 
     def summary(self) -> str:
         return view.summary(self)
+
+    def explain(self) -> list[Step]:
+        return explain.steps(self)
 
     def figure(self) -> Figure:
         return picture.draw(self)

@@ -9,9 +9,10 @@ import traitlets
 from matplotlib.figure import Figure
 
 from widgets.core.checks import require_known, require_records
+from widgets.core.explaining import Step
 from widgets.core.explorer import Explorer, name_in_notebook
 from widgets.core.jobs import Job
-from widgets.features import picture
+from widgets.features import explain, picture
 from widgets.features.content import content_of, measure_label, networks_of, title_of
 from workbench.records import SimilarityMap
 
@@ -246,6 +247,9 @@ class FeatureSimilarityExplorer(Explorer):
         within = f" within {self.class_name}" if self.class_name else ""
         moment = "" if epoch is None else f" at epoch {epoch}"
         return f"{self.measure}{within}{moment}: {'; '.join(parts)}"
+
+    def explain(self) -> list[Step]:
+        return explain.steps(self)
 
     def figure(self) -> Figure:
         return picture.draw(self)

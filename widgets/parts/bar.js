@@ -3,11 +3,12 @@
 import { pythonCall } from "./code.js";
 import { el, fill, write } from "./dom.js";
 import { saveText, savePicture } from "./downloads.js";
+import { createExplain } from "./explain.js";
 import { icon } from "./icons.js";
 import { tableView, toCsv } from "./table.js";
 
 /** The bar.
- * @typedef {{ node: HTMLElement, onDismiss: (action: () => void) => void, describe: (name: string, text: string) =>
+ * @typedef {{ node: HTMLElement, explain: ReturnType<typeof createExplain>, onDismiss: (action: () => void) => void, describe: (name: string, text: string) =>
  *   void, update: () => void }} Bar */
 
 /**
@@ -86,6 +87,8 @@ export function createBar(frame) {
     return button;
   }
 
+  const explain = createExplain(frame);
+  tool("explain", "e", "Explain this view step by step", "explain", () => explain.toggle(), true);
   const controls = filling.settings.map((setting) => ({ setting, ...control(frame, setting) }));
   fill(inBar, ...controls.filter(({ setting }) => setting.inBar).map(({ node: row }) => row));
   const behind = controls.filter(({ setting }) => !setting.inBar);
@@ -93,7 +96,7 @@ export function createBar(frame) {
   frame.keys.add(
     "Escape",
     "close a panel; let go of what is pinned",
-    () => (panel.hidden ? dismiss() : close()),
+    () => (!panel.hidden ? close() : explain.on() ? explain.end() : dismiss()),
     "Esc",
   );
   if (behind.length) {
@@ -197,6 +200,7 @@ export function createBar(frame) {
   let dismiss = () => {};
   return {
     node,
+    explain,
     /** @param {() => void} action what Escape does when no panel is open */
     onDismiss(action) {
       dismiss = action;

@@ -60,6 +60,7 @@ const COMMON = [
  *     that bar, picture and timeline are seen together
  * @property {import("./theme.js").Theme} theme read again when the notebook's theme changes
  * @property {boolean} standalone on a page made by to_html: nothing can be asked of Python
+ * @property {() => void} relayout what stands above the picture has changed for good: measure anew and draw
  * @property {() => void} invalidate draw at the next animation frame, however often this is called before it
  * @property {(drawing: (theme: import("./theme.js").Theme) => void) => void} onDraw
  * @property {(cleaning: () => void) => void} onDispose
@@ -69,6 +70,7 @@ const COMMON = [
  * @property {(action: () => void) => void} guard run it; what it throws goes to the error strip
  * @property {(changes: Record<string, any>) => void} save change traits and tell Python
  * @property {(action: () => void) => void} locally what `action` saves changes what this page shows; Python is not told
+ * @property {() => void} resume after such actions: what else was saved meanwhile may have taken some of it along
  * @property {() => boolean} local such an action is under way
  * @property {(changes: Record<string, any>) => void} select change part of the selection
  * @property {(text: string) => void} say to a screen reader
@@ -136,6 +138,10 @@ export function createFrame({ model, el: host }, filling) {
     invalidate() {
       if (!pending && !stop.signal.aborted) pending = requestAnimationFrame(draw);
     },
+    relayout() {
+      screen.forget();
+      frame.invalidate();
+    },
     onDraw: (drawing) => void drawings.push(drawing),
     onDispose: (cleaning) => void cleanings.push(cleaning),
     listen(target, type, handler) {
@@ -160,10 +166,12 @@ export function createFrame({ model, el: host }, filling) {
       if (!quietly) model.save_changes();
     },
     locally(action) {
+      const nested = quietly;
       quietly = true;
       frame.guard(action);
-      quietly = false;
+      quietly = nested;
     },
+    resume: () => void (model.get("error") || model.save_changes()),
     local: () => quietly,
     select(changes) {
       const selection = model.get("selection");
@@ -183,7 +191,7 @@ export function createFrame({ model, el: host }, filling) {
   frame.status = createStatus(frame);
   frame.requests = createRequests(frame);
   frame.bar = createBar(frame);
-  root.append(frame.bar.node, body, timeline, frame.status.node, live, frame.tooltip.node);
+  root.append(frame.bar.node, frame.bar.explain.node, body, timeline, frame.status.node, live, frame.tooltip.node);
   host.append(root);
 
   if (model.get("protocol") !== PROTOCOL) {

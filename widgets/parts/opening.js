@@ -24,6 +24,7 @@ export function playOnce(frame, course) {
     timer = 0;
     root.removeAttribute("data-opening");
     if (back) frame.locally(() => course.set(goal));
+    frame.resume();
   };
   const start = () => {
     played.add(model);

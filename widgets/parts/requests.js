@@ -13,6 +13,7 @@
  * @typedef {object} Manner
  * @property {(stopped: boolean) => void} [failed] it was refused, or stopped; the reader has been told
  * @property {boolean} [patient] quick ones pass without a word: "computing" shows after a moment only
+ * @property {boolean} [silent] the view does without the answer where none comes: nothing is said of it
  */
 
 const PATIENCE = 350; // ms
@@ -94,7 +95,7 @@ export function createRequests(frame) {
      * @param {(result: any) => void} [done]
      * @param {Manner} [manner]
      */
-    ask(name, details = {}, done = () => {}, { failed = () => {}, patient = false } = {}) {
+    ask(name, details = {}, done = () => {}, { failed = () => {}, patient = false, silent = false } = {}) {
       for (const [id, request] of waiting) {
         if (request.name === name) {
           model.send({ type: "stop", id });
@@ -103,6 +104,7 @@ export function createRequests(frame) {
       }
       const id = `${view}-${++count}`;
       const timer = setTimeout(() => {
+        if (silent) return;
         frame.status.computing({
           name,
           fraction: null,
@@ -121,7 +123,7 @@ export function createRequests(frame) {
       const show = () =>
         waiting.has(id) && frame.status.computing({ name, fraction: null, text: "asked", stop: () => stopRequest(id) });
       if (patient) setTimeout(show, PATIENCE);
-      else show();
+      else if (!silent) show();
       model.send({ type: "request", id, name, details });
     },
   };

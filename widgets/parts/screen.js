@@ -8,6 +8,7 @@ const EDGE = 16; // px that a page leaves around the explorer
  * @typedef {object} Screen
  * @property {() => void} measure read what has been laid out; called before anything is drawn
  * @property {(node: HTMLElement, least: number, most: number) => number} room px of height that a picture may take
+ * @property {() => void} forget what stands above the pictures has changed for good
  * @property {() => void} dispose
  */
 
@@ -63,6 +64,9 @@ export function createScreen(root, timeline) {
       let known = above.get(node);
       if (known === undefined && node.checkVisibility()) above.set(node, (known = top(node)));
       return Math.max(least, Math.min(most, Math.floor(height - (known ?? 0) - 8)));
+    },
+    forget() {
+      measured = -1;
     },
     dispose() {
       for (const [node, overflow] of freed.splice(0)) node.style.overflow = overflow;

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 
 from widgets.core.arrays import Arrays
 from widgets.core.checks import require_known
+from widgets.core.explaining import Step
 from widgets.core.jobs import Job
+from widgets.posterior.explain import classification_steps
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.labels import LabelLook, Labels, Variant
 from widgets.posterior.maps import draw_classification
@@ -267,6 +269,9 @@ class ClassificationView:
     def check(self, explorer: Any) -> list[dict[str, Any]]:  # noqa: ARG002 - regressions need it
         """There is nothing to check: no theorem makes every step of a classification one ordinary process."""
         raise ValueError("the equivalence with one ordinary process is a theorem about regression")
+
+    def explain(self, explorer: Any) -> list[Step]:  # noqa: ARG002 - regressions need it
+        return classification_steps(self)
 
     def figure(self, explorer: Any) -> Figure:
         return draw_classification(self, explorer)

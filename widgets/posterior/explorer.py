@@ -8,6 +8,7 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure
 
+from widgets.core.explaining import Step
 from widgets.core.explorer import Explorer, name_in_notebook
 from widgets.core.jobs import Job
 from widgets.core.listening import Listening
@@ -259,6 +260,9 @@ class PosteriorExplorer(Listening, Explorer):
 
     def summary(self) -> str:
         return self._view.summary(self)
+
+    def explain(self) -> list[Step]:
+        return self._view.explain(self)
 
     def figure(self) -> Figure:
         return self._view.figure(self)

@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from widgets.core.checks import require_known
+from widgets.core.explaining import Step
 from widgets.core.jobs import Job
 from widgets.posterior.content import regression_content
+from widgets.posterior.explain import regression_steps
 from widgets.posterior.kernels import FITTED
 from widgets.posterior.picture import draw_regression
 from widgets.posterior.settings import held_values, positive, share
@@ -215,6 +217,9 @@ class RegressionView:
             largest_difference(kernel, self.path(explorer, name), self.now.grid, approach=name, step=count)
             for name in self.approaches(explorer)
         ]
+
+    def explain(self, explorer: Any) -> list[Step]:
+        return regression_steps(self, explorer)
 
     def figure(self, explorer: Any) -> Figure:
         return draw_regression(self, explorer)

@@ -8,9 +8,10 @@ import traitlets
 from matplotlib.figure import Figure
 
 from widgets.core.checks import require_known, require_records
+from widgets.core.explaining import Step
 from widgets.core.explorer import Explorer, name_in_notebook
 from widgets.core.jobs import Job
-from widgets.targets import picture, view
+from widgets.targets import explain, picture, view
 from widgets.targets.actions import ACTIONS
 from widgets.targets.content import content_of, is_images
 from widgets.targets.given import Model, asked, check_alike, models_of, named
@@ -232,6 +233,9 @@ class TargetTrajectoryExplorer(PanelTraits, Explorer):
 
     def summary(self) -> str:
         return hand_over_view.summary(self) if self.hands_over else view.summary(self)
+
+    def explain(self) -> list[Step]:
+        return explain.steps(self)
 
     def figure(self) -> Figure:
         return hand_over_view.draw(self) if self.hands_over else picture.draw(self)

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from widgets.core.arrays import Arrays
 from widgets.core.checks import require_records
+from widgets.core.explaining import Step
 from widgets.core.explorer import Explorer, name_in_notebook
-from widgets.training import picture
+from widgets.training import explain, picture
 from workbench.records import TrainingRecord
 
 DASHES = ((), (7, 3), (2, 3), (9, 3, 2, 3))
@@ -148,6 +149,9 @@ class TrainingExplorer(Explorer):
                 f"{run} {'–' if value is None else f'{100 * value:.1f} %' if self.shown['share'] else f'{value:.3f}'}"
             )
         return f"{self.shown['label']} at epoch {epoch}: {', '.join(parts)}"
+
+    def explain(self) -> list[Step]:
+        return explain.steps(self)
 
     def figure(self) -> Figure:
         return picture.draw(self)
