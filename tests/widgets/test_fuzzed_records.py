@@ -56,7 +56,9 @@ def test_what_opens_is_explored_or_refused_in_words(tmp_path, record):
             continue
         count["opened"] += 1
         try:
-            assert isinstance(explored(found).summary(), str)
+            shown = explored(found)
+            assert isinstance(shown.summary(), str)
+            assert all(step.text for step in shown.explain())
             count["shown"] += 1
         except ValueError as error:
             assert str(error)  # noqa: PT017 - both outcomes are right

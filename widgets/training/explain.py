@@ -45,7 +45,7 @@ def steps(explorer: "TrainingExplorer") -> list[Step]:
             )
         )
     if record.per_class_accuracy is not None:
-        classes = record.per_class_accuracy[peak]
+        classes = record.per_class_accuracy[peak].double()
         worst, easy = int(classes.argmin()), int(classes.argmax())
         found.append(
             Step(
