@@ -28,6 +28,10 @@ def test_steps_walk_through_the_view_and_leave_it_as_it_was(show, name):
         assert spoken.bounding_box()["height"] > 10
         assert view.page.locator(".dw-dimmed [data-spoken], .dw-dimmed .dw-explain").count() == 0
         assert view.page.locator(".dw-dimmed").count() > 0
+        beside = view.page.locator("canvas.dw-dimmed + canvas[data-spoken], canvas[data-spoken] + canvas.dw-dimmed")
+        assert beside.count() == 0  # the layers of one picture belong together
+        if step.part == "timeline":
+            assert view.page.evaluate("scrollY") == 0
         for trait, value in step.state.items():
             shown = view.trait(trait)
             assert value.items() <= shown.items() if trait == "selection" else shown == value

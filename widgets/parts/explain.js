@@ -92,10 +92,12 @@ export function createExplain(frame) {
       for (const other of one.parentElement.children) {
         if (other === one || other === node || other.contains(node) || other.matches("[aria-live], .dw-tooltip"))
           continue;
+        if (one === spoken && one.matches("canvas") && other.matches("canvas")) continue; // layers of one picture
         other.classList.add("dw-dimmed");
         dimmed.push(other);
       }
     }
+    if (frame.timeline.contains(spoken)) return; // it is always in view
     const { top, bottom } = spoken.getBoundingClientRect();
     if (bottom < 80 || top > globalThis.innerHeight - 120) spoken.scrollIntoView({ block: "center" });
   }
