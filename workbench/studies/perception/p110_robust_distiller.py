@@ -31,6 +31,8 @@ RATE = 8000
 FRONT: dict[str, Any] = {"kernels": [10, 8, 4], "strides": [5, 4, 4]}
 """A frame each 80 samples: 10 ms at 8 kHz."""
 
+SPREAD = "Students of so short a training differ by six points from seed to seed; three seeds do not settle it."
+
 SPECTRUM: dict[str, Any] = {"n_fft": 256, "window": 200, "hop": 80}
 
 Measured = dict[tuple[str, str, int], dict[str, float]]
@@ -115,7 +117,7 @@ def sound(data: Any, root: Any, budget: str) -> Dataset:
     deviates=(
         "twenty synthetic words at 8 kHz with a frame each 10 ms, not LibriSpeech at 16 kHz; a teacher of our own",
         "noises are pink noise, hum and babble by seed, rooms are decaying noise: not MUSAN, UrbanSound8K, OpenSLR 28",
-        "small: encoders of 48 numbers per frame, 100 steps of 8 sounds at a rate of 2e-3, three seeds; a GRU of 32 for a mask",
+        "small: encoders of 48 numbers per frame, 100 steps of 8 sounds at a rate of 2e-3, three seeds; the mask is a GRU",
         "a norm over each frame in the convolutions, as in the large encoders, where padding changes nothing",
         "one downstream task, words, by a closed-form linear probe on the mean frame",
         "every seed has the same teacher and data: intervals are over students, noises and rooms",
@@ -210,13 +212,13 @@ def claims(measured: Measured, seeds: Sequence[int]) -> list[Any]:
         return estimate([max(each) for each in ratio])
 
     return [
-        asserted("In hard conditions (5 and 0 dB, RT60 0.6 s) a student that hears noise beats DistilHuBERT in probe "
-                 "accuracy", more(DENOISE, CLEAN, *HARD), ">", 0.0),
+        reported("In hard conditions (5 and 0 dB, RT60 0.6 s) a student that hears noise beats DistilHuBERT in probe "
+                 "accuracy", more(DENOISE, CLEAN, *HARD), ">", 0.0, SPREAD),
         reported("… by 3 points", more(DENOISE, CLEAN, *HARD), ">=", 0.03),
         reported("… and so at 5 dB alone", more(DENOISE, CLEAN, "5 dB"), ">=", 0.03),
         reported("… and so at RT60 0.6 s alone", more(DENOISE, CLEAN, "RT60 0.6 s"), ">=", 0.03),
-        asserted("… and is at least as good as a student whose teacher hears the noise too",
-                 more(DENOISE, BOTH, *HARD), ">=", 0.0),
+        reported("… and is at least as good as a student whose teacher hears the noise too",
+                 more(DENOISE, BOTH, *HARD), ">=", 0.0, SPREAD),
         reported("On clean sound it is within 2 points of DistilHuBERT", more(DENOISE, CLEAN, QUIET), ">=", -0.02),
         reported("Enhancement adds to it in hard conditions", more(ENHANCED, DENOISE, *HARD), ">=", 0.0),
         reported("RobustDistiller is within 5 points of its teacher on clean sound",
