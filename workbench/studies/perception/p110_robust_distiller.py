@@ -118,8 +118,8 @@ def sound(data: Any, root: Any, budget: str) -> Dataset:
         "twenty synthetic words at 8 kHz with a frame each 10 ms, not LibriSpeech at 16 kHz; a teacher of our own",
         "noises are pink noise, hum and babble by seed, rooms are decaying noise: not MUSAN, UrbanSound8K, OpenSLR 28",
         (
-            "small: encoders of 48 numbers per frame, 100 steps of 8 sounds at a rate of 2e-3, three seeds; the mask is "
-            "a GRU"
+            "small: encoders of 48 numbers per frame, 100 steps of 8 sounds at a rate of 2e-3, three seeds; the mask "
+            "is a GRU"
         ),
         "a norm over each frame in the convolutions, as in the large encoders, where padding changes nothing",
         "one downstream task, words, by a closed-form linear probe on the mean frame",
