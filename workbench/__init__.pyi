@@ -3,6 +3,7 @@ from . import compression as compression
 from . import condensation as condensation
 from . import data as data
 from . import diffusion as diffusion
+from . import federated as federated
 from . import gp as gp
 from . import kernels as kernels
 from . import knowledge as knowledge

@@ -1,0 +1,16 @@
+from .making.channel import Channel as Channel
+from .making.channel import Message as Message
+from .making.federate import Client as Client
+from .making.federate import Federation as Federation
+from .making.federate import Proxy as Proxy
+from .making.federate import average as average
+from .making.federate import donate as donate
+from .making.federate import federate as federate
+from .making.partition import by_label as by_label
+from .making.partition import dirichlet as dirichlet
+from .methods.edgefd import Centroids as Centroids
+from .methods.edgefd import EdgeFD as EdgeFD
+from .methods.fedmd import FedMD as FedMD
+from .methods.own_donations import OwnDonations as OwnDonations
+from .methods.selective_fd import KuLSIF as KuLSIF
+from .methods.selective_fd import SelectiveFD as SelectiveFD

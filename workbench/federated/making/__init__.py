@@ -1,0 +1,1 @@
+"""What every federated method is run by: how data are parted among clients, the channel, clients, and rounds."""

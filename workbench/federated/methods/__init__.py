@@ -1,0 +1,1 @@
+"""A file per method, under its usual short name."""
