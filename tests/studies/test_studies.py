@@ -20,6 +20,7 @@ from workbench.studies.knowledge import (
     p097_born_again,
     p098_ssld,
     p101_bdkd,
+    p104_distill_nearest,
 )
 from workbench.studies.survey import p037_kd_survey
 
@@ -109,6 +110,14 @@ TINY = {
         two=Length(2, 1e-3),
         labelled=40,
         pool_length=Length(2, 1e-2),
+    ),
+    104: replace(
+        small(p104_distill_nearest),
+        source=replace(small(p104_distill_nearest).source, training={"epochs": 1}),
+        length=Length(2, 1e-2),
+        sources=120,
+        labels=2,
+        pool=40,
     ),
     101: replace(small(p101_bdkd), lengths=(Length(3, 1e-2),), examples=40, snapshots=2, ratios=(0.0, 1.0)),
 }
