@@ -66,7 +66,7 @@ class Scale:
     ),
     data_full="cifar100",
     deviates=(
-        "the zoo is one network for each of some ten tasks on examples that the target does not use, for all seeds alike",
+        "one zoo for all seeds: a network for each of some ten tasks, on examples that the target does not use",
         "small: λ = 0.5; without sources by chance and fine-tuned ones; plain self-training in FixMatch's place",
         "students start from random weights, where the paper's are trained on ImageNet",
         f"full: CIFAR-100's own classes, from halves of its training images; {FILLED}",
