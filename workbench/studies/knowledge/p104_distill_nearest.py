@@ -201,7 +201,7 @@ def _claims(table: Comparison, seeds: list[int], similar: list[list[float]], zoo
 
     claims = [
         asserted("DistillWeighted (p = 4) beats the labels alone by 2.5 points", gain(OURS, LABELS), ">=", 0.025),
-        asserted("DistillNearest beats the labels alone", gain(NEAREST, LABELS), ">", 0.0),
+        reported("DistillNearest beats the labels alone", gain(NEAREST, LABELS), ">", 0.0),
         reported("… by 1.5 points", gain(NEAREST, LABELS), ">=", 0.015),
         asserted("DistillWeighted (p = 4) is at least as good as DistillNearest", gain(OURS, NEAREST), ">=", 0.0),
         reported("… and not 0.3 points behind DistillEqual", gain(OURS, EQUAL), ">=", -0.003),
