@@ -184,6 +184,16 @@ def test_a_mask_of_1_on_the_clean_sound_leaves_nothing_to_do(sounds):
     torch.testing.assert_close(enhancing.distance(noisy, sounds, ASKED), (S - clean).abs().mean(2)[there].mean())
 
 
+def test_the_enhancement_aims_at_the_clean_sound(pair, sounds):
+    student, teacher = pair
+    heard = NOISE(sounds, g(2))
+    module, loss = bound(method(distillation=0.0), student, teacher, sounds, heard)
+    features = outputs(student, heard, "front").features["front"]
+    masked = enhancing.enhanced(module.mask, features, heard, ASKED, 80)
+    torch.testing.assert_close(loss, 2 * enhancing.distance(masked, sounds, ASKED))
+    assert not torch.allclose(loss, 2 * enhancing.distance(masked, heard, ASKED))
+
+
 @pytest.mark.parametrize("source", ["conv", "hidden"])
 def test_both_sources_of_the_mask_are_there(pair, sounds, source):
     signal = method(enhancement=replace(ASKED, source=source), distillation=0.0)
