@@ -216,7 +216,7 @@ def distil_from_web(
     >>> pool = wb.data.web_pool(data, 60).split
     >>> found = distil_from_web(teacher, small, pool, test=data.test, steps=3, batch_size=32)
     >>> found.kept.shape, 0.5 < found.kept.float().mean() < 0.75
-    (torch.Size([2, 60]), tensor(True))
+    (torch.Size([3, 60]), tensor(True))
     """
     wanted = settings or KD3()
     positive(steps=steps, batch_size=batch_size, lr=lr)

@@ -42,6 +42,7 @@ class Scale:
         "small: the student has 0.05 of the teacher's parameters; every step of the joint run trains four candidates",
         "NPSD's formula and the price on scale are readings of the card; λ₁ = λ₂ = 1",
         "the exhaustive search begins every assistant from the same joint run, as AMD does",
+        "direct distillation begins from the same pruned student, with the steps of assistant and student together",
     ),
     cost="measured on images of 3×32×32, core seconds: a step of the teacher 0.13, of the joint run 0.39, of "
     "an assistant 0.12, of a student 0.03; a seed with 8 assistants is about 9 hours, 5 seeds 2 days of a core",
