@@ -49,7 +49,7 @@ class Scale:
     small=Scale(
         source=Network("mlp", {"width": [64, 64]}, {"epochs": 30, "lr": 3e-3}),
         student=Network("mlp", {"width": [32]}),
-        length=Length(600, 4e-3, {"schedule": "constant"}),
+        length=Length(450, 4e-3, {"schedule": "constant"}),
         sources=560,
         labels=4,
         pool=600,
@@ -67,7 +67,7 @@ class Scale:
     data_full="cifar100",
     deviates=(
         "one zoo for all seeds: a network for each of some ten tasks, on examples that the target does not use",
-        "small: λ = 0.5; without sources by chance and fine-tuned ones; plain self-training in FixMatch's place",
+        "small: λ = 0.5, 450 steps; no sources by chance and none fine-tuned; self-training in FixMatch's place",
         "students start from random weights, where the paper's are trained on ImageNet",
         f"full: CIFAR-100's own classes, from halves of its training images; {FILLED}",
     ),
