@@ -108,6 +108,19 @@ def test_each_source_teaches_in_its_own_classes():
     torch.testing.assert_close(gradient, torch.cat(expected, 1).detach())
 
 
+def test_heads_see_the_example_beside_and_answers_are_weighted(problem):
+    _, zoo, few, pool = problem
+    pairs = beside(few, pool)
+    student = with_heads("mlp", few, zoo[:2], width=8)
+    seen = wb.models.observe(student, (HEADS,))(pairs.inputs)
+    torch.testing.assert_close(seen.features[HEADS], student.network(pairs.inputs[:, 1])[:, 10:])
+    torch.testing.assert_close(seen.logits, student.network(pairs.inputs[:, 0])[:, :10])
+    torch.testing.assert_close(student(pool.inputs), student.network(pool.inputs)[:, :10])
+    told = wb.models.observe(ZooTeacher(zoo[:2], [0.25, 0.75], 10), (HEADS,))(pairs.inputs).features[HEADS]
+    expected = [0.25 * zoo[0].says(pool.inputs), 0.75 * zoo[1].says(pool.inputs)]
+    torch.testing.assert_close(told, torch.cat(expected, 1))
+
+
 def test_a_source_s_classes_may_have_any_order(problem):
     """With the rows of its head in the same order, the student's own part learns the same."""
     digits, _, few, pool = problem
