@@ -1,7 +1,9 @@
 // FeatureSimilarityExplorer: which layers of two networks see alike, and why; the other half is explorer.py.
 
 import { bestMatches, createData } from "./data.js";
+import { similaritySettings } from "./controls/settings.js";
 import { createInspector } from "./inspector/inspector.js";
+import { caption, hatched } from "./words.js";
 import { runColour } from "../parts/colours.js";
 import { el, fill, number } from "../parts/dom.js";
 import { createFrame } from "../parts/frame.js";
@@ -22,31 +24,7 @@ function render({ model, el: host }) {
     {
       name: "feature-similarity",
       table: data.table,
-      settings: [
-        {
-          trait: "measure",
-          label: "Measure",
-          kind: "choice",
-          inBar: true,
-          choices: () => data.content().measures.map((value) => ({ value, label: value })),
-        },
-        { trait: "class_name", label: "Examples of", kind: "choice", inBar: true, choices: classChoices },
-        { trait: "best_match", label: "Outline the best match of each row", kind: "switch" },
-        { trait: "diagonal", label: "Draw the diagonal of equal depth", kind: "switch" },
-        { trait: "numbers", label: "Write the numbers into the cells", kind: "switch" },
-        {
-          trait: "stretch",
-          label: "Colours follow the values",
-          kind: "switch",
-          help: "From the 2nd to the 98th percentile of all epochs; otherwise from 0 to 1, the same for every map",
-        },
-        {
-          trait: "colour_map",
-          label: "Colours",
-          kind: "choice",
-          choices: () => ["viridis", "cividis"].map((value) => ({ value, label: value })),
-        },
-      ],
+      settings: similaritySettings(model, data),
     },
   );
   const legend = createLegend();
@@ -65,11 +43,6 @@ function render({ model, el: host }) {
    */
   let maps = [];
   let built = /** @type {any} */ (null);
-
-  function classChoices() {
-    const names = new Set(data.content().pairs.flatMap((pair) => pair.measures[model.get("measure")]?.classes ?? []));
-    return [{ value: "", label: "all classes" }, ...[...names].map((value) => ({ value, label: value }))];
-  }
 
   const pinned = () => {
     const { layer_a: a, layer_b: b } = model.get("selection");
@@ -310,48 +283,12 @@ function render({ model, el: host }) {
       ...inexact.map(
         (pair) => `${pair.title}: nearest earlier epoch, ${pair.own_epochs[pair.slices[data.position()]]}`,
       ),
-      hatched(first) ? `${hatched(first)} cells have no value (hatched)` : "",
+      hatched(data, first) ? `${hatched(data, first)} cells have no value (hatched)` : "",
       difference && "how" in difference ? difference.how : "",
       note,
     ]);
-    frame.bar.describe(model.get("title"), caption());
+    frame.bar.describe(model.get("title"), caption(model, data));
   });
-
-  /** @param {import("./data.js").Seen | null} view */
-  function hatched(view) {
-    return view
-      ? data.once(`hatched ${data.position()}`, () =>
-          view.values.reduce((count, value) => count + Number(Number.isNaN(value)), 0),
-        )
-      : 0;
-  }
-
-  function caption() {
-    const view = data.seen(0);
-    const { pairs, epochs } = content();
-    const when = epochs.length ? ` at epoch ${epochs[data.position()]}` : "";
-    if (!view) return `${model.get("measure")}${when}: not computed`;
-    if (pairs.length > 1) {
-      const [one, two] = [0, 1].map((p) => data.means(p)[data.position()]);
-      return `${model.get("measure")}${when}: mean ${number(one, 2)} for ${pairs[0].title}, ${number(two, 2)} for ${pairs[1].title}`;
-    }
-    const [most] = data.once(`strongest ${data.position()}`, () => {
-      const top = view.values.reduce(
-        (best, value, k) => (value > (view.values[best] ?? -Infinity) || Number.isNaN(view.values[best]) ? k : best),
-        0,
-      );
-      return [
-        {
-          a: view.rows[Math.floor(top / view.columns.length)],
-          b: view.columns[top % view.columns.length],
-          value: view.values[top],
-        },
-      ];
-    });
-    const mean = data.means(0)[data.position()];
-    if (Number.isNaN(mean)) return `${model.get("measure")}${when}: no cell has a value`;
-    return `${model.get("measure")}${when}: mean ${number(mean, 2)}; most alike ${most.a} and ${most.b}, ${number(most.value, 2)}`;
-  }
 
   frame.watch(
     [

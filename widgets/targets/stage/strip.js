@@ -1,10 +1,9 @@
 // The strip: rows are models, columns are steps, each cell what the model believes the final image to be.
 
+import { about, createNow, pixel } from "./now.js";
 import { cellAt, createRows } from "./rows.js";
 import { createSheets } from "./sheets.js";
 import { el, elide, sharp } from "../../parts/dom.js";
-import { short } from "../../parts/numbers.js";
-import { facts } from "../../parts/tooltip.js";
 
 const MOST = 24; // seeds in the row of what is believed now
 
@@ -15,7 +14,7 @@ const MOST = 24; // seeds in the row of what is believed now
 export function createStrip(frame, scene) {
   const { model } = scene;
   const sheets = createSheets(scene);
-  const now = el("canvas", { class: "dw-now", "data-testid": "now", role: "img" });
+  const now = createNow(frame, scene, sheets);
   const base = el("canvas", { "aria-hidden": "true" });
   const over = el("canvas", {
     class: "dw-over",
@@ -29,18 +28,11 @@ export function createStrip(frame, scene) {
     { class: "dw-strip-scroll", tabindex: 0, role: "group", "aria-label": "Strip" },
     el("div", { class: "dw-strip-rows" }, base, over),
   );
-  const node = el("div", { class: "dw-strips" }, now, scroll);
+  const node = el("div", { class: "dw-strips" }, now.node, scroll);
   /** @type {import("./rows.js").Layout | null} */
   let layout = null;
   let drawn = "";
-  let cells = { left: 0, pitch: 0, size: 0, seeds: /** @type {number[]} */ ([]), rows: /** @type {number[]} */ ([]) };
   let scrubbing = false;
-
-  /** @param {HTMLElement} canvas @param {MouseEvent} event */
-  function pixel(canvas, event) {
-    const bounds = canvas.getBoundingClientRect();
-    return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
-  }
 
   /** @param {import("./rows.js").Row} row @param {number} index */
   const placeOf = (row, index) => Math.round(scene.placeOf(row.run, index));
@@ -74,13 +66,13 @@ export function createStrip(frame, scene) {
         : null,
     );
     if (cell && cell.index !== null)
-      frame.tooltip.show(event.clientX, event.clientY, ...about(cell.row.run, cell.index, cell.row.seed));
+      frame.tooltip.show(event.clientX, event.clientY, ...about(scene, cell.row.run, cell.index, cell.row.seed));
     else frame.tooltip.hide();
   });
   const drop = () => (scrubbing = false);
   frame.listen(over, "pointerup", drop);
   frame.listen(over, "pointercancel", drop);
-  for (const canvas of [over, now]) {
+  for (const canvas of [over, now.node]) {
     frame.listen(canvas, "pointerleave", () => {
       scene.hover(null);
       scene.aim(null);
@@ -105,60 +97,6 @@ export function createStrip(frame, scene) {
     frame.say(`seed ${next}${scene.className(next) ? `, ${scene.className(next)}` : ""}`);
   });
   frame.listen(over, "blur", () => scene.hover(null));
-
-  /** @param {MouseEvent} event */
-  function cellNow(event) {
-    const { x, y } = pixel(now, event);
-    const column = Math.floor((x - cells.left) / cells.pitch);
-    const run = cells.rows.filter((top) => y >= top).length - 1;
-    return column >= 0 && column < cells.seeds.length && run >= 0
-      ? { seed: cells.seeds[column], run: scene.runs()[run] }
-      : null;
-  }
-  frame.listen(now, "pointermove", (/** @type {PointerEvent} */ event) => {
-    const cell = cellNow(event);
-    now.style.cursor = cell ? "pointer" : "default";
-    scene.hover(cell?.seed ?? null);
-    if (cell) frame.tooltip.show(event.clientX, event.clientY, ...about(cell.run, scene.indexOf(cell.run), cell.seed));
-    else frame.tooltip.hide();
-  });
-  frame.listen(now, "click", (/** @type {MouseEvent} */ event) => {
-    const cell = cellNow(event);
-    if (cell) scene.toggle(cell.seed, event.shiftKey || event.ctrlKey || event.metaKey);
-  });
-
-  /**
-   * What a tooltip says of a cell.
-   * @param {import("../content.js").Run} run
-   * @param {number} index
-   * @param {number} seed
-   */
-  function about(run, index, seed) {
-    const when = index >= run.steps ? "sample" : `step ${index + 1} of ${run.steps}, t = ${short(run.times[index])}`;
-    if (seed < 0)
-      return [
-        el("b", {}, `${run.name} · ${when}`),
-        facts([
-          ["commitment", short(scene.curve(run, "commitment")?.[index])],
-          ["spread", short(scene.curve(run, "spread")?.[index])],
-        ]),
-      ];
-    const label = scene.className(seed);
-    const pictures = ["targets", "states"].map((kind) => {
-      const source = scene.picture(run, /** @type {import("../scene.js").Kind} */ (kind), index, seed);
-      if (!source) return false;
-      const copy = el("canvas", { class: "dw-thumbnail", width: source.width, height: source.height });
-      copy.style.height = kind === "targets" ? "104px" : "56px";
-      copy.getContext("2d")?.drawImage(source, 0, 0);
-      return copy;
-    });
-    return [
-      el("b", {}, `seed ${seed}${label ? `, class ${label}` : ""} · ${run.name}`),
-      el("p", { class: "dw-quiet" }, when),
-      el("div", { class: "dw-cards" }, ...pictures),
-      facts([["x̂₀ to sample", short(scene.apart(run, index)[seed])]]),
-    ];
-  }
 
   return {
     node,
@@ -190,8 +128,8 @@ export function createStrip(frame, scene) {
         scene.content().revision,
         scene.seeds(),
       ]);
-      now.hidden = !images;
-      if (images) drawNow(theme, seeds.slice(0, MOST), width, left, ghost, Math.round(tall * 0.52));
+      now.node.hidden = !images;
+      if (images) now.draw(theme, seeds.slice(0, MOST), width, left, ghost, Math.round(tall * 0.52));
       scroll.style.maxHeight = `${frame.room(scroll, 96, tall)}px`;
       if (key !== drawn || !layout) {
         drawn = key;
@@ -210,74 +148,6 @@ export function createStrip(frame, scene) {
       );
     },
   };
-
-  /**
-   * What is believed at the step of the timeline, large: a row for each run, a column for each seed.
-   * @param {import("../../parts/theme.js").Theme} theme
-   * @param {number[]} seeds
-   * @param {number} width
-   * @param {number} left
-   * @param {boolean} ghost
-   * @param {number} tall
-   */
-  function drawNow(theme, seeds, width, left, ghost, tall) {
-    const most = ((tall - 18) / scene.runs().length - 6) / (ghost ? 1.5 : 1) + 4;
-    const pitch = Math.max(28, Math.min(78, Math.floor((width - left) / seeds.length), Math.floor(most)));
-    const size = pitch - 4;
-    const below = ghost ? Math.round(size * 0.5) : 0;
-    const runs = scene.runs();
-    const each = size + below + 6;
-    const height = 18 + each * runs.length;
-    const context = sharp(now, width, height);
-    context.imageSmoothingEnabled = false;
-    context.font = theme.type(11);
-    context.textAlign = "center";
-    context.fillStyle = theme.quiet;
-    cells = { left, pitch, size, seeds, rows: runs.map((_, k) => 18 + k * each) };
-    seeds.forEach((seed, column) => {
-      const text = scene.className(seed) && pitch > 44 ? `${seed} · ${scene.className(seed)}` : String(seed);
-      context.fillText(elide(context, text, pitch - 2), left + column * pitch + size / 2, 11);
-    });
-    context.textAlign = "left";
-    context.fillText(scene.labels() && pitch > 44 ? "seed · class" : "seed", 2, 11);
-    const [hovered, chosen] = [scene.hovered(), new Set(scene.seeds())];
-    runs.forEach((one, k) => {
-      const y = cells.rows[k];
-      const index = scene.indexOf(one);
-      context.fillStyle = scene.colour(one, theme.dark);
-      context.fillRect(1, y + 3, 3, 12);
-      context.fillStyle = theme.ink;
-      context.font = theme.type(12, 600);
-      context.fillText(elide(context, one.name, left - 16), 9, y + 14);
-      context.font = theme.type(11);
-      context.fillStyle = theme.quiet;
-      context.fillText(
-        index >= one.steps ? "sample" : left > 80 ? `step ${index + 1} / ${one.steps}` : `${index + 1} / ${one.steps}`,
-        9,
-        y + 29,
-      );
-      if (index < one.steps && size + below > 38) context.fillText(`t = ${short(one.times[index])}`, 9, y + 43);
-      seeds.forEach((seed, column) => {
-        const x = left + column * pitch;
-        sheets.draw(context, one, "targets", index, seed, x, y, size);
-        if (below) {
-          context.globalAlpha = 0.6;
-          sheets.draw(context, one, "states", index, seed, x + (size - below + 4) / 2, y + size + 2, below - 4);
-          context.globalAlpha = 1;
-        }
-        if (seed === hovered || chosen.has(seed)) {
-          context.strokeStyle = theme.focus;
-          context.lineWidth = chosen.has(seed) ? 2.5 : 1.5;
-          context.strokeRect(x - 1, y - 1, size + 2, size + 2);
-        }
-      });
-    });
-    now.dataset.cells = [left, pitch, size, ...cells.rows].join(" ");
-    now.setAttribute(
-      "aria-label",
-      `What is believed now of ${seeds.length} seeds: ${runs.map((one) => `${one.name} at ${scene.when(one)}`).join("; ")}`,
-    );
-  }
 
   /**
    * All pictures; drawn again only when something other than the step has changed.
