@@ -1,33 +1,16 @@
 // TrainingExplorer: how several runs went, epoch by epoch, class by class; the other half is explorer.py.
 
-import { extent, tensor, at } from "../parts/arrays.js";
+import { extent, tensor } from "../parts/arrays.js";
 import { createChart } from "../parts/chart.js";
 import { runColour } from "../parts/colours.js";
 import { cutAll, el, fill, number, write } from "../parts/dom.js";
 import { createFold } from "../parts/fold.js";
 import { createFrame } from "../parts/frame.js";
 import { createTimeline, swatch } from "../parts/timeline.js";
+import { createRuns, percent } from "./runs.js";
 
-/** One run; mirrors `_run` in explorer.py.
- * @typedef {object} Run
- * @property {string} name
- * @property {"teacher" | "student" | "other"} role
- * @property {number} other
- * @property {number[]} dash
- * @property {Record<string, string>} curves
- * @property {number} epochs
- * @property {boolean} interrupted
- * @property {string | null} per_class
- * @property {{ confidence: string, accuracy: string, count: string, ece: number, nll: number } | null} calibration
- */
-
-/**
- * @typedef {{ runs: Run[], classes: string[], epochs: number[], metrics: { value: string, label: string, unit:
- *   string, main: string, beside: string | null, share: boolean }[] }} Content
- */
-
-const percent = (/** @type {number | undefined} */ value) =>
-  value === undefined || Number.isNaN(value) ? "–" : `${(100 * value).toFixed(1)} %`;
+/** @typedef {import("./runs.js").Run} Run */
+/** @typedef {import("./runs.js").Content} Content */
 
 /** @param {{ model: import("../parts/dom.js").Model, el: HTMLElement }} view */
 function render({ model, el: host }) {
@@ -36,6 +19,12 @@ function render({ model, el: host }) {
   // The timeline shows what the stage does not: the loss under the accuracy, and the accuracy under all else.
   const beneath = () =>
     content().metrics.find(({ value }) => value === (metric().value === "accuracy" ? "loss" : "accuracy")) ?? metric();
+  const { values, perClass, caption, table } = createRuns(
+    model,
+    content,
+    () => metric(),
+    () => position(),
+  );
   const position = () => Math.max(0, content().epochs.indexOf(model.get("selection").epoch));
   const frame = createFrame(
     { model, el: host },
@@ -75,15 +64,6 @@ function render({ model, el: host }) {
   /** @param {number} x */
   function nearest(x) {
     return content().epochs.reduce((best, epoch) => (Math.abs(epoch - x) < Math.abs(best - x) ? epoch : best));
-  }
-
-  /**
-   * @param {Run} run
-   * @param {string | null} name
-   * @returns {number[]}
-   */
-  function values(run, name) {
-    return name && run.curves[name] ? Array.from(/** @type {any} */ (tensor(model, run.curves[name])).data) : [];
   }
 
   /**
@@ -271,14 +251,6 @@ function render({ model, el: host }) {
 
   /**
    * @param {Run} run
-   * @param {number} when
-   */
-  function perClass(run, when) {
-    return /** @type {number[]} */ (Array.from(at(/** @type {any} */ (tensor(model, run.per_class)), when).data));
-  }
-
-  /**
-   * @param {Run} run
    * @param {boolean} dark
    * @returns {import("../parts/chart.js").Series[]}
    */
@@ -307,34 +279,6 @@ function render({ model, el: host }) {
         ),
       },
     ];
-  }
-
-  function caption() {
-    const { runs, epochs } = content();
-    const shown = metric();
-    const when = position();
-    const ends = runs
-      .map((run) => ({ run, value: values(run, shown.main)[when] }))
-      .filter(({ value }) => value !== undefined && !Number.isNaN(value));
-    if (!ends.length) return `${shown.label} at epoch ${epochs[when]}: no value`;
-    const parts = ends.map(({ run, value }) => `${run.name} ${shown.share ? percent(value) : number(value)}`);
-    return `${shown.label} at epoch ${epochs[when]}: ${parts.join(", ")}`;
-  }
-
-  /** What is seen, as numbers; the same columns as `.data()` in Python.
-   * @returns {import("../parts/frame.js").Table} */
-  function table() {
-    const { runs, epochs } = content();
-    const shown = metric();
-    return {
-      columns: ["run", "epoch", shown.main, ...(shown.beside ? [shown.beside] : [])],
-      rows: runs.flatMap((run) => {
-        const [main, beside] = [values(run, shown.main), values(run, shown.beside)];
-        return epochs
-          .slice(0, run.epochs)
-          .map((epoch, i) => [run.name, epoch, main[i] ?? null, ...(shown.beside ? [beside[i] ?? null] : [])]);
-      }),
-    };
   }
 
   frame.watch(["content", "arrays", "selection", "metric", "training_curve", "logarithmic", "title"], () =>
