@@ -168,3 +168,24 @@ def test_an_error_in_an_observer_is_seen_in_the_explorer(lab, open_view):
     view.click_cell(2, 1)
     expect(view.part("error")).to_be_visible()
     expect(view.part("error")).to_contain_text("ZeroDivisionError")
+
+
+def test_picture_and_timeline_are_seen_together_in_a_notebook(lab, open_view, screenshot):
+    lab.page.set_viewport_size({"width": 1280, "height": 720})
+    open_view("sticks.ipynb", "view", "import time  # something below, so that the notebook scrolls\n" * 60)
+    (view,) = lab.views(1)
+    view.root.evaluate("root => root.scrollIntoView({ block: 'start' })")
+    lab.settle()
+    panel = lab.page.locator(".jp-WindowedPanel-outer:visible, .jp-Notebook:visible").first.bounding_box()
+    low, high = panel["y"], min(720, panel["y"] + panel["height"])
+    picture = view.root.locator("[data-picture]").first.bounding_box()
+    timeline = view.part("timeline").bounding_box()
+    screenshot("sticks")
+    assert picture["height"] >= 180
+    assert low - 1 <= picture["y"]
+    assert picture["y"] + picture["height"] <= timeline["y"] + 1
+    assert timeline["y"] + timeline["height"] <= high + 1
+    view.root.evaluate("root => root.closest('.jp-WindowedPanel-outer, .jp-Notebook').scrollBy(0, -120)")
+    lab.settle()
+    timeline = view.part("timeline").bounding_box()
+    assert abs(timeline["y"] + timeline["height"] - high) < 3

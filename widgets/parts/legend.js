@@ -39,11 +39,9 @@ export function createLegend() {
       const digits = high - low < 0.1 ? 3 : 2;
       [low, (low + high) / 2, high].forEach((value, k) => {
         const sign = clipped && k === 0 ? "≤ " : above && k === 2 ? "≥ " : "";
-        context.fillText(
-          sign + number(value, k === 1 && high - low >= 0.1 ? 2 : digits),
-          left + (k / 2) * span,
-          39 * s,
-        );
+        const text = sign + number(value, k === 1 && high - low >= 0.1 ? 2 : digits);
+        const half = context.measureText(text).width / 2 + 1;
+        context.fillText(text, Math.max(half, Math.min(width - half, left + (k / 2) * span)), 39 * s);
       });
       if (mark !== null && !Number.isNaN(mark)) {
         const x = left + Math.max(0, Math.min(1, (mark - low) / (high - low || 1))) * span;
