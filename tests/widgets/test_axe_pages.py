@@ -31,6 +31,7 @@ def with_axe(view):
 def test_nothing_serious(show, name, scheme):
     view = with_axe(show(explorer(name), width=1280, height=720, scheme=scheme))
     for fold in view.page.locator("[data-testid^=fold-][aria-expanded=false]").all():
+        view.settle()
         if fold.is_visible():
             fold.click()
     assert found(view) == []
@@ -40,8 +41,10 @@ def test_nothing_serious(show, name, scheme):
 @pytest.mark.parametrize("name", ["features", "posterior", "distilled", "targets", "training"])
 def test_nothing_serious_in_a_panel(show, name, key):
     view = with_axe(show(explorer(name), width=1280, height=720))
+    view.settle()
     view.page.get_by_test_id("explorer").focus()
     view.page.keyboard.press(key)
+    view.settle()
     assert view.part("explain" if key == "e" else "panel").is_visible()
     assert found(view) == []
 

@@ -17,6 +17,7 @@ def wire(live):
     """A posterior whose length-scale was moved while the kernel is busy with something else: nothing is carried."""
     wire = live(widgets.explore(golden()))
     wire.page.evaluate(SOON)
+    wire.settle()
     slider = wire.part("slider-length_scale")
     slider.focus()
     for _ in range(5):

@@ -20,6 +20,11 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 """
 
+# Passes once the browser has told everyone who watches for it that the explorer is in view.
+SEEN = """() => new Promise((done) =>
+    new IntersectionObserver(() => requestAnimationFrame(() => requestAnimationFrame(done)))
+        .observe(document.querySelector(".dw")))"""
+
 
 def similar(**options):
     return widgets.explore(similarity_map(6, 4, epochs=5, examples=20, grams=10), **options)
@@ -41,6 +46,7 @@ def test_a_touch_ends_it_where_it_opens(show):
     view.page.wait_for_selector("[data-opening]")
     view.part("title").click()
     view.page.wait_for_function("() => !document.querySelector('[data-opening]')")
+    view.settle()
     assert view.trait("selection")["epoch"] == 5
 
 
@@ -50,7 +56,9 @@ def test_a_touch_ends_it_where_it_opens(show):
 )
 def test_it_stays_still_where_it_should(show, options, motion):
     view = show(similar(**options), motion=motion, prepare=NOTE)
-    view.page.wait_for_timeout(400)  # longer than a step lasts
+    view.page.evaluate(SEEN)
+    view.settle()
+    assert view.page.locator("[data-opening]").count() == 0
     assert len(played(view)) == 1
 
 

@@ -162,15 +162,7 @@ class DistilledImagesExplorer(LensTraits, Explorer):
     def _nothing(self) -> dict[str, Any]:
         name = next(iter(self._sets))
         moments = self._moments(name)
-        return {"set": name, "iteration": self._telling(name), "images": [], "moment": moments[0]}
-
-    def _telling(self, name: str) -> int:
-        """The iteration to open at: that whose images taught most where that was measured, else the last."""
-        record, moments = self._sets[name], self._moments(name)
-        if record.snapshot_accuracy is None:
-            return moments[-1]
-        by = dict(zip(record.snapshot_iterations, record.snapshot_accuracy.tolist(), strict=True))
-        return max((moment for moment in moments if moment in by), key=lambda moment: by[moment], default=moments[-1])
+        return {"set": name, "iteration": moments[-1], "images": [], "moment": moments[0]}
 
     def _moments(self, name: str) -> list[int]:
         return next(item["iterations"] for item in self._content["sets"] if item["name"] == name)
