@@ -169,7 +169,7 @@ def test_the_chain_runs_and_says_what_it_chose():
         (lambda: AMD(scales=(0.5, 0.2)), "must ascend"),
         (lambda: AMD(scales=(0.5, 1.0)), r"scales ends at 1\.0"),
         (lambda: AMD(lambda_1=-1), "lambda_1 is -1"),
-        (lambda: npsd(torch.tensor([0.5]), torch.tensor([1.0]), 0.9), "must be smaller than the teacher's"),
+        (lambda: npsd(torch.tensor([0.5]), torch.tensor([1.0]), 0.9), "must be smaller than the teacher, 1"),
         (lambda: Nested(torch.nn.Linear(2, 2), wb.data.load("digits").train), "teacher is a Linear"),
     ],
 )
