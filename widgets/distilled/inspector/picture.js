@@ -2,7 +2,7 @@
 
 import { heatPicture } from "./attribution.js";
 import { el, number, sharp } from "../../parts/dom.js";
-import { facts } from "../../parts/tooltip.js";
+import { createPixels } from "../../parts/pixels.js";
 
 const ROOM = 26; // px of a pixel that a number fits into
 
@@ -20,8 +20,6 @@ export function createPicture(frame, lens, moved) {
     "data-testid": "large",
   });
   let shown = /** @type {{ row: number, heat: import("./attribution.js").Heat | null, pixel: number } | null} */ (null);
-  let at = /** @type {[number, number] | null} */ (null);
-  let offset = [0, 0];
 
   /** @param {number} x @param {number} y @returns {[string, string][]} */
   function lines(x, y) {
@@ -41,59 +39,21 @@ export function createPicture(frame, lens, moved) {
         : []),
     ];
   }
-  /** @param {[number, number] | null} next @param {{ x: number, y: number } | null} point */
-  function move(next, point) {
-    at = next;
-    if (next && point)
-      frame.tooltip.show(point.x, point.y, el("b", {}, `row ${next[1]}, column ${next[0]}`), facts(lines(...next)));
-    else frame.tooltip.hide();
-    moved();
-  }
-  frame.listen(canvas, "pointermove", (/** @type {PointerEvent} */ event) => {
-    if (!shown) return;
-    const bounds = canvas.getBoundingClientRect();
-    const [, height, width] = lens.shape();
-    const [x, y] = [
-      Math.floor((event.clientX - bounds.left - offset[0]) / shown.pixel),
-      Math.floor((event.clientY - bounds.top - offset[1]) / shown.pixel),
-    ];
-    const inside = x >= 0 && y >= 0 && x < width && y < height;
-    if (inside || at) move(inside ? [x, y] : null, { x: event.clientX, y: event.clientY });
-  });
-  frame.listen(canvas, "pointerleave", () => move(null, null));
-  frame.listen(canvas, "blur", () => move(null, null));
-  frame.listen(canvas, "keydown", (/** @type {KeyboardEvent} */ event) => {
-    const steps = /** @type {Record<string, [number, number]>} */ ({
-      ArrowLeft: [-1, 0],
-      ArrowRight: [1, 0],
-      ArrowUp: [0, -1],
-      ArrowDown: [0, 1],
-    });
-    if (!steps[event.key] || !shown || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const [, height, width] = lens.shape();
-    const [x, y] = at ? [at[0] + steps[event.key][0], at[1] + steps[event.key][1]] : [0, 0];
-    const next = /** @type {[number, number]} */ ([
-      Math.max(0, Math.min(width - 1, x)),
-      Math.max(0, Math.min(height - 1, y)),
-    ]);
-    const bounds = canvas.getBoundingClientRect();
-    move(next, {
-      x: bounds.left + offset[0] + (next[0] + 1) * shown.pixel,
-      y: bounds.top + offset[1] + (next[1] + 0.5) * shown.pixel,
-    });
-    frame.say(
-      `row ${next[1]}, column ${next[0]}: ${lines(...next)
-        .map((line) => line.join(" "))
-        .join(", ")}`,
-    );
-  });
+  const pixels = createPixels(
+    frame,
+    canvas,
+    () => {
+      const [, height, width] = lens.shape();
+      return shown && { width, height, pixel: shown.pixel };
+    },
+    lines,
+    moved,
+  );
 
   return {
     node: canvas,
     /** The pixel under the cursor. */
-    pixel: () => at,
+    pixel: pixels.at,
     /**
      * @param {import("../../parts/theme.js").Theme} theme
      * @param {number} row
@@ -106,7 +66,6 @@ export function createPicture(frame, lens, moved) {
       const pixel = Math.max(1, Math.floor(room / Math.max(width, height)));
       shown = { row, heat, pixel };
       const context = sharp(canvas, width * pixel, height * pixel);
-      offset = [0, 0];
       context.imageSmoothingEnabled = false;
       context.drawImage(lens.picture(row), 0, 0, width * pixel, height * pixel);
       if (heat) {
@@ -115,6 +74,7 @@ export function createPicture(frame, lens, moved) {
         context.globalAlpha = 1;
       }
       if (numbers && pixel >= ROOM && channels === 1) write(context, theme, row, pixel);
+      const at = pixels.at();
       if (at) {
         context.strokeStyle = "#fff";
         context.lineWidth = 3;

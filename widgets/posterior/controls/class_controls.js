@@ -1,9 +1,10 @@
 // The sliders under a classification: each asks Python, since no eigensystem answers for a classifier.
 
-import { el, fill, write } from "../../parts/dom.js";
+import { el, fill } from "../../parts/dom.js";
 import { lawFormulas, lightUp } from "./formula.js";
+import { createHeld } from "./held.js";
+import { createKernel } from "./kernel.js";
 import { createSlider } from "../../parts/slider.js";
-import { short } from "../../parts/numbers.js";
 
 /**
  * @param {import("../../parts/frame.js").Frame} frame
@@ -37,16 +38,8 @@ export function createClassControls(frame, content, refits) {
   const mixing = slider("mixing", "α", "mixing", "Weight of the true labels in what a data-centric step is fitted to");
   const length = slider("length_scale", "ℓ", "length-scale", "Length-scale of the kernel");
   const amplitude = slider("amplitude", "a", "amplitude", "Amplitude of the kernel");
-  const kernel = el("select", { "data-testid": "setting-kernel", "aria-label": "kernel" });
-  frame.listen(kernel, "change", () => refits.ask({ kernel: kernel.value }));
-  const kernelText = el("span", { class: "dw-quiet dw-kernel-text", "data-testid": "kernel-text" });
-  const kernelRow = el(
-    "label",
-    { class: "dw-setting dw-kernel" },
-    el("span", { class: "dw-slider-label" }, "kernel"),
-    kernel,
-    kernelText,
-  );
+  const kernel = createKernel(frame, refits);
+  const held = createHeld(frame, refits, "map");
   const sliders = el(
     "div",
     { class: "dw-sliders", role: "group", "aria-label": "Sliders" },
@@ -54,15 +47,9 @@ export function createClassControls(frame, content, refits) {
     length.node,
     mixing.node,
     amplitude.node,
-    kernelRow,
+    kernel.node,
   );
-  const heldTitle = el("summary", {});
-  const heldSliders = el("div", { class: "dw-sliders" });
-  const others = el("details", { class: "dw-others", "data-testid": "held", hidden: true }, heldTitle, heldSliders);
-  const node = el("div", { class: "dw-controls", "data-testid": "controls" }, sliders, others, law);
-  /** @type {{ feature: import("../content.js").Feature, slider: ReturnType<typeof createSlider> }[]} */
-  let held = [];
-  let built = "";
+  const node = el("div", { class: "dw-controls", "data-testid": "controls" }, sliders, held.node, law);
   let lawful = "";
 
   return {
@@ -108,51 +95,12 @@ export function createClassControls(frame, content, refits) {
             disabled: off,
           });
       }
-      kernel.hidden = !kernels.length;
-      if (kernel.options.length !== kernels.length)
-        fill(kernel, ...kernels.map((name) => el("option", { value: name }, name)));
-      kernel.value = refits.current("kernel");
-      kernel.disabled = Boolean(off);
-      write(kernelText, text);
-      kernelText.title = text;
-      const rest = features.filter((_, i) => !axes.includes(i));
-      others.hidden = !rest.length || !live;
-      if (!others.hidden) {
-        const now = JSON.stringify(rest);
-        if (now !== built) {
-          built = now;
-          held = rest.map((feature, k) => ({
-            feature,
-            slider: createSlider(frame, {
-              name: `held-${k}`,
-              label: feature.name,
-              help: `${feature.name} of every place on the map; asks Python`,
-              move: (value) => refits.ask({ held: { ...refits.current("held"), [feature.name]: value } }),
-              reset: () =>
-                refits.ask({
-                  held: Object.fromEntries(
-                    Object.entries(refits.current("held")).filter(([name]) => name !== feature.name),
-                  ),
-                }),
-            }),
-          }));
-          fill(heldSliders, ...held.map(({ slider: one }) => one.node));
-        }
-        const chosen = refits.current("held");
-        const moved = rest.filter(({ name }) => name in chosen);
-        write(
-          heldTitle,
-          `${rest.length} other feature${rest.length > 1 ? "s" : ""} held at ${moved.length ? `their medians, except ${moved.map(({ name }) => `${name} ${short(chosen[name])}`).join(", ")}` : "their medians"}`,
-        );
-        for (const { feature, slider: one } of held)
-          one.update({
-            low: feature.low,
-            high: feature.high === feature.low ? feature.low + 1 : feature.high,
-            value: chosen[feature.name] ?? feature.median,
-            normal: feature.name in chosen ? feature.median : null,
-            disabled: off,
-          });
-      }
+      kernel.update(kernels, text, Boolean(off));
+      held.update(
+        features.filter((_, i) => !axes.includes(i)),
+        live,
+        off,
+      );
       const forms = content()
         .variants.map(({ approach, mode }) => `${approach} ${mode}`)
         .join();

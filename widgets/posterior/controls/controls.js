@@ -1,6 +1,8 @@
 // The sliders under the stage: what the browser evaluates at once, and what goes to Python and back.
 
-import { el, fill, write } from "../../parts/dom.js";
+import { el } from "../../parts/dom.js";
+import { createHeld } from "./held.js";
+import { createKernel } from "./kernel.js";
 import { createSlider } from "../../parts/slider.js";
 import { short } from "../../parts/numbers.js";
 
@@ -60,22 +62,10 @@ export function createControls(frame, data, refits, light) {
     reset: () => refits.ask({ amplitude: null }),
     touch: touch("kernel"),
   });
-  const kernel = el("select", { "data-testid": "setting-kernel", "aria-label": "kernel" });
-  frame.listen(kernel, "change", () => refits.ask({ kernel: kernel.value }));
-  const kernelText = el("span", { class: "dw-quiet dw-kernel-text", "data-testid": "kernel-text" });
-  const kernelRow = el(
-    "label",
-    { class: "dw-setting dw-kernel" },
-    el("span", { class: "dw-slider-label" }, "kernel"),
-    kernel,
-    kernelText,
-  );
-  frame.listen(kernelRow, "pointerenter", () => light("kernel"));
-  frame.listen(kernelRow, "pointerleave", () => light(null));
-  const others = el("details", { class: "dw-others", "data-testid": "held", hidden: true });
-  const othersTitle = el("summary", {});
-  const otherSliders = el("div", { class: "dw-sliders" });
-  others.append(othersTitle, otherSliders);
+  const kernel = createKernel(frame, refits);
+  frame.listen(kernel.node, "pointerenter", () => light("kernel"));
+  frame.listen(kernel.node, "pointerleave", () => light(null));
+  const held = createHeld(frame, refits, "axis");
   const sliders = el(
     "div",
     { class: "dw-sliders", role: "group", "aria-label": "Sliders" },
@@ -84,31 +74,9 @@ export function createControls(frame, data, refits, light) {
     mixing.node,
     amplitude.node,
     steps.node,
-    kernelRow,
+    kernel.node,
   );
-  const node = el("div", { class: "dw-controls", "data-testid": "controls" }, sliders, others);
-
-  /** @type {{ feature: import("../content.js").Feature, slider: ReturnType<typeof createSlider> }[]} */
-  let held = [];
-  let built = "";
-
-  /** @param {import("../content.js").Feature[]} features */
-  function build(features) {
-    held = features.map((feature, k) => ({
-      feature,
-      slider: createSlider(frame, {
-        name: `held-${k}`,
-        label: feature.name,
-        help: `${feature.name} of every place on the axis; asks Python`,
-        move: (value) => refits.ask({ held: { ...refits.current("held"), [feature.name]: value } }),
-        reset: () =>
-          refits.ask({
-            held: Object.fromEntries(Object.entries(refits.current("held")).filter(([name]) => name !== feature.name)),
-          }),
-      }),
-    }));
-    fill(otherSliders, ...held.map(({ slider }) => slider.node));
-  }
+  const node = el("div", { class: "dw-controls", "data-testid": "controls" }, sliders, held.node);
 
   return {
     node,
@@ -180,36 +148,12 @@ export function createControls(frame, data, refits, light) {
           log: true,
           disabled: silent,
         });
-      kernel.hidden = !kernels.length;
-      if (kernel.options.length !== kernels.length)
-        fill(kernel, ...kernels.map((name) => el("option", { value: name }, name)));
-      kernel.value = refits.current("kernel");
-      kernel.disabled = Boolean(silent);
-      write(kernelText, fitted.text);
-      kernelText.title = fitted.text;
-      const rest = features.filter((_, i) => i !== axis);
-      others.hidden = !rest.length || !data.content().curve;
-      if (!others.hidden) {
-        const now = JSON.stringify(rest);
-        if (now !== built) {
-          built = now;
-          build(rest);
-        }
-        const chosen = refits.current("held");
-        const moved = rest.filter(({ name }) => name in chosen);
-        write(
-          othersTitle,
-          `${rest.length} other feature${rest.length > 1 ? "s" : ""} held at ${moved.length ? `their medians, except ${moved.map(({ name }) => `${name} ${short(chosen[name])}`).join(", ")}` : "their medians"}`,
-        );
-        for (const { feature, slider } of held)
-          slider.update({
-            low: feature.low,
-            high: feature.high === feature.low ? feature.low + 1 : feature.high,
-            value: chosen[feature.name] ?? feature.median,
-            normal: feature.name in chosen ? feature.median : null,
-            disabled: frame.standalone ? "the kernel lives in Python: open this view in a notebook to move it" : "",
-          });
-      }
+      kernel.update(kernels, fitted.text, Boolean(silent));
+      held.update(
+        features.filter((_, i) => i !== axis),
+        Boolean(data.content().curve),
+        frame.standalone ? "the kernel lives in Python: open this view in a notebook to move it" : "",
+      );
     },
   };
 }

@@ -1,7 +1,7 @@
 // One seed as pictures: one of them large, with its pixels under the cursor, and a film of what each run believed.
 
 import { el, fill, sharp, write } from "../../parts/dom.js";
-import { facts } from "../../parts/tooltip.js";
+import { createPixels } from "../../parts/pixels.js";
 
 const MOST = 9; // frames of a film
 const LARGE = 270;
@@ -46,8 +46,6 @@ export function createFilms(frame, scene) {
   );
   /** @type {{ picture: HTMLCanvasElement, pixel: number } | null} */
   let shown = null;
-  /** @type {[number, number] | null} */
-  let at = null;
   let strips =
     /** @type {{ name: string, title: HTMLElement, cells: HTMLCanvasElement[], buttons: HTMLElement[], row: HTMLElement }[]} */ ([]);
 
@@ -71,48 +69,12 @@ export function createFilms(frame, scene) {
           ]
     );
   }
-  /** @param {[number, number] | null} next @param {{ x: number, y: number } | null} point */
-  function move(next, point) {
-    at = next;
-    if (next && point)
-      frame.tooltip.show(point.x, point.y, el("b", {}, `row ${next[1]}, column ${next[0]}`), facts(values(...next)));
-    else frame.tooltip.hide();
-  }
-  frame.listen(canvas, "pointermove", (/** @type {PointerEvent} */ event) => {
-    if (!shown) return;
-    const bounds = canvas.getBoundingClientRect();
-    const [x, y] = [
-      Math.floor((event.clientX - bounds.left) / shown.pixel),
-      Math.floor((event.clientY - bounds.top) / shown.pixel),
-    ];
-    const inside = x >= 0 && y >= 0 && x < shown.picture.width && y < shown.picture.height;
-    move(inside ? [x, y] : null, { x: event.clientX, y: event.clientY });
-  });
-  frame.listen(canvas, "pointerleave", () => move(null, null));
-  frame.listen(canvas, "blur", () => move(null, null));
-  frame.listen(canvas, "keydown", (/** @type {KeyboardEvent} */ event) => {
-    const steps = /** @type {Record<string, [number, number]>} */ ({
-      ArrowLeft: [-1, 0],
-      ArrowRight: [1, 0],
-      ArrowUp: [0, -1],
-      ArrowDown: [0, 1],
-    });
-    if (!steps[event.key] || !shown || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const [x, y] = at ? [at[0] + steps[event.key][0], at[1] + steps[event.key][1]] : [0, 0];
-    const next = /** @type {[number, number]} */ ([
-      Math.max(0, Math.min(shown.picture.width - 1, x)),
-      Math.max(0, Math.min(shown.picture.height - 1, y)),
-    ]);
-    const bounds = canvas.getBoundingClientRect();
-    move(next, { x: bounds.left + (next[0] + 1) * shown.pixel, y: bounds.top + (next[1] + 0.5) * shown.pixel });
-    frame.say(
-      `row ${next[1]}, column ${next[0]}: ${values(...next)
-        .map((pair) => pair.join(" "))
-        .join(", ")}`,
-    );
-  });
+  createPixels(
+    frame,
+    canvas,
+    () => shown && { width: shown.picture.width, height: shown.picture.height, pixel: shown.pixel },
+    values,
+  );
 
   return {
     node,
