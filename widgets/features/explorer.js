@@ -253,7 +253,8 @@ function render({ model, el: host }) {
     const first = data.seen(0);
     const mark = target && data.cell(0, target).value;
     legend.update(theme, {
-      label: stretched ? `${model.get("measure")}, range of the values` : model.get("measure"),
+      label: model.get("measure"),
+      note: stretched ? "range of the values" : "",
       map: model.get("colour_map"),
       low,
       high,

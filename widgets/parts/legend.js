@@ -4,8 +4,9 @@ import { el, elide, number, sharp } from "./dom.js";
 import { table } from "./colours.js";
 
 /**
- * @typedef {{ label: string, map: import("./colours.js").MapName, low: number, high: number, mark: number | null,
- *   clipped: boolean, above?: boolean }} Scale clipped: some values lie below it; above: some lie above it
+ * @typedef {{ label: string, note?: string, map: import("./colours.js").MapName, low: number, high: number,
+ *   mark: number | null, clipped: boolean, above?: boolean }} Scale note: said after the label where there is room;
+ *   clipped: some values lie below it; above: some lie above it
  */
 
 export function createLegend() {
@@ -17,7 +18,7 @@ export function createLegend() {
      * @param {import("./theme.js").Theme} theme
      * @param {Scale} scale
      */
-    update(theme, { label, map, low, high, mark, clipped, above = false }) {
+    update(theme, { label, note, map, low, high, mark, clipped, above = false }) {
       const s = theme.scale;
       const width = Math.max(140, Math.min(260 * s, node.clientWidth || 200));
       const context = sharp(canvas, width, 42 * s);
@@ -32,7 +33,9 @@ export function createLegend() {
       context.font = theme.type(11);
       context.fillStyle = theme.ink;
       context.textAlign = "left";
-      context.fillText(elide(context, label, span), left, 11 * s);
+      const whole = note ? `${label}, ${note}` : label;
+      const fits = context.measureText(whole).width <= width - left;
+      context.fillText(fits ? whole : elide(context, label, width - left), left, 11 * s);
       context.textAlign = "center";
       context.font = theme.type(10);
       context.fillStyle = theme.quiet;
@@ -53,7 +56,7 @@ export function createLegend() {
         context.fill();
         context.fillRect(x - 0.75, 17 * s, 1.5, 9 * s);
       }
-      canvas.setAttribute("aria-label", `Colour scale of ${label}, from ${number(low, 2)} to ${number(high, 2)}`);
+      canvas.setAttribute("aria-label", `Colour scale of ${whole}, from ${number(low, 2)} to ${number(high, 2)}`);
     },
   };
 }
