@@ -491,6 +491,15 @@ def test_training_curves_bars_and_reliability_follow_the_cursor(show, runs):
     assert view.trait("selection")["run"] == "student, KL"
 
 
+def test_what_thin_curves_are_is_said_while_there_are_any(show, runs):
+    view = show(widgets.explore(runs))
+    view.settle()
+    assert view.part("weights").inner_text() == "thick: test, thin: training"
+    view = show(widgets.explore(runs, training_curve=False))
+    view.settle()
+    assert view.part("weights").is_hidden()
+
+
 def test_plotly_s_charts_follow_the_theme(show, runs):
     view = show(widgets.explore(runs), prepare=DARK)
     view.page.wait_for_selector("[data-testid=curves][data-drawn=plotly]")

@@ -46,6 +46,11 @@ function render({ model, el: host }) {
   );
   const legend = el("div", { class: "dw-runs", role: "group", "aria-label": "Runs", "data-testid": "runs" });
   const curves = createChart(frame, "curves", (x) => frame.select({ epoch: nearest(x) }));
+  const weights = el(
+    "span",
+    { class: "dw-quiet", "data-testid": "weights", hidden: true },
+    "thick: test, thin: training",
+  );
   frame.stage.append(legend, curves.node);
   const barsTitle = el("div", { class: "dw-heading-small" });
   const bars = createChart(frame, "per-class");
@@ -112,6 +117,7 @@ function render({ model, el: host }) {
         );
         return chip;
       }),
+      weights,
     );
   }
 
@@ -143,6 +149,7 @@ function render({ model, el: host }) {
         { ...line, name: run.name, y: values(run, shown.main), width: 2.5 },
       ];
     });
+    weights.hidden = series.length === runs.length;
     const [low, high] = extent(series.flatMap(({ y }) => y));
     const margin = 0.05 * (high - low || 1);
     const floor = log
