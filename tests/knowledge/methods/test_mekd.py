@@ -108,18 +108,18 @@ def test_wasserstein_on_a_line_is_scipys(seed):
 
 
 def test_losses_of_both_sides_by_hand():
-    G, judge = linear(0, 4, 5), mekd.Judge(4, 5, 8).double()
+    G, judge = linear(0, 4, 5), mekd.Discriminator(4, 5, 8).double()
     real, z, x, y = normal(1, 6, 5), normal(2, 6, 4).softmax(1), normal(3, 6, 5), normal(4, 6, 4).softmax(1)
     D, made = lambda x: judge(x)[0], G(z)
     expected = -(D(real).sigmoid().log().mean() + (1 - D(made).sigmoid()).log().mean())
     expected = expected - (y * judge(x)[1].log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(mekd.losses_of_judge(judge, real, made, x, y), expected)
+    torch.testing.assert_close(mekd.losses_of_discriminator(judge, real, made, x, y), expected)
     told = mekd.losses_of_generator(G, judge, z, x, y, alpha=0.3, inverse=5.0)
     informed = -(z * judge(made)[1].log_softmax(1)).sum(1).mean()
     expected = -D(made).sigmoid().log().mean() + 0.3 * informed + 5 * (G(y) - x).abs().sum() / x.numel()
     torch.testing.assert_close(told, expected)
     moving = nn.Linear(4, 5).double()
-    mekd.losses_of_judge(judge, real, moving(z), x, y).backward()
+    mekd.losses_of_discriminator(judge, real, moving(z), x, y).backward()
     assert moving.weight.grad is None
 
 

@@ -126,7 +126,7 @@ class LELP(Signal):
         with torch.no_grad(), as_found(teacher):
             made.eval()
             h = torch.cat([made.embed(part)[1] for part in split.inputs.to(W.device).split(512)]).double() @ P
-        rank = W.shape[1] - round(W.shape[1] - float(P.trace()))
+        rank = round(float(P.trace()))
         generator = torch.Generator().manual_seed(self.seed)
         labels = split.labels.to(h.device)
         found = [self._directions(h[labels == c], P, rank, generator, name) for c, name in enumerate(split.classes)]

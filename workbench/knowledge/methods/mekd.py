@@ -111,7 +111,7 @@ class Emulator(nn.Module):
         return torch.tensor(norms, dtype=torch.float64).prod().item() * float(self.span.max()) / 4
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """D and, on the same features, the surrogate head C of the teacher's answers."""
 
     def __init__(self, classes: int, size: int, width: int = 128) -> None:
@@ -127,17 +127,17 @@ class Judge(nn.Module):
         return self.real(h)[:, 0], self.answer(h)
 
 
-def losses_of_judge(judge: Judge, real: Tensor, made: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def losses_of_discriminator(discriminator: Discriminator, real: Tensor, made: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """L_D: real inputs, those that G made, and pairs (x_T, y_T)."""
-    adversarial = F.softplus(-judge(real)[0]).mean() + F.softplus(judge(made.detach())[0]).mean()
-    return adversarial + F.cross_entropy(judge(x)[1], y)
+    adversarial = F.softplus(-discriminator(real)[0]).mean() + F.softplus(discriminator(made.detach())[0]).mean()
+    return adversarial + F.cross_entropy(discriminator(x)[1], y)
 
 
 def losses_of_generator(
-    G: nn.Module, judge: Judge, z: Tensor, x: Tensor, y: Tensor, *, alpha: float, inverse: float
+    G: nn.Module, discriminator: Discriminator, z: Tensor, x: Tensor, y: Tensor, *, alpha: float, inverse: float
 ) -> Tensor:
     """L_G for drawn answers z, and local inputs x with their answers y."""
-    real, answer = judge(G(z))
+    real, answer = discriminator(G(z))
     informative = F.cross_entropy(answer, z)
     regression = (G(y) - x).abs().flatten(1).mean(1).mean()
     return F.softplus(-real).mean() + alpha * informative + inverse * regression
@@ -229,9 +229,12 @@ def emulate(
     axes = (0, *range(2, inputs.ndim))
     low, high = (f(inputs, dim=axes, keepdim=True)[0].expand(inputs.shape[1:]) for f in (torch.amin, torch.amax))
     with seeded(draws):
-        G, judge = Emulator(classes, low.cpu(), high.cpu(), width), Judge(classes, inputs[0].numel(), width)
-    G, judge = G.to(place), judge.to(place)
-    by_G, by_judge = (torch.optim.Adam(each.parameters(), lr, betas=(0.5, 0.999)) for each in (G, judge))
+        G, discriminator = (
+            Emulator(classes, low.cpu(), high.cpu(), width),
+            Discriminator(classes, inputs[0].numel(), width),
+        )
+    G, discriminator = G.to(place), discriminator.to(place)
+    by_G, by_D = (torch.optim.Adam(each.parameters(), lr, betas=(0.5, 0.999)) for each in (G, discriminator))
 
     def some(x: Tensor) -> Tensor:
         return torch.randint(len(x), (batch_size,), generator=draws)
@@ -240,10 +243,10 @@ def emulate(
     for _ in range(warm):  # C learns to hand inputs through the simplex before any answer says which corner is which
         real = inputs[some(inputs)]
         by_G.zero_grad()
-        by_judge.zero_grad()
-        (G(judge(real)[1].softmax(1)) - real).abs().mean().backward()
+        by_D.zero_grad()
+        (G(discriminator(real)[1].softmax(1)) - real).abs().mean().backward()
         by_G.step()
-        by_judge.step()
+        by_D.step()
     portions = _portions(queries, steps - warm) if private else {0: min(queries, len(inputs))}
     x_T, y_T = inputs[:0], torch.zeros(0, classes, device=place)
     for step in range(steps - warm):
@@ -251,16 +254,16 @@ def emulate(
             x = inputs[torch.randperm(len(inputs), generator=draws)[: portions[step]]]
             if private:
                 with torch.no_grad():
-                    x = G(judge(x)[1].softmax(1))
+                    x = G(discriminator(x)[1].softmax(1))
             x_T, y_T = torch.cat([x_T, x]), torch.cat([y_T, oracle(x).softmax(1)])
         z = draw_answers(batch_size, classes, draws, sharpness=sharpness, spread=spread)[0].to(place)
         real, pairs = inputs[some(inputs)], some(x_T)
-        by_judge.zero_grad()
-        losses_of_judge(judge, real, G(z), x_T[pairs], y_T[pairs]).backward()
-        by_judge.step()
-        x, y = (real, judge(real)[1].softmax(1).detach()) if private else (x_T[pairs], y_T[pairs])
+        by_D.zero_grad()
+        losses_of_discriminator(discriminator, real, G(z), x_T[pairs], y_T[pairs]).backward()
+        by_D.step()
+        x, y = (real, discriminator(real)[1].softmax(1).detach()) if private else (x_T[pairs], y_T[pairs])
         by_G.zero_grad()
-        losses_of_generator(G, judge, z, x, y, alpha=alpha, inverse=inverse).backward()
+        losses_of_generator(G, discriminator, z, x, y, alpha=alpha, inverse=inverse).backward()
         by_G.step()
     by_G.zero_grad()
     return G.eval().requires_grad_(False)
